@@ -1,0 +1,160 @@
+"""The critique: what a judge says about one candidate, in words and scores.
+
+`Critique` is the product of this project; `render_critique` writes one in the rubric's grammar (used
+to train a student and to test the parser) and `parsing.parse_critique` reads one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .rubric import (
+    ANALYSIS,
+    COMMENTS,
+    JUDGEMENT,
+    JUSTIFICATION,
+    REFINED,
+    REFINEMENT,
+    SCORE,
+    SUMMARY,
+    Rubric,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One dimension's justification and score."""
+
+    key: str
+    """Key of the `Dimension` judged."""
+    justification: str
+    """The evidence, in words; empty when the model gave none."""
+    score: float | None
+    """On the rubric's scale; None means N/A (not applicable), never "missing"."""
+    expected: float | None = None
+    """Mean of the score under the model's token probabilities; None if the backend gives none."""
+    spread: float | None = None
+    """Standard deviation of the score under the token probabilities; None if the backend gives none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """What the judge would change in the request."""
+
+    comments: str
+    request: str
+    """The rewritten request; empty when the judge wrote none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critique:
+    """A judge's full answer about one candidate."""
+
+    rubric: str
+    """Name of the rubric it was written under."""
+    judgements: tuple[Judgement, ...]
+    """One per dimension of the rubric, in its order."""
+    analysis: str = ""
+    summary: str = ""
+    refinement: Refinement | None = None
+    """None in `score` mode and in layouts without a refinement section."""
+    raw: str = field(default="", repr=False)
+    """The reply as it came."""
+
+    def judgement(self, key: str) -> Judgement:
+        for judgement in self.judgements:
+            if judgement.key == key:
+                return judgement
+        raise KeyError(key)
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Dimension key -> score; None is N/A."""
+        return {j.key: j.score for j in self.judgements}
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready table; `critique_from_json` reads it back."""
+        refinement = self.refinement
+        return {
+            "rubric": self.rubric,
+            "analysis": self.analysis,
+            "judgements": [
+                {
+                    "key": j.key,
+                    "justification": j.justification,
+                    "score": j.score,
+                    "expected": j.expected,
+                    "spread": j.spread,
+                }
+                for j in self.judgements
+            ],
+            "summary": self.summary,
+            "refinement": None
+            if refinement is None
+            else {"comments": refinement.comments, "request": refinement.request},
+            "raw": self.raw,
+        }
+
+
+def critique_from_json(table: Mapping[str, Any]) -> Critique:
+    """The inverse of `Critique.to_json`; a missing key is a KeyError."""
+    refinement = table["refinement"]
+    return Critique(
+        rubric=table["rubric"],
+        analysis=table["analysis"],
+        judgements=tuple(Judgement(**row) for row in table["judgements"]),
+        summary=table["summary"],
+        refinement=None if refinement is None else Refinement(**refinement),
+        raw=table["raw"],
+    )
+
+
+def with_probabilities(critique: Critique, statistics: Mapping[str, tuple[float, float]]) -> Critique:
+    """The critique with (expected, spread) filled in for the dimensions that `statistics` names."""
+    judged = tuple(
+        replace(j, expected=statistics[j.key][0], spread=statistics[j.key][1])
+        if j.key in statistics and j.score is not None
+        else j
+        for j in critique.judgements
+    )
+    return replace(critique, judgements=judged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unscored:
+    """No critique could be had. This is never a number: it is counted, shown, and left out of every mean."""
+
+    reason: str
+    """A stable code: `timeout`, `truncated`, `score_out_of_scale`, ... (see `errors` and `parsing.Reason`)."""
+    message: str
+    """One sentence for a person."""
+    raw: str = field(default="", repr=False)
+    """The reply, if one came."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"unscored": self.reason, "message": self.message, "raw": self.raw}
+
+
+def render_critique(critique: Critique, rubric: Rubric) -> str:
+    """Write a critique in the rubric's grammar, the way a well-trained judge would."""
+    lines = [f"# {ANALYSIS}", critique.analysis] if rubric.layout.analysis else []
+    lines.append(f"# {JUDGEMENT}")
+    for number, dimension in enumerate(rubric.dimensions, 1):
+        judgement = critique.judgement(dimension.key)
+        body = [
+            f"## {JUSTIFICATION}: {judgement.justification}",
+            f"## {SCORE}: {rubric.scale.format(judgement.score)}",
+        ]
+        lines.append(f"{number}. {dimension.title}:")
+        lines += reversed(body) if rubric.layout.score_first else body
+    lines.append(f"# {SUMMARY}: {critique.summary}")
+    if rubric.layout.refinement and critique.refinement is not None:
+        lines += [
+            "",
+            f"# {REFINEMENT}:",
+            f"## {COMMENTS}: {critique.refinement.comments}",
+            f"## {REFINED}: {critique.refinement.request}",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""The error model: an error names the boundary that broke, and says what to do next.
+
+* `ConfigError`: something the user wrote (an option, a rubric file, a config file) cannot be used.
+* `RequestError`: the request or an image cannot be judged (too long, too large, not an image).
+* `BackendError`: the model or the server behind a backend failed; `status` is the HTTP status if any.
+* `CritiqueParseError`: a reply came, and it is not a critique; `reason` is one of `critique.Reason`.
+* `Interrupted`: the user asked to stop. It is never turned into `Unscored`.
+
+One place per loop (`Scorer.score_many`) turns `RequestError`, `BackendError` and `CritiqueParseError`
+into `Unscored`. Nothing in the project turns a failure into a number.
+"""
+
+from __future__ import annotations
+
+
+class RationalRewardsError(Exception):
+    """Base of every error this project raises on purpose. `str(error)` is one readable sentence."""
+
+    reason = "error"
+    """A short stable code: what `Unscored.reason`, `/metrics` and reports count by."""
+
+
+class ConfigError(RationalRewardsError):
+    """The configuration names something unknown or impossible; the message names the key."""
+
+    reason = "config"
+
+
+class RequestError(RationalRewardsError):
+    """The request or one of its images cannot be judged as it is."""
+
+    reason = "bad_request"
+
+
+class BackendError(RationalRewardsError):
+    """The model or server did not deliver a reply."""
+
+    def __init__(self, message: str, *, reason: str = "backend", status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+        """HTTP status of the last answer, or None when there was no answer."""
+
+
+class CritiqueParseError(RationalRewardsError):
+    """The reply is not a critique under the rubric; it carries the whole reply."""
+
+    def __init__(self, reason: str, message: str, raw: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.raw = raw
+
+
+class Interrupted(RationalRewardsError):
+    """The user asked to stop; work done so far has been kept."""
+
+    reason = "interrupted"

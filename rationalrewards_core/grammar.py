@@ -1,0 +1,70 @@
+"""The rubric's reply format as a grammar (EBNF as xgrammar, llama.cpp and vLLM read it).
+
+Guided by it, a model can only write replies that `parse_critique` accepts: every heading in place,
+every score on the scale, N/A only where it is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .parsing import Mode
+from .rubric import (
+    ANALYSIS,
+    COMMENTS,
+    JUDGEMENT,
+    JUSTIFICATION,
+    NOT_APPLICABLE,
+    REFINED,
+    REFINEMENT,
+    SCORE,
+    SUMMARY,
+    Rubric,
+    Scale,
+)
+
+
+def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
+    """EBNF of a reply under `rubric`; in `score` mode it ends with the last score."""
+    layout = rubric.layout
+    parts = [_literal(f"# {ANALYSIS}\n"), "text", _literal("\n")] if layout.analysis else []
+    parts.append(_literal(f"# {JUDGEMENT}\n"))
+    for number, dimension in enumerate(rubric.dimensions, 1):
+        score = "applicable" if dimension.optional else "score"
+        fields = [
+            [_literal(f"## {JUSTIFICATION}: "), "text"],
+            [_literal(f"## {SCORE}: "), score],
+        ]
+        first, second = reversed(fields) if layout.score_first else fields
+        parts += [_literal(f"{number}. {dimension.title}:\n"), *first, _literal("\n"), *second]
+        if number < len(rubric.dimensions):
+            parts.append(_literal("\n"))
+    if mode == "critique":
+        parts += [_literal(f"\n# {SUMMARY}: "), "text"]
+        if layout.refinement:
+            parts += [_literal(f"\n\n# {REFINEMENT}:\n## {COMMENTS}: "), "text", _literal(f"\n## {REFINED}: "), "line"]
+    rules = [
+        f"root ::= {' '.join(parts)}",
+        # A text may go on over further lines as long as none of them could be taken for a heading.
+        r'text ::= line ("\n" [^#*0-9\n\r] [^\n\r]*)*',
+        r"line ::= [^\n\r]+",
+        f"score ::= {_numbers(rubric.scale)}",
+        f"applicable ::= score | {_literal(NOT_APPLICABLE)}",
+    ]
+    return "\n".join(rules)
+
+
+def _numbers(scale: Scale) -> str:
+    """Every number of the scale: whole part, then up to `decimals` digits (only zeros at the maximum)."""
+    wholes = " | ".join(_literal(str(n)) for n in range(int(scale.minimum), int(scale.maximum)))
+    top = _literal(str(int(scale.maximum)))
+    if scale.decimals == 0:
+        return f"{wholes} | {top}"
+    digits = "[0-9]" + " [0-9]?" * (scale.decimals - 1)
+    zeros = '"0"' + ' "0"?' * (scale.decimals - 1)
+    return f'(({wholes}) "." {digits}) | ({top} "." {zeros})'
+
+
+def _literal(text: str) -> str:
+    """A quoted terminal; JSON's escapes are EBNF's."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,224 @@
+"""User request + rubric + images -> chat messages. Pure: no model, no network.
+
+Messages are lists of parts. User text becomes one text part next to fixed ones; it is never
+substituted into a template and never split, so `<image>`, braces, headings or any script in it
+change nothing but itself. Chat-control tokens (`<|im_end|>` and the like) are the one exception: chat
+servers render messages to one string before tokenising, so an invisible U+2060 is put inside
+them, which leaves the text looking the same and takes away its power.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from PIL import Image
+
+from .errors import RequestError
+from .rubric import (
+    ANALYSIS,
+    COMMENTS,
+    JUDGEMENT,
+    JUSTIFICATION,
+    NOT_APPLICABLE,
+    REFINED,
+    REFINEMENT,
+    SCORE,
+    SUMMARY,
+    WINNER,
+    Rubric,
+)
+
+MAX_REQUEST_CHARACTERS: Final = 20_000
+"""A request longer than this is refused: no judge reads it with care, and it would crowd out the rubric."""
+
+ASPECTS_HEADING: Final = "### Critical Aspects & Scoring Rubric"
+METHODOLOGY_HEADING: Final = "### Scoring Methodology (CRITICAL)"
+
+_CONTROL = re.compile(
+    r"<(?=\|[^|<>\s]{1,60}\|>)"
+    r"|<(?=/?(?:image|img|video|audio|think|tool_call|tool_response|s|pad|unk|bos|eos|start_of_turn|end_of_turn)>)"
+    r"|\[(?=/?(?:INST|IMG|SYS|AVAILABLE_TOOLS|TOOL_CALLS)\])",
+    re.IGNORECASE,
+)
+WORD_JOINER: Final = "\u2060"
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn; `parts` are texts and images in reading order."""
+
+    role: Role
+    parts: tuple[str | Image.Image, ...]
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        return tuple(part for part in self.parts if not isinstance(part, str))
+
+    @property
+    def text(self) -> str:
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+
+@dataclass(frozen=True)
+class UserRequest:
+    """What the user asked for: text, and the source images of an edit."""
+
+    text: str
+    sources: tuple[Image.Image, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise RequestError("The request is empty; say what the image should show.")
+        if len(self.text) > MAX_REQUEST_CHARACTERS:
+            raise RequestError(
+                f"The request has {len(self.text)} characters; at most {MAX_REQUEST_CHARACTERS} can be judged. Shorten it."
+            )
+
+
+def defused(text: str) -> str:
+    """User text with chat-control tokens made harmless; everything else is unchanged."""
+    return _CONTROL.sub(lambda match: match.group() + WORD_JOINER, text)
+
+
+def critique_messages(request: UserRequest, candidate: Image.Image, rubric: Rubric) -> tuple[Message, ...]:
+    """The prompt for one absolute critique of `candidate`."""
+    _check_sources(request, rubric)
+    wording = rubric.wording
+    parts: list[str | Image.Image] = [_opening(request, wording.request_label, wording.images_line)]
+    for source in request.sources:
+        parts += [wording.source_label, source, "\n"]
+    parts += [wording.candidate_label, candidate]
+    if rubric.layout.guidelines:
+        parts.append("\n\n" + guidelines(rubric))
+    return _conversation(wording.system, parts)
+
+
+def pairwise_messages(
+    request: UserRequest, first: Image.Image, second: Image.Image, rubric: Rubric
+) -> tuple[Message, ...]:
+    """The prompt for one comparison; `first` is called A in the reply."""
+    _check_sources(request, rubric)
+    wording = rubric.pairwise
+    parts: list[str | Image.Image] = [_opening(request, rubric.wording.request_label, wording.images_line)]
+    for source in request.sources:
+        parts += [rubric.wording.source_label, source, "\n"]
+    parts += [wording.first_label, first, "\n", wording.second_label, second]
+    parts.append("\n\n" + pairwise_guidelines(rubric))
+    return _conversation(wording.system, parts)
+
+
+def guidelines(rubric: Rubric) -> str:
+    """The instructions of an absolute critique: dimensions, anchors, method, output format."""
+    wording = rubric.wording
+    optional = [d.title for d in rubric.dimensions if d.optional]
+    blocks = [
+        _filled(wording.introduction, rubric),
+        ASPECTS_HEADING + "\n" + _aspects(rubric),
+        METHODOLOGY_HEADING + "\n" + _filled(wording.methodology, rubric) if wording.methodology else "",
+        _filled(wording.not_applicable, rubric) if optional else "",
+        _filled(wording.refinement, rubric) if rubric.layout.refinement else "",
+        wording.output,
+        reply_format(rubric),
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block.strip())
+
+
+def pairwise_guidelines(rubric: Rubric) -> str:
+    """The instructions of a comparison."""
+    optional = [d.title for d in rubric.dimensions if d.optional]
+    blocks = [
+        _filled(rubric.pairwise.introduction, rubric),
+        ASPECTS_HEADING + "\n" + _aspects(rubric),
+        METHODOLOGY_HEADING + "\n" + _filled(rubric.pairwise.methodology, rubric),
+        _filled(rubric.wording.not_applicable, rubric) if optional else "",
+        rubric.wording.output,
+        pairwise_reply_format(rubric),
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block.strip())
+
+
+def reply_format(rubric: Rubric) -> str:
+    """The skeleton of a reply, derived from the rubric's dimensions and layout."""
+    lines = [f"# {ANALYSIS}", "<what the user wants>"] if rubric.layout.analysis else []
+    lines.append(f"# {JUDGEMENT}")
+    for number, dimension in enumerate(rubric.dimensions, 1):
+        body = [f"## {JUSTIFICATION}: <evidence>", f"## {SCORE}: {_score_slot(rubric, dimension.optional)}"]
+        lines += [f"{number}. {dimension.title}:", *(reversed(body) if rubric.layout.score_first else body)]
+    lines.append(f"# {SUMMARY}: <one or two sentences>")
+    if rubric.layout.refinement:
+        lines += [
+            "",
+            f"# {REFINEMENT}:",
+            f"## {COMMENTS}: <what to change in the instruction>",
+            f"## {REFINED}: <the complete refined instruction in one paragraph>",
+        ]
+    return "\n".join(lines)
+
+
+def pairwise_reply_format(rubric: Rubric) -> str:
+    """The skeleton of a comparison's reply."""
+    lines = [f"# {JUDGEMENT}"]
+    for number, dimension in enumerate(rubric.dimensions, 1):
+        slot = _score_slot(rubric, dimension.optional)
+        winner = "<Image A | Image B | It's a tie" + (f" | {NOT_APPLICABLE}>" if dimension.optional else ">")
+        lines += [
+            f"{number}. {dimension.title}:",
+            f"## {JUSTIFICATION}: <evidence from both images>",
+            f"## {SCORE} A: {slot}",
+            f"## {SCORE} B: {slot}",
+            f"## {WINNER}: {winner}",
+        ]
+    return "\n".join([*lines, f"# {SUMMARY}: <one or two sentences>"])
+
+
+def _check_sources(request: UserRequest, rubric: Rubric) -> None:
+    if rubric.kind == "edit" and not request.sources:
+        raise RequestError("An edit is judged against its source image; give the source image, or use a generation rubric.")
+    if rubric.kind == "generation" and request.sources:
+        raise RequestError("A generation rubric takes no source image; use an edit rubric, or leave the source out.")
+
+
+def _opening(request: UserRequest, label: str, images_line: str) -> str:
+    return label + defused(request.text) + "\n" + (images_line + "\n" if images_line else "")
+
+
+def _conversation(system: str, parts: Sequence[str | Image.Image]) -> tuple[Message, ...]:
+    """System message (if any) and one user message; neighbouring texts are joined."""
+    joined: list[str | Image.Image] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif part != "":
+            joined.append(part)
+    user = Message("user", tuple(joined))
+    return (Message("system", (system,)), user) if system else (user,)
+
+
+def _aspects(rubric: Rubric) -> str:
+    lines = []
+    for number, dimension in enumerate(rubric.dimensions, 1):
+        lines.append(f"{number}. **{dimension.title}**: {dimension.question}".rstrip(": "))
+        lines += [f"   - {level:g}: {meaning}" for level, meaning in dimension.anchors]
+    return "\n".join(lines)
+
+
+def _score_slot(rubric: Rubric, optional: bool) -> str:
+    scale = rubric.scale
+    number = f"a number from {scale.minimum:.{scale.decimals}f} to {scale.maximum:.{scale.decimals}f}"
+    return f"<{number} or {NOT_APPLICABLE}>" if optional else f"<{number}>"
+
+
+def _filled(text: str, rubric: Rubric) -> str:
+    """Rubric text with {count}, {minimum}, {maximum} and {titles} filled in; other braces stay."""
+    values = {
+        "count": str(len(rubric.dimensions)),
+        "minimum": f"{rubric.scale.minimum:g}",
+        "maximum": f"{rubric.scale.maximum:g}",
+        "titles": " and ".join(d.title for d in rubric.dimensions if d.optional),
+    }
+    return re.sub(r"\{(count|minimum|maximum|titles)\}", lambda m: values[m.group(1)], text)

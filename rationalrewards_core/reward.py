@@ -1,0 +1,39 @@
+"""Critique -> reward in [0, 1]: the weighted mean over applicable dimensions of the normalised scores.
+
+With the default scale this is the mean of (score - 1) / 3 (arXiv 2604.11626, Eq. 13). N/A leaves
+the mean and takes its weight along. Nothing else in the project turns scores into a reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .critique import Critique
+from .rubric import Rubric
+
+
+def reward(critique: Critique, rubric: Rubric, *, expected: bool = False) -> float:
+    """Aggregate a critique. With `expected`, the probability-weighted scores are used where there are any.
+
+    Raises ValueError if no applicable dimension carries weight; a `Rubric` makes sure one always does.
+    """
+    total = weight = 0.0
+    for dimension in rubric.dimensions:
+        judgement = critique.judgement(dimension.key)
+        score = judgement.score
+        if score is None:
+            continue
+        if expected and judgement.expected is not None:
+            score = judgement.expected
+        total += dimension.weight * rubric.scale.normalise(score)
+        weight += dimension.weight
+    if weight <= 0:
+        raise ValueError("no applicable dimension carries weight")
+    return min(1.0, max(0.0, total / weight))
+
+
+def failing(critique: Critique, minimums: Mapping[str, float], default: float) -> tuple[str, ...]:
+    """Keys of the dimensions that score below their minimum (`default` where none is given)."""
+    return tuple(
+        j.key for j in critique.judgements if j.score is not None and j.score < minimums.get(j.key, default)
+    )

@@ -1,0 +1,185 @@
+"""The rubric: the one place that knows the dimensions, their headings, their scale and the prompt's words.
+
+Prompt (`messages`), grammar (`grammar`), parser (`critique`), reward (`reward`), node outputs and
+docs all derive from a `Rubric`. Rubrics are TOML files (`rubric_file` reads and writes them); the
+built-in ones are read through the same loader as a user's own.
+
+The headings and their order are those of the released RationalRewards weights (arXiv 2604.11626).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .errors import ConfigError
+
+Kind = Literal["generation", "edit"]
+
+ANALYSIS = "User Request Analysis"
+JUDGEMENT = "Detailed Judgement"
+JUSTIFICATION = "Justification"
+SCORE = "Score"
+SUMMARY = "Summary"
+REFINEMENT = "User Request Refinement"
+COMMENTS = "Refinement Comments"
+REFINED = "Refined Request"
+WINNER = "Winner"
+NOT_APPLICABLE = "N/A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """The range of a score. Scores are decimal numbers; anchors sit on whole ones."""
+
+    minimum: float = 1.0
+    """The worst score; reward 0."""
+    maximum: float = 4.0
+    """The best score; reward 1."""
+    decimals: int = 1
+    """Decimal places the grammar lets a model write (0 to 2); the parser accepts any number of them."""
+
+    def __post_init__(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ConfigError(f"scale.minimum ({self.minimum}) must be below scale.maximum ({self.maximum}).")
+        if not (self.minimum.is_integer() and self.maximum.is_integer() and 0 <= self.minimum <= self.maximum <= 100):
+            raise ConfigError("scale.minimum and scale.maximum must be whole numbers from 0 to 100.")
+        if self.decimals not in (0, 1, 2):
+            raise ConfigError("scale.decimals must be 0, 1 or 2.")
+
+    def contains(self, score: float) -> bool:
+        return self.minimum <= score <= self.maximum
+
+    def normalise(self, score: float) -> float:
+        """Score on this scale -> reward in [0, 1]."""
+        return (score - self.minimum) / (self.maximum - self.minimum)
+
+    def format(self, score: float | None) -> str:
+        return NOT_APPLICABLE if score is None else f"{score:.{self.decimals}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One aspect of quality that is judged and scored by itself."""
+
+    key: str
+    """Stable identifier in JSON, node outputs and metrics, such as `text_faithfulness`."""
+    title: str
+    """The heading the model writes, such as `Text Faithfulness`."""
+    question: str = ""
+    """What is judged, in a sentence of the prompt."""
+    anchors: tuple[tuple[float, str], ...] = ()
+    """What a score means, best first: ((4.0, "..."), ...)."""
+    optional: bool = False
+    """Whether the model may answer N/A; such a dimension then leaves the mean together with its weight."""
+    weight: float = 1.0
+    """Share in the reward, relative to the other applicable dimensions."""
+
+    def __post_init__(self) -> None:
+        if not self.key.isidentifier():
+            raise ConfigError(f"dimensions.key {self.key!r} must be an identifier such as 'text_faithfulness'.")
+        if not self.title.strip() or any(c in self.title for c in "\n#:*"):
+            raise ConfigError(f"dimensions.title {self.title!r} must be one line without '#', ':' or '*'.")
+        if not 0.0 <= self.weight <= 1000.0:
+            raise ConfigError(f"dimensions.weight of {self.key!r} must be between 0 and 1000, not {self.weight}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which sections a reply has, and in which order; a checkpoint is asked in the layout it was trained on."""
+
+    analysis: bool = True
+    """Whether the reply opens with `# User Request Analysis`."""
+    score_first: bool = False
+    """Whether `## Score` precedes `## Justification` inside a dimension."""
+    refinement: bool = True
+    """Whether the reply ends with `# User Request Refinement`."""
+    guidelines: bool = True
+    """Whether the prompt spells out dimensions, anchors and output format (a checkpoint may know them by heart)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The prompt's texts. User text is never substituted into them: messages are assembled from parts."""
+
+    system: str = ""
+    """System message; empty means no system message."""
+    request_label: str = "User Instruction: "
+    """Stands before the user's request."""
+    images_line: str = ""
+    """One line that tells which images follow."""
+    source_label: str = "1. Source Image "
+    """Stands before the source image of an edit."""
+    candidate_label: str = "1. Generated Image "
+    """Stands before the image being judged."""
+    introduction: str = ""
+    """Opens the guidelines."""
+    not_applicable: str = ""
+    """When to answer N/A."""
+    methodology: str = ""
+    """How to arrive at a score."""
+    refinement: str = ""
+    """How to write the refined request."""
+    output: str = ""
+    """Stands before the output format, which is derived from the dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairwiseWording:
+    """The texts that differ when two candidates are compared in one prompt."""
+
+    system: str = ""
+    images_line: str = ""
+    first_label: str = "Image A "
+    second_label: str = "Image B "
+    introduction: str = ""
+    methodology: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rubric:
+    """Ordered dimensions, their scale and the prompt's wording."""
+
+    name: str
+    """What reports and caches call this rubric."""
+    kind: Kind
+    """`generation` judges one image; `edit` judges an image against its source image."""
+    dimensions: tuple[Dimension, ...]
+    """In the order in which the model judges them."""
+    scale: Scale = field(default_factory=Scale)
+    layout: Layout = field(default_factory=Layout)
+    wording: Wording = field(default_factory=Wording)
+    pairwise: PairwiseWording = field(default_factory=PairwiseWording)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("generation", "edit"):
+            raise ConfigError(f"kind must be 'generation' or 'edit', not {self.kind!r}.")
+        if not self.dimensions:
+            raise ConfigError(f"Rubric {self.name!r} has no dimensions; add at least one [[dimensions]] table.")
+        for what in ("key", "title"):
+            seen = [str(getattr(d, what)).casefold() for d in self.dimensions]
+            for name in seen:
+                if seen.count(name) > 1:
+                    raise ConfigError(f"Rubric {self.name!r} has two dimensions with {what} {name!r}.")
+        if all(d.optional for d in self.dimensions):
+            raise ConfigError(f"Rubric {self.name!r} needs at least one dimension that is not optional.")
+        if not any(d.weight > 0 for d in self.dimensions if not d.optional):
+            raise ConfigError(f"Rubric {self.name!r} needs a positive weight on a dimension that is not optional.")
+        for dimension in self.dimensions:
+            for level, _ in dimension.anchors:
+                if not self.scale.contains(level):
+                    raise ConfigError(f"Anchor {level} of {dimension.key!r} is outside the scale.")
+
+    def dimension(self, key: str) -> Dimension:
+        for dimension in self.dimensions:
+            if dimension.key == key:
+                return dimension
+        known = ", ".join(d.key for d in self.dimensions)
+        raise ConfigError(f"Rubric {self.name!r} has no dimension {key!r}; it has {known}.")
+
+    def with_weights(self, weights: dict[str, float]) -> Rubric:
+        """The same rubric with some weights replaced; an unknown key is a `ConfigError`."""
+        for key in weights:
+            self.dimension(key)
+        changed = tuple(replace(d, weight=float(weights.get(d.key, d.weight))) for d in self.dimensions)
+        return replace(self, dimensions=changed)

@@ -1,0 +1,145 @@
+"""Rubrics as TOML files: the built-in ones, a user's own, and the one a checkpoint was trained with.
+
+Every mistake in a file is a `ConfigError` that names the file and the key. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .rubric import Dimension, Kind, Layout, PairwiseWording, Rubric, Scale, Wording
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+
+BUILT_IN: tuple[Kind, ...] = ("generation", "edit")
+SECTIONS: dict[str, type[Any]] = {"scale": Scale, "layout": Layout, "wording": Wording, "pairwise": PairwiseWording}
+
+
+def parse_rubric(text: str, origin: str) -> Rubric:
+    """Read a rubric from TOML text. `origin` (a file name) opens every error message."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin} is not valid TOML: {error}.") from error
+    try:
+        return _rubric(table)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+
+
+def load_rubric(source: str | Path) -> Rubric:
+    """A built-in rubric by name (`generation`, `edit`) or a custom one by the path of its TOML file."""
+    if str(source) in BUILT_IN:
+        return _built_in(str(source))
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"Rubric {str(source)!r} is neither built in ({', '.join(BUILT_IN)}) nor a readable TOML file: {error}."
+        ) from error
+    return parse_rubric(text, str(source))
+
+
+@cache
+def _built_in(name: str) -> Rubric:
+    file = f"{name}.toml"
+    return parse_rubric(resources.files(__package__).joinpath("prompts", file).read_text(encoding="utf-8"), file)
+
+
+def generation_rubric() -> Rubric:
+    """Three dimensions: text faithfulness, physical and visual quality, text rendering."""
+    return _built_in("generation")
+
+
+def edit_rubric() -> Rubric:
+    """Four dimensions: those of generation, and image faithfulness to the source."""
+    return _built_in("edit")
+
+
+def checkpoint_rubric(folder: Path, kind: Kind) -> Rubric | None:
+    """The rubric a checkpoint folder carries (`rubric_generation.toml`, `rubric_edit.toml`), if it does."""
+    path = folder / f"rubric_{kind}.toml"
+    return load_rubric(path) if path.is_file() else None
+
+
+def rubric_to_toml(rubric: Rubric) -> str:
+    """Write a rubric so that `parse_rubric` gives it back."""
+    lines = [f"name = {_toml(rubric.name)}", f"kind = {_toml(rubric.kind)}"]
+    for section in SECTIONS:
+        part = getattr(rubric, section)
+        lines += ["", f"[{section}]", *(f"{f.name} = {_toml(getattr(part, f.name))}" for f in fields(part))]
+    for dimension in rubric.dimensions:
+        lines += ["", "[[dimensions]]"]
+        lines += [f"{f.name} = {_toml(getattr(dimension, f.name))}" for f in fields(dimension) if f.name != "anchors"]
+        if dimension.anchors:
+            lines += ["[dimensions.anchors]", *(f'"{level:g}" = {_toml(text)}' for level, text in dimension.anchors)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers and booleans are valid TOML, except for the unescaped DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _rubric(table: dict[str, Any]) -> Rubric:
+    _only(table, {"name", "kind", "dimensions", *SECTIONS}, "the file")
+    name, kind = (_typed(table, key, str, "the file") for key in ("name", "kind"))
+    rows = _typed(table, "dimensions", list, "the file")
+    parts = {key: _section(cls, table.get(key, {}), key) for key, cls in SECTIONS.items()}
+    return Rubric(name=name, kind=kind, dimensions=tuple(_dimension(row, i) for i, row in enumerate(rows, 1)), **parts)
+
+
+def _dimension(row: Any, number: int) -> Dimension:
+    where = f"dimensions[{number}]"
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where} must be a table ([[dimensions]]).")
+    anchors = row.get("anchors", {})
+    if not isinstance(anchors, dict) or not all(isinstance(v, str) for v in anchors.values()):
+        raise ConfigError(f"{where}.anchors must map scores to sentences.")
+    try:
+        levels = sorted(((float(k), v.strip()) for k, v in anchors.items()), reverse=True)
+    except ValueError as error:
+        raise ConfigError(f"{where}.anchors has a key that is not a number: {error}.") from error
+    return _section(Dimension, {**row, "anchors": tuple(levels)}, where, required=("key", "title"))
+
+
+def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] = ()) -> Any:
+    """Build a dataclass from a TOML table: unknown, missing and mistyped keys are named."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table.")
+    known = {f.name: str(f.type) for f in fields(cls)}
+    _only(table, set(known), where)
+    for key in required:
+        _typed(table, key, str, where)
+    types: dict[str, Any] = {"str": str, "bool": bool, "float": (int, float), "int": int}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        wanted = types.get(known[key])
+        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+            raise ConfigError(f"{where}.{key} must be a {known[key]}, not {value!r}.")
+        values[key] = float(value) if known[key] == "float" else value
+    return cls(**values)
+
+
+def _only(table: dict[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r} in {where}; known keys are {', '.join(sorted(known))}.")
+
+
+def _typed(table: dict[str, Any], key: str, wanted: type[Any], where: str) -> Any:
+    if not isinstance(table.get(key), wanted):
+        raise ConfigError(f"{where} needs {key!r}, a {wanted.__name__}.")
+    return table[key]

@@ -1,0 +1,275 @@
+"""The scorer: rubric + backend -> critique.
+
+`critique` and `score` raise; `score_many` is the one place that turns failures into `Unscored`: it
+keeps order, loses nothing, counts reasons, and stops the run above a stated failure rate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from PIL import Image
+
+from .backends.base import Backend, Finish, Reply, Sampling
+from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
+from .critique import Critique, Unscored, with_probabilities
+from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
+from .grammar import critique_grammar
+from .memo import Memo, memo_key
+from .messages import Message, UserRequest, critique_messages, pairwise_messages
+from .parsing import Mode, Reason, parse_critique
+from .probabilities import score_statistics
+from .reward import reward
+from .rubric import SUMMARY, Kind, Rubric
+from .rubric_file import edit_rubric, generation_rubric
+
+log = logging.getLogger("rationalrewards.scorer")
+
+Outcome = Critique | Unscored
+CompareMethod = Literal["pointwise", "pairwise"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to judge: a candidate and the request it should answer."""
+
+    request: UserRequest
+    candidate: Image.Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerSettings:
+    """How the backend is asked."""
+
+    temperature: float = 0.0
+    """0 is repeatable; the paper samples at 0.1."""
+    max_tokens: int = 2048
+    """Limit of a full critique; a reply that reaches it is `truncated`."""
+    guided: bool = True
+    """Decode along the rubric's grammar where the backend can."""
+    alternatives: int = 10
+    """Token alternatives to ask for, from which `expected` and `spread` come; 0 turns both off."""
+    ask_again: int = 1
+    """How often an unreadable reply is asked for again, at temperature 0.5 and another seed."""
+    max_failure_rate: float = 1.0
+    """`score_many` stops with `FailureRateError` once more than this share of at least 20 cases failed."""
+
+    def __post_init__(self) -> None:
+        if self.ask_again < 0:
+            raise ConfigError(f"ask_again must not be negative, not {self.ask_again}.")
+        if not 0.0 <= self.max_failure_rate <= 1.0:
+            raise ConfigError(f"max_failure_rate must be between 0 and 1, not {self.max_failure_rate}.")
+
+
+@dataclass(frozen=True)
+class ScoreBatch:
+    """Outcomes in the order of the cases."""
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def critiques(self) -> tuple[Critique, ...]:
+        return tuple(o for o in self.outcomes if isinstance(o, Critique))
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How often each failure reason occurred."""
+        return Counter(o.reason for o in self.outcomes if isinstance(o, Unscored))
+
+    @property
+    def failure_rate(self) -> float:
+        return self.reasons.total() / len(self.outcomes) if self.outcomes else 0.0
+
+
+class FailureRateError(RationalRewardsError):
+    """Too many cases failed to go on; `outcomes` holds what is known, None for cases not finished."""
+
+    reason = "failure_rate"
+
+    def __init__(self, message: str, outcomes: tuple[Outcome | None, ...]) -> None:
+        super().__init__(message)
+        self.outcomes = outcomes
+
+
+class Scorer:
+    """Judges candidates with one backend under one rubric per kind of request."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        rubrics: Mapping[Kind, Rubric] | None = None,
+        settings: ScorerSettings | None = None,
+        memo: Memo | None = None,
+    ) -> None:
+        self.backend = backend
+        self.rubrics: dict[Kind, Rubric] = {
+            "generation": generation_rubric(),
+            "edit": edit_rubric(),
+            **(rubrics or {}),
+        }
+        self.settings = settings or ScorerSettings()
+        self.memo = memo if memo is not None else Memo()
+        self.failures: Counter[str] = Counter()
+        """Reasons of every failure since the scorer was made, `score_many`'s and asked-again replies included."""
+
+    def rubric_for(self, request: UserRequest) -> Rubric:
+        """Edit requests have source images; everything else is generation."""
+        return self.rubrics["edit" if request.sources else "generation"]
+
+    def reward(self, critique: Critique, request: UserRequest, *, expected: bool = False) -> float:
+        """Aggregate in [0, 1] under the weights of the request's rubric."""
+        return reward(critique, self.rubric_for(request), expected=expected)
+
+    async def critique(self, request: UserRequest, candidate: Image.Image) -> Critique:
+        """Every section: justifications, scores, summary, refined request."""
+        return await self._judge(Case(request, candidate), "critique")
+
+    async def score(self, request: UserRequest, candidate: Image.Image) -> Critique:
+        """The fast path: stops after the last score, so there is no summary and no refinement."""
+        return await self._judge(Case(request, candidate), "score")
+
+    async def score_many(
+        self,
+        cases: Sequence[Case],
+        mode: Mode = "critique",
+        on_outcome: Callable[[int, Outcome], None] | None = None,
+    ) -> ScoreBatch:
+        """Judge many, as many at once as the backend likes. Never raises for one bad case.
+
+        `on_outcome(index, outcome)` is called as cases finish, in any order. Raises FailureRateError above the
+        stated rate and Interrupted if the user stops; other errors are bugs.
+        """
+        outcomes: list[Outcome | None] = [None] * len(cases)
+        gate = asyncio.Semaphore(max(1, self.backend.concurrency))
+
+        async def judge(index: int, case: Case) -> None:
+            async with gate:
+                outcomes[index] = outcome = await self._outcome(case, mode)
+            if on_outcome is not None:
+                on_outcome(index, outcome)
+            self._check_failure_rate(outcomes)
+
+        tasks = [asyncio.ensure_future(judge(index, case)) for index, case in enumerate(cases)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return ScoreBatch(tuple(o for o in outcomes if o is not None))
+
+    async def compare(
+        self,
+        request: UserRequest,
+        first: Image.Image,
+        second: Image.Image,
+        method: CompareMethod = "pointwise",
+    ) -> Comparison:
+        """Which candidate is better: by two separate critiques, or by comparison prompts in both orders."""
+        if method == "pairwise":
+            forward, swapped = await asyncio.gather(
+                self._comparison(request, first, second), self._comparison(request, second, first)
+            )
+            return agreed(forward, swapped, self.rubric_for(request))
+        critiques = await asyncio.gather(self.score(request, first), self.score(request, second))
+        return self._pointwise(critiques[0], critiques[1], self.rubric_for(request))
+
+    async def close(self) -> None:
+        await self.backend.close()
+
+    async def _outcome(self, case: Case, mode: Mode) -> Outcome:
+        try:
+            return await self._judge(case, mode)
+        except CritiqueParseError as error:
+            return Unscored(reason=error.reason, message=str(error), raw=error.raw)
+        except (BackendError, RequestError) as error:
+            self.failures[error.reason] += 1
+            return Unscored(reason=error.reason, message=str(error))
+
+    async def _judge(self, case: Case, mode: Mode) -> Critique:
+        rubric = self.rubric_for(case.request)
+        messages = critique_messages(case.request, case.candidate, rubric)
+        sampling = self._sampling(rubric, mode)
+        key = memo_key(self.backend.identity, messages, sampling, mode) if sampling.repeatable else None
+        if key is not None and (known := self.memo.get(key)) is not None:
+            return known
+        critique = await self._asked(messages, sampling, rubric, mode)
+        if key is not None:
+            self.memo.put(key, critique)
+        return critique
+
+    async def _asked(self, messages: Sequence[Message], sampling: Sampling, rubric: Rubric, mode: Mode) -> Critique:
+        """Ask, and ask again if the reply cannot be read; the last failure is raised."""
+        for attempt in range(self.settings.ask_again + 1):
+            tried = sampling if attempt == 0 else replace(sampling, temperature=0.5, seed=attempt)
+            reply = await self.backend.reply(messages, tried)
+            try:
+                return read_reply(reply, rubric, mode)
+            except CritiqueParseError as error:
+                self.failures[error.reason] += 1
+                if attempt == self.settings.ask_again:
+                    raise
+                log.info("asking again: %s", error)
+        raise AssertionError("unreachable")
+
+    async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
+        rubric = self.rubric_for(request)
+        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+        reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
+        _check_finished(reply)
+        return parse_comparison(reply.text, rubric)
+
+    def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
+        judgements = tuple(
+            PairJudgement(
+                key=a.key,
+                justification=f"A: {a.justification}\nB: {b.justification}",
+                score_a=a.score,
+                score_b=b.score,
+            )
+            for a, b in zip(first.judgements, second.judgements, strict=True)
+        )
+        verdict: Verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
+        return Comparison(judgements=judgements, verdict=verdict, raw=(first.raw, second.raw))
+
+    def _sampling(self, rubric: Rubric, mode: Mode) -> Sampling:
+        settings = self.settings
+        return Sampling(
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            stop=(f"\n# {SUMMARY}",) if mode == "score" else (),
+            grammar=critique_grammar(rubric, mode) if settings.guided else None,
+            alternatives=settings.alternatives,
+        )
+
+    def _check_failure_rate(self, outcomes: Sequence[Outcome | None]) -> None:
+        if self.settings.max_failure_rate >= 1.0:
+            return
+        finished = [o for o in outcomes if o is not None]
+        reasons = Counter(o.reason for o in finished if isinstance(o, Unscored))
+        if len(finished) >= 20 and reasons.total() > self.settings.max_failure_rate * len(finished):
+            most = ", ".join(f"{reason} {count}x" for reason, count in reasons.most_common(3))
+            raise FailureRateError(
+                f"{reasons.total()} of {len(finished)} cases failed ({most}); stopped. Fix the cause or raise max_failure_rate.",
+                tuple(outcomes),
+            )
+
+
+def read_reply(reply: Reply, rubric: Rubric, mode: Mode) -> Critique:
+    """A backend's reply as a critique, with `expected` and `spread` where its tokens tell them."""
+    _check_finished(reply)
+    critique = parse_critique(reply.text, rubric, mode)
+    return with_probabilities(critique, score_statistics(reply, critique, rubric))
+
+
+def _check_finished(reply: Reply) -> None:
+    if reply.finish is Finish.LENGTH:
+        message = f"The reply was cut off after {reply.completion_tokens} tokens; raise max_tokens."
+        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
+    if reply.finish is Finish.OTHER and not reply.text.strip():
+        raise CritiqueParseError(Reason.EMPTY.value, "The model ended without a reply (a content filter?).", reply.text)

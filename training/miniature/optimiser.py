@@ -1,0 +1,48 @@
+"""Muon for matrices, AdamW for the rest: what trained the miniature's models fastest on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+NOT_MATRICES = ("embed", "lm_head", "pos", "head.", "norm")
+"""Names of two-dimensional parameters that are tables, modulations or output heads and stay with AdamW."""
+
+
+class MuonAdamW:
+    """Two optimisers behind one `step`, with a warm-up and a cosine decay to a tenth."""
+
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], *, lr: float, steps: int, warmup: int = 200) -> None:
+        parameters = [(n, p) for n, p in named if p.requires_grad]
+        matrices = [p for n, p in parameters if p.ndim == 2 and not any(part in n for part in NOT_MATRICES)]
+        chosen = {id(p) for p in matrices}
+        rest = [p for _, p in parameters if id(p) not in chosen]
+        self._optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self._all = matrices + rest
+        self._lr, self._steps, self._warmup = lr, steps, warmup
+
+    def step(self, step: int, clip: float = 1.0) -> float:
+        """Apply the gradients at `step` (0-based) and clear them; returns the gradient norm."""
+        warm = min(1.0, (step + 1) / self._warmup)
+        progress = min(1.0, step / self._steps)
+        factor = warm * (0.1 + 0.9 * 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi)))))
+        norm = float(nn.utils.clip_grad_norm_(self._all, clip))
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self._lr * factor
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimisers": [o.state_dict() for o in self._optimisers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
