@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from .errors import CritiqueParseError
-from .parsing import Reason, read_score
-from .rubric import JUSTIFICATION, SCORE, SUMMARY, WINNER, Rubric
+from .headings import plain
+from .parsing import Reading, Reason
+from .rubric import SCORE_A, SCORE_B, SUMMARY, WINNER, Dimension, Rubric
+
+_WINNER_NAME: Final = re.compile(r"[*_`\"'\s]*(?:image\s+)?([AB])[*_`\"'\s.]*$", re.IGNORECASE)
+"""`Image A` or `B`; anything else (a tie, N/A, a sentence) decides nothing."""
 
 
 class Verdict(str, Enum):
@@ -79,25 +82,31 @@ def pair_rewards(judgements: tuple[PairJudgement, ...], rubric: Rubric) -> tuple
 
 
 def parse_comparison(text: str, rubric: Rubric) -> Comparison:
-    """Read a comparison reply. Raises `CritiqueParseError`; like `parse_critique` it never guesses."""
-    if not text.strip():
-        raise CritiqueParseError(Reason.EMPTY.value, "The reply is empty.", text)
-    blocks, summary = _blocks(text, rubric)
-    judgements = []
-    for dimension in rubric.dimensions:
-        lines = blocks.get(dimension.title.casefold())
-        if lines is None:
-            reason = Reason.MISSING_DIMENSION if blocks else Reason.NO_JUDGEMENT
-            raise CritiqueParseError(reason.value, f"The reply does not judge '{dimension.title}'.", text)
-        scores = [_one_score(lines, letter, dimension.title, dimension.optional, rubric, text) for letter in "AB"]
-        judgements.append(
-            PairJudgement(key=dimension.key, justification=_justification(lines), score_a=scores[0], score_b=scores[1])
-        )
-    if summary is None:
-        raise CritiqueParseError(Reason.TRUNCATED.value, "The reply ends before its summary.", text)
-    judged = tuple(judgements)
-    verdict = verdict_of_rewards(*pair_rewards(judged, rubric), margin=1e-9)
-    return Comparison(judgements=judged, verdict=verdict, summary=summary, raw=(text,))
+    """Read a comparison reply. Raises `CritiqueParseError`; like `parse_critique` it never guesses.
+
+    Scores decide. A `Winner` line that names the image with the lower score makes the reply unusable.
+    """
+    reading = Reading(text, rubric, (SCORE_A, SCORE_B), notes=(WINNER,))
+    reading.needs_summary(written=True)
+    judgements = tuple(_pair_judgement(reading, dimension) for dimension in rubric.dimensions)
+    verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
+    return Comparison(judgements=judgements, verdict=verdict, summary=reading.text_of(SUMMARY), raw=(text,))
+
+
+def _pair_judgement(reading: Reading, dimension: Dimension) -> PairJudgement:
+    judgement = PairJudgement(
+        key=dimension.key,
+        justification=reading.justification(dimension),
+        score_a=reading.score(dimension, SCORE_A),
+        score_b=reading.score(dimension, SCORE_B),
+    )
+    named = _WINNER_NAME.match(plain(reading.note(dimension, WINNER)))
+    if named is not None and judgement.score_a is not None and judgement.score_b is not None:
+        verdict = verdict_of_rewards(judgement.score_a, judgement.score_b)
+        if verdict is Verdict(named[1].upper()).swapped:
+            message = f"'{dimension.title}' names the image with the lower score as the winner."
+            raise reading.error(Reason.CONFLICTING_SCORES, message)
+    return judgement
 
 
 def agreed(forward: Comparison, swapped: Comparison, rubric: Rubric) -> Comparison:
@@ -121,58 +130,6 @@ def agreed(forward: Comparison, swapped: Comparison, rubric: Rubric) -> Comparis
         orders_agree=forward.verdict == back,
         raw=forward.raw + swapped.raw,
     )
-
-
-_DECORATED: Final = re.compile(r"[\s>#*_`\-•]*(?:\(?\d{1,2}[.):]\)?)?[\s*_`]*")
-_SCORE_LINE: Final = re.compile(rf"{SCORE}\s*([AB])\s*[*_`]*\s*[:：]\s*(.*)", re.IGNORECASE)
-_JUSTIFICATION_LINE: Final = re.compile(rf"{JUSTIFICATION}\s*[*_`]*\s*[:：]\s*(.*)", re.IGNORECASE)
-_WINNER_LINE: Final = re.compile(rf"{WINNER}\s*[*_`]*\s*[:：]", re.IGNORECASE)
-_SUMMARY_LINE: Final = re.compile(rf"{SUMMARY}\s*[*_`]*\s*[:：]?\s*[*_`]*\s*(.*)", re.IGNORECASE)
-
-
-def _blocks(text: str, rubric: Rubric) -> tuple[dict[str, list[str]], str | None]:
-    """The undecorated lines under each dimension's heading (by casefolded title), and the summary."""
-    titles = {dimension.title.casefold() for dimension in rubric.dimensions}
-    blocks: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    lines = iter(text.splitlines())
-    for line in lines:
-        bare = line[_DECORATED.match(line).end() :] if len(line) < 4000 else line  # type: ignore[union-attr]
-        name = bare[:200].strip(" *_`:：\t").casefold().replace("&", "and")
-        if name in titles:
-            if name in blocks:
-                raise CritiqueParseError(Reason.OUT_OF_ORDER.value, f"'{name}' is judged twice.", text)
-            current = blocks[name] = []
-        elif line.lstrip().startswith("#") and (match := _SUMMARY_LINE.match(bare)):
-            return blocks, "\n".join([match[1], *lines]).strip()
-        elif current is not None:
-            current.append(bare)
-    return blocks, None
-
-
-def _one_score(lines: list[str], letter: str, title: str, optional: bool, rubric: Rubric, raw: str) -> float | None:
-    matches = [match for line in lines if (match := _SCORE_LINE.match(line)) and match[1].upper() == letter]
-    found = {read_score(match[2], rubric) for match in matches}
-    if not found:
-        raise CritiqueParseError(Reason.MISSING_SCORE.value, f"'{title}' has no score for image {letter}.", raw)
-    if len(found) > 1:
-        raise CritiqueParseError(Reason.CONFLICTING_SCORES.value, f"'{title}' has two scores for image {letter}.", raw)
-    score = found.pop()
-    if score.problem is not None:
-        raise CritiqueParseError(score.problem.value, f"The score of '{title}' for image {letter} cannot be used.", raw)
-    if score.value is None and not optional:
-        raise CritiqueParseError(Reason.NOT_OPTIONAL.value, f"'{title}' always applies but has N/A.", raw)
-    return score.value
-
-
-def _justification(lines: list[str]) -> str:
-    kept = []
-    for line in lines:
-        if match := _JUSTIFICATION_LINE.match(line):
-            kept.append(match[1])
-        elif not (_SCORE_LINE.match(line) or _WINNER_LINE.match(line)):
-            kept.append(line)
-    return "\n".join(kept).strip()
 
 
 def _mean(first: float | None, second: float | None) -> float | None:

@@ -7,6 +7,7 @@ every score on the scale, N/A only where it is allowed.
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from .parsing import Mode
 from .rubric import (
@@ -23,11 +24,14 @@ from .rubric import (
     Scale,
 )
 
+_SPACES: Final = r" \t\u000b\u000c\u001c-\u001f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What a text must not begin with, so that none is blank."""
+
 
 def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
     """EBNF of a reply under `rubric`; in `score` mode it ends with the last score."""
     layout = rubric.layout
-    parts = [_literal(f"# {ANALYSIS}\n"), "text", _literal("\n")] if layout.analysis else []
+    parts = [_literal(f"# {ANALYSIS}\n"), 'sentence ("\\n" sentence)*', _literal("\n")] if layout.analysis else []
     parts.append(_literal(f"# {JUDGEMENT}\n"))
     for number, dimension in enumerate(rubric.dimensions, 1):
         score = "applicable" if dimension.optional else "score"
@@ -45,9 +49,10 @@ def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
             parts += [_literal(f"\n\n# {REFINEMENT}:\n## {COMMENTS}: "), "text", _literal(f"\n## {REFINED}: "), "line"]
     rules = [
         f"root ::= {' '.join(parts)}",
-        # A text may go on over further lines as long as none of them could be taken for a heading.
-        r'text ::= line ("\n" [^#*0-9\n\r] [^\n\r]*)*',
-        r"line ::= [^\n\r]+",
+        r'text ::= line ("\n" sentence)*',
+        rf"line ::= [^{_SPACES}\n\r] [^\n\r]*",
+        # A line of its own that no heading can be: a heading has a colon after its name, or nothing.
+        r"sentence ::= [^\n\r:=：＝]* [.!?。！？…]",
         f"score ::= {_numbers(rubric.scale)}",
         f"applicable ::= score | {_literal(NOT_APPLICABLE)}",
     ]

@@ -26,6 +26,8 @@ from .rubric import (
     REFINED,
     REFINEMENT,
     SCORE,
+    SCORE_A,
+    SCORE_B,
     SUMMARY,
     WINNER,
     Rubric,
@@ -76,8 +78,10 @@ class UserRequest:
             raise RequestError("The request is empty; say what the image should show.")
         if len(self.text) > MAX_REQUEST_CHARACTERS:
             raise RequestError(
-                f"The request has {len(self.text)} characters; at most {MAX_REQUEST_CHARACTERS} can be judged. Shorten it."
+                f"The request has {len(self.text)} characters; shorten it to at most {MAX_REQUEST_CHARACTERS}."
             )
+        if any("\ud800" <= character <= "\udfff" for character in self.text):
+            raise RequestError("The request holds half of a character (a lone surrogate); write it again.")
 
 
 def defused(text: str) -> str:
@@ -169,8 +173,8 @@ def pairwise_reply_format(rubric: Rubric) -> str:
         lines += [
             f"{number}. {dimension.title}:",
             f"## {JUSTIFICATION}: <evidence from both images>",
-            f"## {SCORE} A: {slot}",
-            f"## {SCORE} B: {slot}",
+            f"## {SCORE_A}: {slot}",
+            f"## {SCORE_B}: {slot}",
             f"## {WINNER}: {winner}",
         ]
     return "\n".join([*lines, f"# {SUMMARY}: <one or two sentences>"])
@@ -178,7 +182,9 @@ def pairwise_reply_format(rubric: Rubric) -> str:
 
 def _check_sources(request: UserRequest, rubric: Rubric) -> None:
     if rubric.kind == "edit" and not request.sources:
-        raise RequestError("An edit is judged against its source image; give the source image, or use a generation rubric.")
+        raise RequestError(
+            "An edit is judged against its source image; give the source image, or use a generation rubric."
+        )
     if rubric.kind == "generation" and request.sources:
         raise RequestError("A generation rubric takes no source image; use an edit rubric, or leave the source out.")
 

@@ -6,26 +6,29 @@ with a remark; a refined request of many lines; preambles, code fences, a closed
 
 Never guessed: whatever could be read in two ways raises `CritiqueParseError` with one of `Reason`.
 Headings count at the start of a line only, so text quoted inside a sentence changes nothing, and
-a quoted heading on a line of its own ends in a conflict, never in another number.
+a quoted heading on a line of its own ends in a conflict, never in another number. A heading that is
+none of the rubric's ends the dimension before it, so its score is nobody else's.
 
-Time is linear in the length of the text: every line is looked at once, patterns see a bounded prefix.
+Time is linear in the length of the text: every line is looked at once, patterns do not backtrack.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final, Literal
 
 from .critique import Critique, Judgement, Refinement
 from .errors import CritiqueParseError
+from .headings import PREFIX, Heading, Headings
 from .rubric import (
     ANALYSIS,
     COMMENTS,
     JUDGEMENT,
     JUSTIFICATION,
+    MAX_TITLE_CHARACTERS,
     REFINED,
     REFINEMENT,
     SCORE,
@@ -33,81 +36,43 @@ from .rubric import (
     Dimension,
     Rubric,
 )
+from .score_text import Reason, ScoreText, read_score
+
+__all__ = ["Mode", "Reading", "Reason", "ScoreText", "parse_critique", "read_score"]
 
 Mode = Literal["critique", "score"]
 """`critique` wants every section of the layout; `score` wants every score and lets the rest be missing."""
 
-
-class Reason(str, Enum):
-    """Why a reply is not a critique. The value is what reports and metrics count by."""
-
-    EMPTY = "empty_reply"
-    NO_JUDGEMENT = "no_judgement"
-    """No dimension of the rubric is mentioned as a heading: a refusal, small talk, another format."""
-    TRUNCATED = "truncated"
-    """The reply ends before its last section."""
-    MISSING_DIMENSION = "missing_dimension"
-    MISSING_SCORE = "missing_score"
-    UNREADABLE_SCORE = "unreadable_score"
-    """A score line says something that is not one number: a range, a word, a percentage."""
-    OUT_OF_SCALE = "score_out_of_scale"
-    """A number outside the scale, or out of another total than the scale's."""
-    NOT_OPTIONAL = "na_not_allowed"
-    """N/A for a dimension that always applies."""
-    CONFLICTING_SCORES = "conflicting_scores"
-    """One dimension has two different scores."""
-    OUT_OF_ORDER = "sections_out_of_order"
-    """A section appears twice or judgement goes on after the summary: a quoted heading, a repeated reply."""
-
-
-@dataclass(frozen=True)
-class ScoreText:
-    """What a score line says: a number, N/A, or neither (`problem` says why)."""
-
-    value: float | None = None
-    problem: Reason | None = None
+_SECTIONS: Final = (ANALYSIS, JUDGEMENT, SUMMARY, REFINEMENT, COMMENTS, REFINED)
+_RANK: Final = {name: rank for rank, name in enumerate(_SECTIONS)}
+_JUDGING: Final = _RANK[JUDGEMENT]
+_SUMMING_UP: Final = _RANK[SUMMARY]
+_RULE: Final = "-*_=` \t"
+_FENCE: Final = re.compile(r"```\w{0,20}$")
+_SENTENCE_MARK: Final = re.compile(r"[.,;!?。，；！？…]")
+_IN_A_NUMBER: Final = re.compile(r"[0-9][.,]")
 
 
 def parse_critique(text: str, rubric: Rubric, mode: Mode = "critique") -> Critique:
     """Read a reply written under `rubric`. Raises `CritiqueParseError` with a `Reason` and the whole text."""
-    return _Parser(text, rubric, mode).run()
-
-
-_FULL_WIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_DECORATION: Final = re.compile(r"(?:[\s>]+|#{1,6}|[*_`]{1,3}|\(?\d{1,2}[.):\]]\)?(?=\D|$)|[-+•](?=\s))")
-_SEPARATOR: Final = re.compile(r"\s*(?:[-*_=]{3,}|```\w*)\s*$")
-_PREFIX: Final = 240
-"""How much of a line is looked at for a heading or a score."""
-
-_NUMBER: Final = re.compile(
-    r"(?P<number>[+-]?\d{1,9}(?:[.,]\d{1,9})?)"
-    r"(?P<total>\s*(?:/|out\s+of)\s*(?P<of>\d{1,9}(?:[.,]\d{1,9})?))?"
-    r"(?P<after>.*)",
-    re.DOTALL | re.IGNORECASE,
-)
-_NOT_APPLICABLE: Final = re.compile(r"(?:n\s*[/\\]\s*a|n\.\s*a\.?|na|not[\s-]+applicable)(?![a-z0-9])", re.IGNORECASE)
-_OPENERS: Final = "*_`\"'“‘([<{ \t"
-_CLOSERS: Final = "*_`\"'”’)]>} \t"
-_AMBIGUOUS_AFTER: Final = re.compile(r"\s*(?:\d|[.,:]\s?\d|[-–—~+]\s*\d|(?:to|or|and)\s+\d|[%±/⁄])", re.IGNORECASE)
-
-
-def read_score(text: str, rubric: Rubric) -> ScoreText:
-    """Read what follows `Score:`: exactly one number on the rubric's scale, or N/A, with an optional remark."""
-    body = text[:_PREFIX].translate(_FULL_WIDTH).strip().lstrip(_OPENERS)
-    if _NOT_APPLICABLE.match(body):
-        return ScoreText(value=None)
-    match = _NUMBER.match(body)
-    if match is None:
-        return ScoreText(problem=Reason.UNREADABLE_SCORE)
-    after = match["after"]
-    if after[:1].isalnum() or _AMBIGUOUS_AFTER.match(after.lstrip(_CLOSERS)) or _AMBIGUOUS_AFTER.match(after):
-        return ScoreText(problem=Reason.UNREADABLE_SCORE)
-    value = float(match["number"].replace(",", "."))
-    if match["of"] and float(match["of"].replace(",", ".")) != rubric.scale.maximum:
-        return ScoreText(problem=Reason.OUT_OF_SCALE)
-    if not rubric.scale.contains(value):
-        return ScoreText(problem=Reason.OUT_OF_SCALE)
-    return ScoreText(value=value)
+    reading = Reading(text, rubric, (SCORE,))
+    refinement = reading.refinement()
+    if mode == "critique":
+        reading.needs_summary(written=not rubric.layout.refinement)
+        if rubric.layout.refinement and refinement is None:
+            raise reading.error(Reason.TRUNCATED, "The reply ends before its refined request.")
+    judgements = (
+        Judgement(key=d.key, justification=reading.justification(d), score=reading.score(d, SCORE))
+        for d in rubric.dimensions
+    )
+    return Critique(
+        rubric=rubric.name,
+        analysis=reading.text_of(ANALYSIS),
+        judgements=tuple(judgements),
+        summary=reading.text_of(SUMMARY),
+        refinement=refinement,
+        raw=text,
+    )
 
 
 @dataclass
@@ -115,227 +80,255 @@ class _Block:
     """What has been read about one dimension."""
 
     text: list[str] = field(default_factory=list)
-    score: ScoreText | None = None
+    remarks: list[str] = field(default_factory=list)
+    scores: dict[str, ScoreText] = field(default_factory=dict)
+    """By field: `Score`, or `Score A` and `Score B`."""
+    notes: dict[str, str] = field(default_factory=dict)
+    headings: int = 0
+    """How often the dimension's heading opened it."""
+    score_lines: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class _Heading:
-    """A line that opens a section, a dimension or a field; `rest` follows it on the line."""
+class Reading:
+    """One pass over the lines of one reply; afterwards every dimension has all of its scores.
 
-    name: str
-    """Casefolded canonical name."""
-    rest: str
-    decorated: bool
-    """Whether it carries a number, `#` or bold."""
-    remark: str
-    """Text in parentheses right after the name."""
-    colon: bool
+    `score_fields` are the fields that hold a score, `notes` further ones that are kept as text. With a
+    single score field, a dimension may also be judged in one line: `Text Rendering: 3.5`.
+    """
 
-
-class _Names:
-    """Recognises the given names at the start of a line."""
-
-    def __init__(self, names: list[str]) -> None:
-        ordered = sorted(names, key=len, reverse=True)
-        self._canonical = {_squeezed(name): name for name in ordered}
-        choices = "|".join(_name_pattern(name) for name in ordered)
-        self._pattern = re.compile(
-            rf"(?P<name>{choices})(?P<label>\s+score)?\s*[*_`]*\s*(?:\((?P<remark>[^()]{{0,60}})\))?\s*[*_`]*\s*"
-            r"(?:(?P<colon>[:=])|$)\s*[*_`]*\s*",
-            re.IGNORECASE,
-        )
-
-    def match(self, line: str) -> _Heading | None:
-        head = line[:_PREFIX].translate(_FULL_WIDTH)
-        start, decorated = 0, False
-        while found := _DECORATION.match(head, start):
-            decorated = decorated or bool(found.group().strip(" \t>-+•"))
-            start = found.end()
-        match = self._pattern.match(head, start)
-        if match is None:
-            return None
-        name = self._canonical[_squeezed(match["name"])]
-        return _Heading(
-            name=name.casefold(),
-            rest=line[match.end() :].strip(),
-            decorated=decorated,
-            remark=(match["remark"] or "").strip(),
-            colon=bool(match["colon"]),
-        )
-
-
-def _name_pattern(name: str) -> str:
-    words = [r"(?:and|&)" if word.casefold() == "and" else re.escape(word) for word in name.split()]
-    return r"\s{1,3}".join(words)
-
-
-def _squeezed(name: str) -> str:
-    return " ".join(name.casefold().replace("&", "and").split())
-
-
-_SECTIONS: Final = (ANALYSIS, JUDGEMENT, SUMMARY, REFINEMENT, COMMENTS, REFINED)
-_RANK: Final = {name.casefold(): rank for rank, name in enumerate(_SECTIONS)}
-_JUDGING: Final = _RANK[JUDGEMENT.casefold()]
-_SUMMING_UP: Final = _RANK[SUMMARY.casefold()]
-
-
-class _Parser:
-    """One pass over the lines of one reply."""
-
-    def __init__(self, text: str, rubric: Rubric, mode: Mode) -> None:
-        self._raw, self._rubric, self._mode = text, rubric, mode
-        self._sections = _Names(list(_SECTIONS))
-        self._dimensions = _Names([d.title for d in rubric.dimensions])
-        self._fields = _Names([JUSTIFICATION, SCORE])
-        self._by_title = {d.title.casefold(): d for d in rubric.dimensions}
+    def __init__(self, text: str, rubric: Rubric, score_fields: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
+        self._raw, self._rubric = text, rubric
+        self._score_fields, self._notes = score_fields, notes
+        self._fields = (JUSTIFICATION, *score_fields, *notes)
+        self._by_title = {d.title: d for d in rubric.dimensions}
+        self._headings = Headings([*_SECTIONS, *self._by_title, *self._fields])
         self._blocks: dict[str, _Block] = {}
-        self._texts: dict[str, list[str]] = {name: [] for name in _RANK}
+        self._claims: dict[str, Mapping[str, ScoreText]] = {}
+        """Scores that stand before `# Detailed Judgement`: no judgement, but they must not contradict it."""
+        self._texts: dict[str, list[str]] = {name: [] for name in _SECTIONS}
+        self._opening: list[str] = []
+        """Every line of the analysis, headings included."""
         self._rank = -1
-        self._seen: set[str] = set()
         self._current: Dimension | None = None
-        self._score_follows = False
-
-    def run(self) -> Critique:
-        if not self._raw.strip():
-            raise self._error(Reason.EMPTY, "The reply is empty.")
+        self._number: int | None = None
+        """Number of the current dimension's heading, as long as no list has begun."""
+        self._level = 0
+        self._awaited: str | None = None
+        """A score field whose score is on the next line."""
+        self._fenced = self._requested = self._ended = False
+        """Whether a code fence is open, the refined request has words, a closing fence has ended it."""
+        if not text.strip():
+            raise self.error(Reason.EMPTY, "The reply is empty.")
         for line in self._lines():
             self._take(line)
-        return self._finished()
+        self._check_scores()
+
+    def score(self, dimension: Dimension, score_field: str) -> float | None:
+        return self._blocks[dimension.key].scores[score_field].value
+
+    def justification(self, dimension: Dimension) -> str:
+        """The evidence; what was remarked next to the score if there is nothing else."""
+        block = self._blocks[dimension.key]
+        return _joined(block.text) or _joined(block.remarks).lstrip("-–—:;,. ")
+
+    def note(self, dimension: Dimension, name: str) -> str:
+        return self._blocks[dimension.key].notes.get(name, "")
+
+    def text_of(self, section: str) -> str:
+        return _joined(self._texts[section])
+
+    def refinement(self) -> Refinement | None:
+        request = self.text_of(REFINED)
+        if not request:
+            return None
+        return Refinement(comments=self.text_of(COMMENTS) or self.text_of(REFINEMENT), request=_unquoted(request))
+
+    def needs_summary(self, *, written: bool) -> None:
+        """Raise unless the reply has a summary; `written` wants words in it, not only its heading."""
+        if not self._texts[SUMMARY]:
+            what = "has no summary" if self._rank >= _SUMMING_UP else "ends before its summary"
+            raise self.error(Reason.TRUNCATED, f"The reply {what}.")
+        if written and not self.text_of(SUMMARY):
+            raise self.error(Reason.TRUNCATED, "The reply ends in its summary.")
+
+    def error(self, reason: Reason, message: str) -> CritiqueParseError:
+        return CritiqueParseError(reason.value, message, self._raw)
 
     def _lines(self) -> Iterator[str]:
-        text = self._raw
-        if text.lstrip().startswith("<think>"):
+        text = self._raw.replace("\r\n", "\n").replace("\r", "\n")
+        if text.lstrip("\ufeff\u200b \t\n").startswith("<think>"):
             _, closed, text = text.partition("</think>")
             if not closed:
-                raise self._error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
-        return (line for line in text.splitlines() if not _SEPARATOR.match(line[:_PREFIX]))
+                raise self.error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
+        return (line.strip() for line in text.split("\n"))
 
     def _take(self, line: str) -> None:
-        if heading := self._sections.match(line):
+        if not line or self._is_rule(line):
+            self._add_text("")
+            return
+        if self._rank == _RANK[ANALYSIS]:
+            self._opening.append(line)
+        heading = self._headings.match(line)
+        if heading is None:
+            self._take_text(line)
+        elif heading.name in _RANK:
             self._open_section(heading)
-        elif (heading := self._dimensions.match(line)) and self._is_dimension(heading):
-            self._open_dimension(heading)
-        elif (heading := self._fields.match(line)) and (self._current or self._rank >= _SUMMING_UP):
-            self._open_field(heading)
-        elif self._score_follows and line.strip():
-            self._score_follows = False
-            self._record(self._current, read_score(line, self._rubric))
+        elif heading.name in self._by_title and self._opens_dimension(heading):
+            self._open_dimension(heading, line)
+        elif heading.name in self._fields and self._current:
+            self._open_field(heading, self._current)
+        elif heading.name in self._fields and self._rank >= _SUMMING_UP and heading.name not in self._notes:
+            raise self.error(Reason.OUT_OF_ORDER, f"A '{heading.name}' line stands after the summary.")
+        elif self._awaited is None and not heading.name and self._current and self._is_foreign(heading):
+            self._current = None
         else:
+            self._take_text(line)
+
+    def _is_rule(self, line: str) -> bool:
+        """Whether a line is only a rule or a code fence; the fence that closes the refined request ends it."""
+        if _FENCE.match(line):
+            self._ended = self._ended or (self._fenced and self._requested)
+            self._fenced = not self._fenced
+            return True
+        return not line.strip(_RULE)
+
+    def _take_text(self, line: str) -> None:
+        if self._awaited is None or self._current is None:
             self._add_text(line)
+            return
+        score_field, self._awaited = self._awaited, None
+        self._record(self._current, score_field, read_score(line, self._rubric, alone=True))
 
-    def _open_section(self, heading: _Heading) -> None:
+    def _open_section(self, heading: Heading) -> None:
         rank = _RANK[heading.name]
-        if heading.name in self._seen or rank < self._rank or (rank == _JUDGING and self._blocks):
-            raise self._error(Reason.OUT_OF_ORDER, f"The section '{heading.name}' appears again or too late.")
-        self._seen.add(heading.name)
-        self._rank, self._current, self._score_follows = rank, None, False
-        self._texts[heading.name].append(heading.rest)
+        if rank <= self._rank:
+            raise self.error(Reason.OUT_OF_ORDER, f"The section '{heading.name}' appears again or too late.")
+        if rank == _JUDGING and self._blocks:
+            self._claims = {key: block.scores for key, block in self._blocks.items()}
+            self._blocks = {}
+            self._texts[ANALYSIS] = [*self._texts[ANALYSIS][:1], *self._opening[:-1]]
+        self._rank, self._current, self._awaited = rank, None, None
+        self._add_text(heading.rest)
 
-    def _is_dimension(self, heading: _Heading) -> bool:
+    def _one_line_scores(self, heading: Heading) -> list[ScoreText]:
+        """What `Title: 3.5` or `Title (3.5/4)` says."""
+        if len(self._score_fields) > 1:
+            return []
+        found = (read_score(part, self._rubric, alone=True) for part in (heading.remark, heading.rest) if part)
+        return [score for score in found if score.problem is None]
+
+    def _opens_dimension(self, heading: Heading) -> bool:
         """Whether a line with a dimension's title opens its judgement; `Title: prose` alone is only prose."""
-        if self._is_compact(heading) or not heading.rest:
+        if not heading.rest or self._one_line_scores(heading):
             return True
         return heading.decorated and self._rank < _SUMMING_UP
 
-    def _is_compact(self, heading: _Heading) -> bool:
-        """`Title: 3.5` or `Title (3.5/4)`."""
-        return any(part and read_score(part, self._rubric).problem is None for part in (heading.remark, heading.rest))
-
-    def _open_dimension(self, heading: _Heading) -> None:
+    def _open_dimension(self, heading: Heading, line: str) -> None:
         dimension = self._by_title[heading.name]
-        compact = self._is_compact(heading)
+        scores = self._one_line_scores(heading)
         if self._rank >= _SUMMING_UP:
-            if dimension.key not in self._blocks or (not compact and not self._all_scored()):
-                raise self._error(Reason.OUT_OF_ORDER, f"'{dimension.title}' is judged after the summary.")
-            if not compact:
-                self._add_text(heading.name)
-                return
-        self._score_follows = False
-        self._current = dimension if self._rank < _SUMMING_UP else None
+            self._mention(dimension, scores, line)
+            return
+        self._current, self._awaited = dimension, None
+        self._number, self._level = heading.number, heading.level
         block = self._blocks.setdefault(dimension.key, _Block())
-        for part in (heading.remark, heading.rest):
-            if part and (found := read_score(part, self._rubric)).problem is None:
-                self._record(dimension, found)
-                return
-        if heading.rest:
-            inner = self._fields.match(heading.rest)
-            if inner is not None:
-                self._open_field(inner)
+        block.headings += 1
+        for score in scores:
+            self._record(dimension, self._score_fields[0], score)
+        if heading.rest and read_score(heading.rest, self._rubric, alone=True).problem is not None:
+            inner = self._headings.match(heading.rest)
+            if inner is not None and inner.name in self._fields:
+                self._open_field(inner, dimension)
             else:
                 block.text.append(heading.rest)
 
-    def _open_field(self, heading: _Heading) -> None:
-        if self._current is None:
-            raise self._error(Reason.OUT_OF_ORDER, f"A '{heading.name}' line stands after the summary.")
-        self._score_follows = False
-        if heading.name == JUSTIFICATION.casefold():
-            self._blocks[self._current.key].text.append(heading.rest)
-        elif heading.rest:
-            self._record(self._current, read_score(heading.rest, self._rubric))
-        else:
-            self._score_follows = True
+    def _mention(self, dimension: Dimension, scores: list[ScoreText], line: str) -> None:
+        """A dimension named after the summary: words, or a score that was given before."""
+        block = self._blocks.get(dimension.key)
+        if block is None or not (scores or self._first_unscored() is None):
+            raise self.error(Reason.OUT_OF_ORDER, f"'{dimension.title}' is judged after the summary.")
+        for score in scores:
+            self._check(dimension, block.scores.get(self._score_fields[0]), score)
+        self._add_text(line)
 
-    def _record(self, dimension: Dimension | None, found: ScoreText) -> None:
-        assert dimension is not None
+    def _open_field(self, heading: Heading, dimension: Dimension) -> None:
+        self._awaited = None
         block = self._blocks[dimension.key]
+        if heading.name == JUSTIFICATION:
+            block.text.append(heading.rest)
+        elif heading.name in self._notes:
+            block.notes[heading.name] = heading.rest
+        elif heading.rest:
+            self._record(dimension, heading.name, read_score(heading.rest, self._rubric))
+        else:
+            self._awaited = heading.name
+
+    def _is_foreign(self, heading: Heading) -> bool:
+        """Whether an unknown heading continues the dimensions' own, so that another dimension begins."""
+        title, colon, _ = heading.rest[:PREFIX].partition(":")
+        if heading.number is not None and self._number is not None:
+            follows = heading.number == self._number + 1
+            if not follows:
+                self._number = None
+        else:
+            follows = heading.level > 0 and heading.level == self._level
+        is_title = title[:1].isalpha() and len(title) <= MAX_TITLE_CHARACTERS and not _SENTENCE_MARK.search(title)
+        return follows and is_title and (bool(colon) or title == heading.rest)
+
+    def _record(self, dimension: Dimension, score_field: str, found: ScoreText) -> None:
+        block = self._blocks[dimension.key]
+        self._check(dimension, block.scores.get(score_field), found)
+        block.scores[score_field] = found
+        block.score_lines[score_field] += 1
+        block.remarks.append(found.remark)
+
+    def _check(self, dimension: Dimension, known: ScoreText | None, found: ScoreText) -> None:
         if found.problem is not None:
-            raise self._error(found.problem, f"The score of '{dimension.title}' cannot be used.")
+            raise self.error(found.problem, f"The score of '{dimension.title}' cannot be used.")
         if found.value is None and not dimension.optional:
-            raise self._error(Reason.NOT_OPTIONAL, f"'{dimension.title}' always applies but was answered with N/A.")
-        if block.score is not None and block.score != found:
-            raise self._error(Reason.CONFLICTING_SCORES, f"'{dimension.title}' has two different scores.")
-        block.score = found
+            raise self.error(Reason.NOT_OPTIONAL, f"'{dimension.title}' always applies but was answered with N/A.")
+        if known is not None and known != found:
+            raise self.error(Reason.CONFLICTING_SCORES, f"'{dimension.title}' has two different scores.")
 
     def _add_text(self, line: str) -> None:
         if self._current is not None:
-            self._blocks[self._current.key].text.append(line.strip())
-        elif self._rank >= 0:
-            self._texts[_SECTIONS[self._rank].casefold()].append(line.strip())
+            self._blocks[self._current.key].text.append(line)
+        elif self._rank >= 0 and not self._ended and (self._rank >= _SUMMING_UP or not self._blocks):
+            self._texts[_SECTIONS[self._rank]].append(line)
+            self._requested = self._requested or (self._rank == _RANK[REFINED] and bool(line))
 
-    def _all_scored(self) -> bool:
-        return all(d.key in self._blocks and self._blocks[d.key].score for d in self._rubric.dimensions)
+    def _first_unscored(self) -> int | None:
+        """Place of the first dimension that lacks a score."""
+        for place, dimension in enumerate(self._rubric.dimensions):
+            if not self._scored(dimension):
+                return place
+        return None
 
-    def _finished(self) -> Critique:
+    def _scored(self, dimension: Dimension) -> bool:
+        block = self._blocks.get(dimension.key)
+        return block is not None and all(name in block.scores for name in self._score_fields)
+
+    def _check_scores(self) -> None:
         if not self._blocks:
-            shown = " ".join(self._raw.split())[:80]
-            raise self._error(Reason.NO_JUDGEMENT, f"The reply judges no dimension of the rubric: {shown!r}.")
-        self._check_complete()
-        refined = _joined(self._texts[REFINED.casefold()])
-        comments = _joined(self._texts[COMMENTS.casefold()]) or _joined(self._texts[REFINEMENT.casefold()])
-        return Critique(
-            rubric=self._rubric.name,
-            analysis=_joined(self._texts[ANALYSIS.casefold()]),
-            judgements=tuple(self._judgement(dimension) for dimension in self._rubric.dimensions),
-            summary=_joined(self._texts[SUMMARY.casefold()]),
-            refinement=Refinement(comments=comments, request=_unquoted(refined)) if refined else None,
-            raw=self._raw,
-        )
-
-    def _check_complete(self) -> None:
+            shown = " ".join(self._raw[:400].split())[:80]
+            raise self.error(Reason.NO_JUDGEMENT, f"The reply judges no dimension of the rubric: {shown!r}.")
         dimensions = self._rubric.dimensions
-        scored = [d.key in self._blocks and self._blocks[d.key].score is not None for d in dimensions]
-        if not all(scored):
-            first = dimensions[scored.index(False)]
+        gap = self._first_unscored()
+        if gap is not None:
+            title = dimensions[gap].title
             # Nothing after the gap: the reply stopped there. Something after it: the judge left it out.
-            stopped = not any(scored[scored.index(False) :]) and self._rank < _SUMMING_UP
-            if stopped:
-                raise self._error(Reason.TRUNCATED, f"The reply ends before the score of '{first.title}'.")
-            reason = Reason.MISSING_SCORE if first.key in self._blocks else Reason.MISSING_DIMENSION
-            raise self._error(reason, f"The reply has no score for '{first.title}'.")
-        if self._mode == "score":
-            return
-        if SUMMARY.casefold() not in self._seen:
-            raise self._error(Reason.TRUNCATED, "The reply ends before its summary.")
-        if self._rubric.layout.refinement and not _joined(self._texts[REFINED.casefold()]):
-            raise self._error(Reason.TRUNCATED, "The reply ends before its refined request.")
-
-    def _judgement(self, dimension: Dimension) -> Judgement:
-        block = self._blocks[dimension.key]
-        assert block.score is not None
-        return Judgement(key=dimension.key, justification=_joined(block.text), score=block.score.value)
-
-    def _error(self, reason: Reason, message: str) -> CritiqueParseError:
-        return CritiqueParseError(reason.value, message, self._raw)
+            if self._rank < _SUMMING_UP and not any(self._scored(d) for d in dimensions[gap:]):
+                raise self.error(Reason.TRUNCATED, f"The reply ends before the score of '{title}'.")
+            reason = Reason.MISSING_SCORE if dimensions[gap].key in self._blocks else Reason.MISSING_DIMENSION
+            raise self.error(reason, f"The reply has no score for '{title}'.")
+        if self._rank < _SUMMING_UP and _IN_A_NUMBER.fullmatch(self._raw[-2:]):
+            raise self.error(Reason.TRUNCATED, "The reply ends inside a number.")
+        for dimension in dimensions:
+            block = self._blocks[dimension.key]
+            for name, found in self._claims.get(dimension.key, {}).items():
+                self._check(dimension, block.scores[name], found)
+            if block.headings > 1 and any(block.score_lines[name] < block.headings for name in self._score_fields):
+                raise self.error(Reason.OUT_OF_ORDER, f"'{dimension.title}' is opened twice but scored once.")
 
 
 def _joined(lines: list[str]) -> str:
@@ -345,8 +338,9 @@ def _joined(lines: list[str]) -> str:
 
 def _unquoted(text: str) -> str:
     """Without quotation marks around the whole of it."""
-    for opening, closing in (('"', '"'), ("“", "”"), ("'", "'"), ("`", "`")):
+    for opening, closing in (('"', '"'), ("“", "”"), ("'", "'"), ("`", "`"), ("「", "」"), ("«", "»")):
         inner = text[1:-1]
-        if len(text) > 2 and text[0] == opening and text[-1] == closing and opening not in inner and closing not in inner:
+        quoted = len(text) > 2 and text[0] == opening and text[-1] == closing
+        if quoted and inner.strip() and opening not in inner and closing not in inner:
             return inner.strip()
     return text

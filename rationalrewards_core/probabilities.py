@@ -16,7 +16,9 @@ from .backends.base import Reply, TokenChoice
 from .critique import Critique
 from .rubric import SCORE, Rubric, Scale
 
-_SCORE_AT: Final = re.compile(rf"^[^\n]{{0,24}}?\b{SCORE}\b[^\n:：]{{0,12}}[:：]\s*[*_`]*\s*(?=\d)", re.MULTILINE | re.IGNORECASE)
+_SCORE_AT: Final = re.compile(
+    rf"^[^\n]{{0,24}}?\b{SCORE}\b[^\n:：]{{0,12}}[:：]\s*[*_`]*\s*(?=\d)", re.MULTILINE | re.IGNORECASE
+)
 UNKNOWN_TENTHS: Final = 0.45
 UNKNOWN_VARIANCE: Final = 0.0825
 

@@ -34,6 +34,4 @@ def reward(critique: Critique, rubric: Rubric, *, expected: bool = False) -> flo
 
 def failing(critique: Critique, minimums: Mapping[str, float], default: float) -> tuple[str, ...]:
     """Keys of the dimensions that score below their minimum (`default` where none is given)."""
-    return tuple(
-        j.key for j in critique.judgements if j.score is not None and j.score < minimums.get(j.key, default)
-    )
+    return tuple(j.key for j in critique.judgements if j.score is not None and j.score < minimums.get(j.key, default))

@@ -1,6 +1,6 @@
 """The rubric: the one place that knows the dimensions, their headings, their scale and the prompt's words.
 
-Prompt (`messages`), grammar (`grammar`), parser (`critique`), reward (`reward`), node outputs and
+Prompt (`messages`), grammar (`grammar`), parser (`parsing`), reward (`reward`), node outputs and
 docs all derive from a `Rubric`. Rubrics are TOML files (`rubric_file` reads and writes them); the
 built-in ones are read through the same loader as a user's own.
 
@@ -9,10 +9,13 @@ The headings and their order are those of the released RationalRewards weights (
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from .errors import ConfigError
+from .headings import plain, squeezed
 
 Kind = Literal["generation", "edit"]
 
@@ -24,8 +27,20 @@ SUMMARY = "Summary"
 REFINEMENT = "User Request Refinement"
 COMMENTS = "Refinement Comments"
 REFINED = "Refined Request"
+SCORE_A = f"{SCORE} A"
+SCORE_B = f"{SCORE} B"
 WINNER = "Winner"
 NOT_APPLICABLE = "N/A"
+
+RESERVED: Final = frozenset(
+    squeezed(name)
+    for name in (
+        *(ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SCORE_A, SCORE_B, WINNER),
+        *(SUMMARY, REFINEMENT, COMMENTS, REFINED),
+    )
+)
+"""Headings of the reply itself; no dimension can have them as its title."""
+MAX_TITLE_CHARACTERS: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +57,8 @@ class Scale:
     def __post_init__(self) -> None:
         if not self.minimum < self.maximum:
             raise ConfigError(f"scale.minimum ({self.minimum}) must be below scale.maximum ({self.maximum}).")
-        if not (self.minimum.is_integer() and self.maximum.is_integer() and 0 <= self.minimum <= self.maximum <= 100):
+        whole = float(self.minimum).is_integer() and float(self.maximum).is_integer()
+        if not (whole and 0 <= self.minimum <= self.maximum <= 100):
             raise ConfigError("scale.minimum and scale.maximum must be whole numbers from 0 to 100.")
         if self.decimals not in (0, 1, 2):
             raise ConfigError("scale.decimals must be 0, 1 or 2.")
@@ -78,10 +94,25 @@ class Dimension:
     def __post_init__(self) -> None:
         if not self.key.isidentifier():
             raise ConfigError(f"dimensions.key {self.key!r} must be an identifier such as 'text_faithfulness'.")
-        if not self.title.strip() or any(c in self.title for c in "\n#:*"):
-            raise ConfigError(f"dimensions.title {self.title!r} must be one line without '#', ':' or '*'.")
+        _check_title(self.title)
         if not 0.0 <= self.weight <= 1000.0:
             raise ConfigError(f"dimensions.weight of {self.key!r} must be between 0 and 1000, not {self.weight}.")
+
+
+def _check_title(title: str) -> None:
+    """A title has to be recognisable as a heading in a reply, and nothing else in a reply as a title."""
+    shown = plain(title)
+    one_line = not any(unicodedata.category(mark) in ("Cc", "Zl", "Zp") for mark in title)
+    if not one_line or any(mark in shown for mark in "#:*`"):
+        raise ConfigError(f"dimensions.title {title!r} must be one line without '#', ':', '*' or '`'.")
+    if not re.match(r"[0-9]{0,3}[^\W\d_]", shown):
+        raise ConfigError(f"dimensions.title {title!r} must begin with a word; its number is added by the prompt.")
+    if shown[-1] in ".!?。…,; ":
+        raise ConfigError(f"dimensions.title {title!r} must not end with a space or a punctuation mark.")
+    if len(title) > MAX_TITLE_CHARACTERS:
+        raise ConfigError(f"dimensions.title {title!r} must have at most {MAX_TITLE_CHARACTERS} characters.")
+    if squeezed(title) in RESERVED:
+        raise ConfigError(f"dimensions.title {title!r} is a heading of the reply itself; choose another.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +188,7 @@ class Rubric:
         if not self.dimensions:
             raise ConfigError(f"Rubric {self.name!r} has no dimensions; add at least one [[dimensions]] table.")
         for what in ("key", "title"):
-            seen = [str(getattr(d, what)).casefold() for d in self.dimensions]
+            seen = [squeezed(getattr(d, what)) for d in self.dimensions]
             for name in seen:
                 if seen.count(name) > 1:
                     raise ConfigError(f"Rubric {self.name!r} has two dimensions with {what} {name!r}.")
@@ -168,7 +199,7 @@ class Rubric:
         for dimension in self.dimensions:
             for level, _ in dimension.anchors:
                 if not self.scale.contains(level):
-                    raise ConfigError(f"Anchor {level} of {dimension.key!r} is outside the scale.")
+                    raise ConfigError(f"dimensions.anchors of {dimension.key!r}: {level:g} is outside the scale.")
 
     def dimension(self, key: str) -> Dimension:
         for dimension in self.dimensions:

@@ -44,8 +44,8 @@ def load_rubric(source: str | Path) -> Rubric:
         return _built_in(str(source))
     path = Path(source)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark before UTF-8
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"Rubric {str(source)!r} is neither built in ({', '.join(BUILT_IN)}) nor a readable TOML file: {error}."
         ) from error
@@ -84,13 +84,20 @@ def rubric_to_toml(rubric: Rubric) -> str:
         lines += ["", "[[dimensions]]"]
         lines += [f"{f.name} = {_toml(getattr(dimension, f.name))}" for f in fields(dimension) if f.name != "anchors"]
         if dimension.anchors:
-            lines += ["[dimensions.anchors]", *(f'"{level:g}" = {_toml(text)}' for level, text in dimension.anchors)]
+            lines += [
+                "[dimensions.anchors]",
+                *(f'"{_level(level)}" = {_toml(text)}' for level, text in dimension.anchors),
+            ]
     return "\n".join(lines) + "\n"
 
 
 def _toml(value: Any) -> str:
     # JSON's strings, numbers and booleans are valid TOML, except for the unescaped DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _level(level: float) -> str:
+    return str(int(level) if float(level).is_integer() else level)
 
 
 def _rubric(table: dict[str, Any]) -> Rubric:
@@ -112,7 +119,10 @@ def _dimension(row: Any, number: int) -> Dimension:
         levels = sorted(((float(k), v.strip()) for k, v in anchors.items()), reverse=True)
     except ValueError as error:
         raise ConfigError(f"{where}.anchors has a key that is not a number: {error}.") from error
-    return _section(Dimension, {**row, "anchors": tuple(levels)}, where, required=("key", "title"))
+    if len({level for level, _ in levels}) < len(levels):
+        raise ConfigError(f"{where}.anchors names a score twice.")
+    dimension: Dimension = _section(Dimension, {**row, "anchors": tuple(levels)}, where, required=("key", "title"))
+    return dimension
 
 
 def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] = ()) -> Any:

@@ -1,0 +1,111 @@
+"""What a score line says: exactly one number of the scale, or N/A, or why it cannot be used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from .headings import plain
+from .rubric import Rubric, Scale
+
+
+class Reason(str, Enum):
+    """Why a reply is not a critique. The value is what reports and metrics count by."""
+
+    EMPTY = "empty_reply"
+    NO_JUDGEMENT = "no_judgement"
+    """No dimension of the rubric is mentioned as a heading: a refusal, small talk, another format."""
+    TRUNCATED = "truncated"
+    """The reply ends before its last section, or lacks one."""
+    MISSING_DIMENSION = "missing_dimension"
+    MISSING_SCORE = "missing_score"
+    UNREADABLE_SCORE = "unreadable_score"
+    """A score line says something that is not one number: a range, a word, a percentage, two numbers."""
+    OUT_OF_SCALE = "score_out_of_scale"
+    """A number outside the scale, or out of another total than the scale's."""
+    NOT_OPTIONAL = "na_not_allowed"
+    """N/A for a dimension that always applies."""
+    CONFLICTING_SCORES = "conflicting_scores"
+    """One dimension has two different scores."""
+    OUT_OF_ORDER = "sections_out_of_order"
+    """A section appears twice or judgement goes on after the summary: a quoted heading, a repeated reply."""
+
+
+@dataclass(frozen=True)
+class ScoreText:
+    """A number, N/A (both None), or neither (`problem` says why)."""
+
+    value: float | None = None
+    problem: Reason | None = None
+    remark: str = field(default="", compare=False)
+    """What follows the score."""
+
+
+_DECIMAL: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9}|,[0-9]{1,2})?"  # 3,500 is no decimal number
+_UNIT: Final = r"(?:\s*(?:points?|pts?|stars?|分|点|점)(?!\w))?"
+_NUMBER: Final = re.compile(
+    rf"(?P<number>[+-]?{_DECIMAL}){_UNIT}"
+    rf"(?P<total>[\s*_`)\]]*(?:/|(?:out\s+)?of)[\s*_`]*(?P<of>{_DECIMAL}){_UNIT})?",
+    re.IGNORECASE,
+)
+_NOT_APPLICABLE: Final = re.compile(
+    r"(?:n\s{0,3}[/\\]\s{0,3}a|n\.\s?a\.?|not[\s-]{1,3}applicable)(?!\w)|na(?=[\s*_`\"')\]]*(?:$|[-–—,.;:(]))",
+    re.IGNORECASE,
+)
+_NOT_APPLICABLE_TOO: Final = re.compile(r"(?<!\w)(?:n/a|n\.a\.|not applicable)(?!\w)", re.IGNORECASE)
+_OPENERS: Final = "*_`\"'“‘([<{ \t"
+_CLOSERS: Final = "*_`\"'”’)]>} \t"
+_NO_REMARK: Final = re.compile(r"\w|[%‰±+~^×⁄/]|[-–‑'’]\w")
+"""A remark is set off by a punctuation mark; these continue the number or belong to a sentence."""
+_LIST_NUMBER: Final = re.compile(r"[*_`(]{0,4}[0-9]{1,2}[.):、]{1,2}(?![0-9])[*_`\s]*[^*_`\s]")
+_COUNT_OR_SCORE: Final = re.compile(r"(?<![0-9])[0-9]{1,9}(?:[.,][0-9]{1,9})?(?![0-9]|\s{0,3}[^\W\d_])")
+"""A number that no word follows: next to an N/A it could be a score; `2 words` could not."""
+
+
+def read_score(text: str, rubric: Rubric, *, alone: bool = False) -> ScoreText:
+    """Read what follows `Score:`: one number of the scale or N/A, with an optional remark.
+
+    A remark may name the scale (`out of 4`, `1-4`) but no other number: `4.0, minus 0.5` and
+    `3.5 (was 3.0)` could mean either. `alone` is for places where any text can stand (a line of its
+    own, or after a dimension's title): `3. Colours` begins a list there, and is no score.
+    """
+    whole = plain(text).strip()
+    body = whole.lstrip(_OPENERS)
+    if match := _NOT_APPLICABLE.match(body):
+        return _not_applicable(body[match.end() :], rubric.scale)
+    match = _NUMBER.match(body)
+    if match is None or (alone and _LIST_NUMBER.match(whole)):
+        return ScoreText(problem=Reason.UNREADABLE_SCORE)
+    after = body[match.end() :].lstrip(_CLOSERS)
+    below = "<" in whole[: len(whole) - len(body)] and ">" not in body[match.end() :][:6]  # `<3` is not `<3>`
+    if below or _NO_REMARK.match(after) or _NO_REMARK.match(body, match.end()) or _names_another(after, rubric.scale):
+        return ScoreText(problem=Reason.UNREADABLE_SCORE)
+    value = _float(match["number"])
+    other_total = match["of"] and _float(match["of"]) != rubric.scale.maximum
+    if other_total or not rubric.scale.contains(value):
+        return ScoreText(problem=Reason.OUT_OF_SCALE)
+    return ScoreText(value=value, remark=after)
+
+
+def _not_applicable(after: str, scale: Scale) -> ScoreText:
+    numbers = (_float(found) for found in _COUNT_OR_SCORE.findall(after))
+    if any(scale.contains(number) for number in numbers):
+        return ScoreText(problem=Reason.UNREADABLE_SCORE)
+    return ScoreText(remark=after.lstrip(_CLOSERS))
+
+
+def _names_another(after: str, scale: Scale) -> bool:
+    """Whether a remark names a number that is not the scale's own, or says N/A after all."""
+    if _NOT_APPLICABLE_TOO.search(after):
+        return True
+    low, high = (
+        rf"(?<![0-9.,]){bound:g}(?:\.0{{1,3}})?(?![0-9]|[.,][0-9])" for bound in (scale.minimum, scale.maximum)
+    )
+    scale_named = rf"{low}\s{{0,3}}(?:-|–|—|to)\s{{0,3}}{high}|(?:/|\bof)\s{{0,3}}{high}"
+    return re.search(r"\d", re.sub(scale_named, "", after, flags=re.IGNORECASE)) is not None
+
+
+def _float(number: str) -> float:
+    return float(number.replace(",", ".")) + 0.0  # so that -0.0 is 0.0

@@ -1,0 +1,438 @@
+"""The parser against a corpus of replies, random critiques in every accepted style, prefixes, mutations and floods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
+from rationalrewards_core.errors import ConfigError, CritiqueParseError
+from rationalrewards_core.parsing import Mode, Reason, parse_critique, read_score
+from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
+from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+
+RUBRICS = {"generation": generation_rubric(), "edit": edit_rubric()}
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One file of `tests/replies`: a reply and what reading it has to give."""
+
+    name: str
+    about: str
+    rubric: Rubric
+    mode: Mode
+    reply: str
+    scores: Scores
+    """Empty if the reply must be refused."""
+    reason: str
+    """Empty if the reply must be read."""
+    refined: str
+    """The whole refined request, or its first words and `…`; empty if nothing is claimed about it."""
+
+
+def read_situation(path: Path) -> Situation:
+    front, reply = path.read_bytes().decode("utf-8").split("---\n", 1)
+    reply = reply.removesuffix("\n")
+    fields = dict(line.split(": ", 1) for line in front.splitlines())
+    unknown = set(fields) - {"situation", "rubric", "mode", "expect", "refined", "line ends", "escapes"}
+    assert not unknown, f"{path.name} has unknown keys {unknown}"
+    assert fields["mode"] in ("critique", "score"), path.name
+    assert fields.get("line ends", "crlf") == "crlf"
+    if fields.get("escapes") == "yes":
+        reply = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), reply)
+    if "line ends" in fields:
+        reply = reply.replace("\n", "\r\n")
+    scores, reason = read_expectation(fields["expect"], RUBRICS[fields["rubric"]])
+    return Situation(
+        name=path.stem,
+        about=fields["situation"],
+        rubric=RUBRICS[fields["rubric"]],
+        mode="score" if fields["mode"] == "score" else "critique",
+        reply=reply,
+        scores=scores,
+        reason=reason,
+        refined=fields.get("refined", "").replace("\\n", "\n"),
+    )
+
+
+def read_expectation(text: str, rubric: Rubric) -> tuple[Scores, str]:
+    """`reason REASON`, or `key score` for every dimension of the rubric in its order."""
+    if text.startswith("reason "):
+        return {}, Reason(text.removeprefix("reason ")).value
+    pairs = [pair.split(" ") for pair in text.split(", ")]
+    assert [key for key, _ in pairs] == [d.key for d in rubric.dimensions], text
+    scores: Scores = {key: None if score == "N/A" else float(score) for key, score in pairs}
+    assert all(score is None or rubric.scale.contains(score) for score in scores.values()), text
+    return scores, ""
+
+
+CORPUS = [read_situation(path) for path in sorted((Path(__file__).parents[1] / "replies").glob("*.md"))]
+READABLE = [situation for situation in CORPUS if not situation.reason]
+
+
+def names(situations: list[Situation]) -> list[str]:
+    return [situation.name for situation in situations]
+
+
+def read(reply: str, rubric: Rubric, mode: Mode = "critique") -> Critique | str:
+    """The critique, or the reason why there is none."""
+    try:
+        return parse_critique(reply, rubric, mode)
+    except CritiqueParseError as error:
+        assert error.raw == reply
+        assert error.reason in {reason.value for reason in Reason}
+        assert str(error)
+        return error.reason
+
+
+class TestCorpus:
+    def test_is_large_and_covers_every_reason(self) -> None:
+        assert len(CORPUS) >= 60
+        assert {situation.reason for situation in CORPUS} - {""} == {reason.value for reason in Reason}
+        assert len({situation.about for situation in CORPUS}) == len(CORPUS)
+
+    @pytest.mark.parametrize("situation", CORPUS, ids=names(CORPUS))
+    def test_reply(self, situation: Situation) -> None:
+        outcome = read(situation.reply, situation.rubric, situation.mode)
+        if situation.reason:
+            assert outcome == situation.reason
+            return
+        assert isinstance(outcome, Critique), f"refused as {outcome}"
+        assert outcome.scores == situation.scores
+        assert list(outcome.scores) == [d.key for d in situation.rubric.dimensions]
+        assert outcome.raw == situation.reply
+        if situation.refined:
+            assert outcome.refinement is not None
+            wanted = situation.refined
+            if wanted.endswith(" …"):
+                assert outcome.refinement.request.startswith(wanted.removesuffix(" …"))
+            else:
+                assert outcome.refinement.request == wanted
+
+    @pytest.mark.parametrize("situation", READABLE, ids=names(READABLE))
+    def test_a_critique_keeps_its_words(self, situation: Situation) -> None:
+        critique = parse_critique(situation.reply, situation.rubric, situation.mode)
+        assert all(j.justification for j in critique.judgements if j.score is not None)
+        if situation.mode == "critique":
+            assert critique.summary
+            assert critique.refinement is not None
+            assert critique.refinement.request
+
+
+class TestReadScore:
+    """What one score line says on the default scale."""
+
+    @pytest.mark.parametrize(
+        ("text", "score"),
+        [
+            ("3.5", 3.5),
+            ("+3.5", 3.5),
+            ("**3.5**/4", 3.5),
+            ("`3.5`", 3.5),
+            ("(3.5/4)", 3.5),
+            ("3.5 / 4.00 points", 3.5),
+            ("3.", 3.0),
+            ("3.50", 3.5),
+            ("1", 1.0),
+            ("4.0", 4.0),
+            ("3.5 (out of 4)", 3.5),
+            ("3.5 (on the 1-4 scale)", 3.5),
+            ("3.5 — small flaws in 4K", None),
+            ("3.5: good", 3.5),
+            ("2 ⭐⭐", 2.0),
+        ],
+    )
+    def test_number(self, text: str, score: float | None) -> None:
+        found = read_score(text, RUBRICS["generation"])
+        assert (found.value, found.problem) == (score, None if score else Reason.UNREADABLE_SCORE)
+
+    @pytest.mark.parametrize(
+        "text", ["N/A", "n/a.", "N\\A", "N.A.", "na", "`NA`", "not-applicable", "N/A: no text", "[N/A]"]
+    )
+    def test_not_applicable(self, text: str) -> None:
+        found = read_score(text, RUBRICS["generation"])
+        assert (found.value, found.problem) == (None, None)
+
+    @pytest.mark.parametrize(
+        "text", ["", " ", "-", "?", "N", "nap", "naïve", "not", "3 cats", "2-word sign", "1e0", "3..4", "∞", "٣"]
+    )
+    def test_neither(self, text: str) -> None:
+        assert read_score(text, RUBRICS["generation"]).problem is Reason.UNREADABLE_SCORE
+
+    @pytest.mark.parametrize("text", ["0.99", "4.01", "999999999", "-1", "3/5", "3.5/10", "40%", "4.0.", "0"])
+    def test_the_scale_has_ends(self, text: str) -> None:
+        found = read_score(text, RUBRICS["generation"])
+        if text == "4.0.":
+            assert found.value == 4.0
+        else:
+            assert found.problem in (Reason.OUT_OF_SCALE, Reason.UNREADABLE_SCORE)
+        assert (found.problem is Reason.UNREADABLE_SCORE) == text.endswith("%")
+
+    def test_another_scale(self) -> None:
+        rubric = custom_rubric(("Mood",), Scale(minimum=0, maximum=10))
+        assert read_score("8/10", rubric).value == 8.0
+        assert read_score("8/4", rubric).problem is Reason.OUT_OF_SCALE
+        assert read_score("-0.0", rubric).value == 0.0
+        assert str(read_score("-0.0", rubric).value) == "0.0"
+        assert read_score("10 (0-10)", rubric).value == 10.0
+
+
+def custom_rubric(titles: tuple[str, ...], scale: Scale | None = None, layout: Layout | None = None) -> Rubric:
+    """A rubric whose last dimension is optional if it has several."""
+    dimensions = tuple(
+        Dimension(key=f"d{place}", title=title, optional=0 < place == len(titles) - 1)
+        for place, title in enumerate(titles)
+    )
+    return Rubric(
+        name="custom", kind="generation", dimensions=dimensions, scale=scale or Scale(), layout=layout or Layout()
+    )
+
+
+# Random critiques. Texts hold any character but line breaks and love words that look like headings.
+
+BREAKS = "\n\r"
+TEMPTATIONS = [
+    "# Summary:", "## Score: 1.0", "1. Text Faithfulness:", "**Score:** 2", "Text Rendering: N/A", "N/A", "<think>", "</think>",
+    "```", "---", "Refined Request:", "3.5/4", "| Score | 3 |", "Score：４", "\u2028## Score: 1.0", "\x0b# Summary", "\u200b",
+]  # fmt: skip
+words = st.one_of(
+    st.sampled_from(TEMPTATIONS),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters=BREAKS), max_size=12),
+)
+free_texts = st.lists(words, max_size=6).map(" ".join)
+own_lines = free_texts.map(lambda text: f"One sees {text}".strip())
+"""Texts that stand on a line of their own: they begin with words that are no heading."""
+
+
+def is_unquoted(text: str) -> bool:
+    return text[0] not in "\"“'`「«"
+
+
+requests = st.one_of(
+    free_texts.map(str.strip).filter(bool).filter(is_unquoted),
+    st.lists(own_lines, min_size=2, max_size=4).map("\n".join),
+)
+
+
+@st.composite
+def titles(draw: st.DrawFn) -> tuple[str, ...]:
+    """Titles of a custom rubric: whatever `Rubric` accepts."""
+    letters = st.characters(categories=("L", "N", "Zs", "P", "S"), exclude_characters=BREAKS)
+    raw = draw(st.lists(st.text(letters, min_size=1, max_size=20), min_size=1, max_size=5))
+    kept: list[str] = []
+    for title in raw:
+        try:
+            custom_rubric((*kept, title))
+        except ConfigError:
+            continue
+        kept.append(title)
+    return tuple(kept) or ("Mood & Colour",)
+
+
+@st.composite
+def rubrics(draw: st.DrawFn) -> Rubric:
+    built_in = draw(st.sampled_from([*RUBRICS.values(), None]))
+    if built_in is not None:
+        return built_in
+    low = draw(st.integers(0, 5))
+    scale = Scale(minimum=low, maximum=draw(st.integers(low + 1, 100)), decimals=draw(st.sampled_from([0, 1, 2])))
+    layout = Layout(analysis=draw(st.booleans()), score_first=draw(st.booleans()), refinement=draw(st.booleans()))
+    return custom_rubric(draw(titles()), scale, layout)
+
+
+@st.composite
+def critiques(draw: st.DrawFn, rubric: Rubric) -> Critique:
+    scale = rubric.scale
+    steps = st.integers(int(scale.minimum) * 10**scale.decimals, int(scale.maximum) * 10**scale.decimals)
+
+    def judgement(dimension: Dimension) -> Judgement:
+        applies = not dimension.optional or draw(st.booleans())
+        score = draw(steps) / 10**scale.decimals if applies else None
+        return Judgement(key=dimension.key, justification=draw(free_texts).strip(), score=score)
+
+    refinement = Refinement(comments=draw(free_texts).strip(), request=draw(requests))
+    return Critique(
+        rubric=rubric.name,
+        judgements=tuple(judgement(dimension) for dimension in rubric.dimensions),
+        analysis=draw(own_lines),
+        summary=draw(own_lines),
+        refinement=refinement if rubric.layout.refinement else None,
+    )
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way to write a critique down; every choice is one the parser promises to read."""
+
+    title: str
+    field: str
+    section: str
+    colon: str
+    number: str
+    decimal_point: str
+    not_applicable: str
+    score_first: bool
+    next_line: bool
+    blank_lines: bool
+    analysis: bool
+    judgement: bool
+    case: Callable[[str], str]
+    ampersand: bool
+    around: tuple[str, str]
+    line_end: str
+
+    def write(self, critique: Critique, rubric: Rubric) -> str:
+        lines: list[str] = []
+        if self.analysis:
+            lines += [self.name(self.section, "User Request Analysis"), critique.analysis]
+        if self.judgement:
+            lines.append(self.name(self.section, "Detailed Judgement"))
+        for number, dimension in enumerate(rubric.dimensions, 1):
+            judgement = critique.judgement(dimension.key)
+            title = dimension.title.replace(" and ", " & ") if self.ampersand else dimension.title
+            evidence = [self.name(self.field, "Justification", must_end=True) + " " + judgement.justification]
+            score = [self.score(judgement.score, rubric.scale)]
+            lines.append(self.name(self.title.replace("{n}", str(number)), title))
+            lines += score + evidence if self.score_first else evidence + score
+        lines.append(self.name(self.section, "Summary", must_end=True) + " " + critique.summary)
+        if critique.refinement is not None:
+            lines.append(self.name(self.section, "User Request Refinement"))
+            lines.append(
+                self.name(self.field, "Refinement Comments", must_end=True) + " " + critique.refinement.comments
+            )
+            lines.append(self.name(self.field, "Refined Request", must_end=True) + " " + critique.refinement.request)
+        text = ("\n\n" if self.blank_lines else "\n").join([self.around[0], *lines, self.around[1]])
+        return text.strip("\n").replace("\n", self.line_end)
+
+    def name(self, form: str, name: str, *, must_end: bool = False) -> str:
+        """A heading; `must_end` is for those that text follows on the same line."""
+        name = self.case(name) if name.isascii() else name
+        return form.format(name=name, colon=self.colon or (":" if must_end else ""))
+
+    def score(self, score: float | None, scale: Scale) -> str:
+        if score is None:
+            said = self.not_applicable
+        else:
+            said = self.number.format(
+                score=scale.format(score).replace(".", self.decimal_point), maximum=f"{scale.maximum:g}"
+            )
+        return self.name(self.field, "Score", must_end=True) + ("\n" if self.next_line else " ") + said
+
+
+styles = st.builds(
+    Style,
+    title=st.sampled_from(
+        [
+            *(
+                "{n}. {name}{colon}",
+                "({n}) {name}{colon}",
+                "{n}) **{name}**{colon}",
+                "**{n}. {name}{colon}**",
+                "**{name}**{colon}",
+            ),
+            *(
+                "### {name}{colon}",
+                "#### {n}. {name}{colon}",
+                "- {name}{colon}",
+                "* **{name}{colon}**",
+                "> {n}. {name}{colon}",
+            ),
+            *(
+                "{name}{colon}",
+                "{n}️⃣ {name}{colon}",
+                "\t{n}.\u00a0{name}{colon}",
+                "__{name}__{colon}",
+                "{n}、{name}{colon}",
+            ),
+        ]
+    ),
+    field=st.sampled_from(
+        [
+            "## {name}{colon}",
+            "**{name}{colon}**",
+            "**{name}**{colon}",
+            "{name}{colon}",
+            "- *{name}*{colon}",
+            "### **{name}{colon}**",
+        ]
+    ),
+    section=st.sampled_from(
+        ["# {name}{colon}", "## {name}{colon}", "**{name}{colon}**", "{name}{colon}", "#{name} {colon}"]
+    ),
+    colon=st.sampled_from(["", ":", "：", " :"]),
+    number=st.sampled_from(
+        [
+            *(
+                "{score}",
+                "**{score}**",
+                "[{score}]",
+                "{score}/{maximum}",
+                "{score} / {maximum}",
+                "{score} out of {maximum}",
+            ),
+            *(
+                "{score} (fair)",
+                "{score} – fair",
+                "{score} points",
+                "<{score}>",
+                "`{score}`",
+                "{score} (out of {maximum})",
+            ),
+        ]
+    ),
+    decimal_point=st.sampled_from([".", ",", "．"]),
+    not_applicable=st.sampled_from(
+        ["N/A", "n/a", "N.A.", "Not applicable", "NA", "**N/A**", "N/A (no text)", "Ｎ／Ａ"]
+    ),
+    score_first=st.booleans(),
+    next_line=st.booleans(),
+    blank_lines=st.booleans(),
+    analysis=st.booleans(),
+    judgement=st.booleans(),
+    case=st.sampled_from([str, str.lower, str.upper]),
+    ampersand=st.booleans(),
+    around=st.sampled_from(
+        [
+            ("", ""),
+            ("Sure, here it is:", ""),
+            ("```markdown", "```"),
+            ("<think>\nText Rendering: 1\n</think>", ""),
+            ("---", "***"),
+        ]
+    ),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+
+
+class TestRoundTrip:
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def test_every_style(self, data: st.DataObject) -> None:
+        rubric = data.draw(rubrics())
+        critique = data.draw(critiques(rubric))
+        text = data.draw(styles).write(critique, rubric)
+        parsed = parse_critique(text, rubric)
+        assert parsed.scores == critique.scores
+        assert list(parsed.scores) == [d.key for d in rubric.dimensions]
+        assert parsed.refinement is None or critique.refinement is not None
+        if critique.refinement is not None:
+            assert parsed.refinement is not None
+            assert parsed.refinement.request == critique.refinement.request
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def test_rendered(self, data: st.DataObject) -> None:
+        """`render_critique` comes back word for word."""
+        rubric = data.draw(rubrics())
+        critique = data.draw(critiques(rubric))
+        parsed = parse_critique(render_critique(critique, rubric), rubric)
+        wanted = critique if rubric.layout.analysis else replace(critique, analysis="")
+        assert replace(parsed, raw="") == wanted

@@ -1,0 +1,59 @@
+"""Critique -> reward, against hand arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rationalrewards_core.critique import Critique, Judgement
+from rationalrewards_core.reward import failing, reward
+from rationalrewards_core.rubric import Rubric
+
+
+def critique(faithfulness: float, quality: float, text: float | None) -> Critique:
+    scores = {"text_faithfulness": faithfulness, "physical_quality": quality, "text_rendering": text}
+    return Critique(
+        rubric="generation",
+        judgements=tuple(Judgement(key=k, justification="", score=s) for k, s in scores.items()),
+    )
+
+
+def test_mean_of_normalised_scores(generation: Rubric) -> None:
+    # (3.5-1)/3 = .8333, (2.5-1)/3 = .5, (1-1)/3 = 0
+    assert reward(critique(3.5, 2.5, 1.0), generation) == pytest.approx((2.5 + 1.5 + 0.0) / 9)
+
+
+def test_na_leaves_the_mean_with_its_weight(generation: Rubric) -> None:
+    assert reward(critique(4.0, 1.0, None), generation) == pytest.approx(0.5)
+    heavy = generation.with_weights({"text_rendering": 10.0})
+    assert reward(critique(4.0, 1.0, None), heavy) == pytest.approx(0.5)
+    assert reward(critique(4.0, 1.0, 4.0), heavy) == pytest.approx((1 + 0 + 10) / 12)
+
+
+def test_bounds(generation: Rubric) -> None:
+    assert reward(critique(1.0, 1.0, 1.0), generation) == 0.0
+    assert reward(critique(4.0, 4.0, None), generation) == 1.0
+
+
+def test_expected_scores_are_used_where_there_are_any(generation: Rubric) -> None:
+    plain = critique(4.0, 4.0, None)
+    first = replace(plain.judgements[0], expected=2.5)
+    mixed = replace(plain, judgements=(first, *plain.judgements[1:]))
+    assert reward(mixed, generation) == 1.0
+    assert reward(mixed, generation, expected=True) == pytest.approx((0.5 + 1.0) / 2)
+
+
+def test_image_faithfulness_counts_for_edits(edit: Rubric) -> None:
+    scores = (4.0, 1.0, 4.0, None)
+    judged = tuple(
+        Judgement(key=d.key, justification="", score=s) for d, s in zip(edit.dimensions, scores, strict=True)
+    )
+    assert reward(Critique(rubric="edit", judgements=judged), edit) == pytest.approx(2 / 3)
+
+
+def test_failing_uses_the_minimum_of_each_dimension() -> None:
+    assert failing(critique(3.0, 2.9, None), {}, 3.0) == ("physical_quality",)
+    assert failing(critique(3.0, 2.9, None), {"text_faithfulness": 3.5, "physical_quality": 2.0}, 3.0) == (
+        "text_faithfulness",
+    )
