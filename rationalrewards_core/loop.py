@@ -1,0 +1,123 @@
+"""`RefineLoop`: runs the rules of `refine` around a generator that the caller supplies."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from .critique import Critique
+from .errors import ConfigError
+from .history import History, load_history
+from .messages import UserRequest
+from .refine import Move, RefinePolicy, RefineState, RefineStep, StopReason, next_move
+from .scorer import Case, Outcome, Scorer
+
+Generate = Callable[[str, int], Image.Image] | Callable[[str, int], Awaitable[Image.Image]]
+"""(request, seed) -> image; may be a coroutine function. A plain function runs in a thread."""
+
+
+@dataclass(frozen=True)
+class LoopEnd:
+    """How a loop ended."""
+
+    state: RefineState
+    reason: StopReason
+
+    @property
+    def best(self) -> RefineStep | None:
+        return self.state.best
+
+
+class RefineLoop:
+    """Generate, critique and refine one request until it is good enough.
+
+    With a `folder`, every step is on disk before the next begins; `resume` goes on from there.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        generate: Generate,
+        policy: RefinePolicy | None = None,
+        *,
+        folder: Path | None = None,
+        on_step: Callable[[RefineState], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._scorer, self._generate, self._policy = scorer, generate, policy or RefinePolicy()
+        self._history = History(folder) if folder is not None else None
+        self._on_step, self._should_stop = on_step, should_stop
+
+    async def run(self, request: UserRequest, base_seed: int = 0) -> LoopEnd:
+        """Start a new loop. Errors of the generator are the caller's and come through as they are."""
+        if not 0 <= base_seed < 2**32:
+            raise ConfigError(f"The seed must be between 0 and 4294967295, not {base_seed}.")
+        state = RefineState(request=request, base_seed=base_seed, policy=self._policy)
+        if self._history is not None:
+            self._history.start(state)
+        return await self._continue(state)
+
+    async def resume(self, policy: RefinePolicy | None = None) -> LoopEnd:
+        """Go on with the run in `folder`; a new `policy` (a larger budget, say) replaces the saved one."""
+        if self._history is None:
+            raise ConfigError("There is nothing to resume: the loop was made without a folder.")
+        saved = load_history(self._history.folder)
+        state = RefineState(
+            request=saved.request, base_seed=saved.base_seed, policy=policy or saved.policy, steps=saved.steps
+        )
+        return await self._continue(state)
+
+    async def _continue(self, state: RefineState) -> LoopEnd:
+        while True:
+            move = next_move(state)
+            if isinstance(move, StopReason):
+                return LoopEnd(state, move)
+            if state.steps and self._should_stop():
+                return LoopEnd(state, StopReason.STOPPED)
+            step = await self._step(state, move)
+            if self._history is not None:
+                self._history.add(step)
+            state = state.with_step(step)
+            if self._on_step is not None:
+                self._on_step(state)
+
+    async def _step(self, state: RefineState, move: Move) -> RefineStep:
+        started = time.perf_counter()
+        image = await generated(self._generate, move.request, move.seed)
+        drawn = time.perf_counter()
+        outcome = await self._judged(state.request, image)
+        reward = self._scorer.reward(outcome, state.request) if isinstance(outcome, Critique) else None
+        return RefineStep(
+            index=len(state.steps),
+            request=move.request,
+            seed=move.seed,
+            origin=move.origin,
+            outcome=outcome,
+            reward=reward,
+            accepted=state.accepts(reward),
+            generate_seconds=drawn - started,
+            judge_seconds=time.perf_counter() - drawn,
+            image=image,
+        )
+
+    async def _judged(self, request: UserRequest, image: Image.Image) -> Outcome:
+        """Always against the original request."""
+        return (await self._scorer.score_many([Case(request, image)])).outcomes[0]
+
+
+async def generated(generate: Generate, request: str, seed: int) -> Image.Image:
+    """Call a plain or asynchronous generator."""
+    if inspect.iscoroutinefunction(generate):
+        image: Image.Image = await generate(request, seed)
+        return image
+    made = await asyncio.to_thread(generate, request, seed)
+    if inspect.isawaitable(made):
+        made = await made
+    assert isinstance(made, Image.Image)
+    return made

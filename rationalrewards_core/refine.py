@@ -1,0 +1,243 @@
+"""Generate, critique, refine: which request and seed to try next, and when to stop.
+
+`next_move` is a pure function of what has happened so far, so a loop that owns the generator
+(`RefineLoop`), a ComfyUI graph that expands node by node, and a run re-opened from its history all
+follow the same rules:
+
+* candidates are always scored against the user's original request;
+* the best so far is kept; a refinement is accepted only if it wins by more than `margin`;
+* a request changes only where a dimension fails; quoted text and names of the original stay;
+* the loop stops when the threshold is reached, patience or budget runs out, or the user says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from PIL import Image
+
+from .critique import Critique, Unscored
+from .errors import ConfigError
+from .messages import UserRequest
+from .reward import failing
+
+SeedPolicy = Literal["fixed", "increment", "random"]
+RefineFrom = Literal["best", "latest"]
+Origin = Literal["original", "refined"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinePolicy:
+    """The rules of one loop."""
+
+    threshold: float = 0.95
+    """Reward at which the loop is content, 0..1; no dimension may fail either."""
+    minimum: float = 3.0
+    """Score below which a dimension fails and may change the request (the paper's rule)."""
+    minimums: Mapping[str, float] = field(default_factory=dict)
+    """Per-dimension exceptions to `minimum`, by key."""
+    margin: float = 0.0
+    """A later candidate replaces the best only if its reward is higher by more than this."""
+    patience: int = 3
+    """Candidates in a row that may fail to improve before the loop gives up."""
+    max_images: int = 4
+    """Budget: candidates in all, the first included."""
+    first: int = 1
+    """Candidates drawn from the original request before refining starts (2 and more mix in best-of-n)."""
+    seeds: SeedPolicy = "increment"
+    """`fixed`: always the base seed; `increment`: base, base + 1, ...; `random`: drawn from the base, repeatably."""
+    refine_from: RefineFrom = "best"
+    """Whose critique the next request comes from: the best candidate's, or the latest one's."""
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "margin"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
+        for name in ("patience", "max_images", "first"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.first > self.max_images:
+            raise ConfigError(f"first ({self.first}) must not exceed max_images ({self.max_images}).")
+        if self.seeds not in ("fixed", "increment", "random"):
+            raise ConfigError(f"seeds must be 'fixed', 'increment' or 'random', not {self.seeds!r}.")
+        if self.refine_from not in ("best", "latest"):
+            raise ConfigError(f"refine_from must be 'best' or 'latest', not {self.refine_from!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineStep:
+    """One turn: a request and seed were tried, and this came out."""
+
+    index: int
+    request: str
+    """The text the generator was given."""
+    seed: int
+    origin: Origin
+    outcome: Critique | Unscored
+    reward: float | None
+    """In [0, 1]; None when unscored."""
+    accepted: bool
+    """Whether it became the best so far."""
+    generate_seconds: float = 0.0
+    judge_seconds: float = 0.0
+    image: Image.Image | None = field(default=None, repr=False, compare=False)
+    image_file: str = ""
+    """File name beside the history, if the image was saved."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What to try next."""
+
+    request: str
+    seed: int
+    origin: Origin
+
+
+class StopReason(str, Enum):
+    """Why a loop ended; each is shown to the user."""
+
+    REACHED = "reached"
+    """The threshold is reached and no dimension fails."""
+    PATIENCE = "patience"
+    """The last candidates brought no improvement."""
+    BUDGET = "budget"
+    """All images of the budget are used."""
+    NOTHING_NEW = "nothing_new"
+    """With a fixed seed, every request the critiques offer has been tried."""
+    STOPPED = "stopped"
+    """The user asked to stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineState:
+    """Everything that has happened; `with_step` gives the next state."""
+
+    request: UserRequest
+    base_seed: int
+    policy: RefinePolicy
+    steps: tuple[RefineStep, ...] = ()
+
+    @property
+    def best(self) -> RefineStep | None:
+        """The accepted step with the highest reward, or None while nothing was scored."""
+        accepted = [step for step in self.steps if step.accepted]
+        return accepted[-1] if accepted else None
+
+    @property
+    def reached(self) -> bool:
+        best = self.best
+        return best is not None and self.is_enough(best)
+
+    def is_enough(self, step: RefineStep) -> bool:
+        """Whether a step satisfies the threshold with no failing dimension."""
+        if not isinstance(step.outcome, Critique) or step.reward is None:
+            return False
+        return step.reward >= self.policy.threshold and not self.failing(step.outcome)
+
+    def failing(self, critique: Critique) -> tuple[str, ...]:
+        return failing(critique, self.policy.minimums, self.policy.minimum)
+
+    def accepts(self, reward: float | None) -> bool:
+        """Whether a candidate with this reward becomes the best."""
+        if reward is None:
+            return False
+        best = self.best
+        return best is None or best.reward is None or reward > best.reward + self.policy.margin
+
+    def with_step(self, step: RefineStep) -> RefineState:
+        return RefineState(
+            request=self.request, base_seed=self.base_seed, policy=self.policy, steps=(*self.steps, step)
+        )
+
+
+def next_move(state: RefineState) -> Move | StopReason:
+    """What to try next, or why to stop. The same state always gives the same answer."""
+    policy, done = state.policy, len(state.steps)
+    if state.reached:
+        return StopReason.REACHED
+    if done >= policy.max_images:
+        return StopReason.BUDGET
+    best = state.best
+    if done < policy.first or best is None:
+        return Move(state.request.text, seed_at(state, done), "original")
+    if done - max(best.index + 1, policy.first) >= policy.patience:
+        return StopReason.PATIENCE
+    for source in _sources(state, best):
+        move = Move(refined_request(state, source), seed_at(state, done), "refined")
+        if policy.seeds != "fixed" or all((s.request, s.seed) != (move.request, move.seed) for s in state.steps):
+            return move
+    return StopReason.NOTHING_NEW
+
+
+def seed_at(state: RefineState, index: int) -> int:
+    """Seed of the candidate at `index`, in 0 .. 2**32 - 1."""
+    if state.policy.seeds == "fixed" or index == 0:
+        return state.base_seed
+    if state.policy.seeds == "increment":
+        return (state.base_seed + index) % 2**32
+    digest = hashlib.sha256(f"{state.base_seed}:{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def refined_request(state: RefineState, source: RefineStep) -> str:
+    """The request to try after `source`: its judge's rewriting if a dimension fails, else its own request again.
+
+    Quoted text and names of the original that the rewriting lost are put back at its end.
+    """
+    critique = source.outcome
+    if not isinstance(critique, Critique) or critique.refinement is None or not state.failing(critique):
+        return source.request
+    rewritten = critique.refinement.request.strip()
+    if not rewritten or rewritten.casefold().strip(" .") in _NO_CHANGE:
+        return source.request
+    return with_kept_terms(state.request.text, rewritten)
+
+
+_NO_CHANGE = {"none", "n/a", "no change", "no changes", "no changes needed", "no refinement needed", "unchanged"}
+_QUOTED = re.compile(r'"([^"\n]{1,200})"|“([^”\n]{1,200})”|«([^»\n]{1,200})»')
+_NAME = re.compile(r"\b[A-Z][\w'’-]+(?:\s+(?:(?:of|de|da|van|von)\s+)?[A-Z][\w'’-]+)*")
+
+
+def kept_terms(request: str) -> tuple[str, ...]:
+    """What a rewriting must not lose: quoted text, and capitalised names that do not open a sentence.
+
+    A request in title case has no names that could be told apart, so only its quoted text is kept.
+    """
+    unquoted = _QUOTED.sub(" ", request)
+    words = re.findall(r"[^\W\d_][\w'’-]*", unquoted)
+    title_case = len(words) > 3 and sum(word[0].isupper() for word in words) > 0.6 * len(words)
+    names = [] if title_case else [m[0] for m in _NAME.finditer(unquoted) if not _opens_sentence(unquoted, m.start())]
+    return tuple(dict.fromkeys([*_quoted(request), *names]))
+
+
+def _quoted(request: str) -> list[str]:
+    return [next(group for group in match.groups() if group) for match in _QUOTED.finditer(request)]
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[:start].rstrip(" \t\"'“«(")
+    return not before or before[-1] in ".!?:;\n"
+
+
+def with_kept_terms(original: str, rewritten: str) -> str:
+    """`rewritten`, with the terms of `original` it lost appended."""
+    quoted = set(_quoted(original))
+    folded = rewritten.casefold()
+    lost = [t for t in kept_terms(original) if (t not in rewritten if t in quoted else t.casefold() not in folded)]
+    if not lost:
+        return rewritten
+    listed = ", ".join(f'"{term}"' if term in quoted else term for term in lost)
+    return f"{rewritten.rstrip('. ')}; keep {listed}"
+
+
+def _sources(state: RefineState, best: RefineStep) -> list[RefineStep]:
+    """Steps whose critique may give the next request, most wanted first."""
+    scored = [step for step in reversed(state.steps) if isinstance(step.outcome, Critique)]
+    latest_first = list(scored)
+    return [best, *latest_first] if state.policy.refine_from == "best" else latest_first

@@ -1,0 +1,55 @@
+"""Shared fixtures: a critique to render, a picture, a scripted judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
+from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return Image.new("RGB", (32, 24), (200, 40, 40))
+
+
+@pytest.fixture
+def generation() -> Rubric:
+    return generation_rubric()
+
+
+@pytest.fixture
+def edit() -> Rubric:
+    return edit_rubric()
+
+
+@pytest.fixture
+def reply_text() -> Callable[..., str]:
+    """A well-formed generation reply with the given scores and refined request."""
+
+    def make(
+        faithfulness: float = 3.0,
+        quality: float = 3.5,
+        text: float | None = None,
+        *,
+        refined: str = "a better request",
+        analysis: str = "The user wants a picture.",
+    ) -> str:
+        critique = Critique(
+            rubric="generation",
+            analysis=analysis,
+            judgements=(
+                Judgement(key="text_faithfulness", justification="Most of it is there.", score=faithfulness),
+                Judgement(key="physical_quality", justification="It looks clean.", score=quality),
+                Judgement(key="text_rendering", justification="No text was asked for.", score=text),
+            ),
+            summary="Fine.",
+            refinement=Refinement(comments="Say more.", request=refined),
+        )
+        return render_critique(critique, generation_rubric())
+
+    return make

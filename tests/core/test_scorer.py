@@ -1,0 +1,219 @@
+"""The scorer: failures typed and counted, order kept, memo, modes, both orders of a pair."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from PIL import Image
+
+from rationalrewards_core.backends.base import Finish, Reply, Sampling
+from rationalrewards_core.backends.scripted import ScriptedBackend
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.errors import BackendError, CritiqueParseError, Interrupted, RequestError
+from rationalrewards_core.memo import Memo
+from rationalrewards_core.messages import Message, UserRequest
+from rationalrewards_core.scorer import Case, FailureRateError, Scorer, ScorerSettings
+
+Text = Callable[..., str]
+ONCE = ScorerSettings(ask_again=0)
+
+
+def cases(count: int, picture: Image.Image) -> list[Case]:
+    return [Case(UserRequest(f"request {number}"), picture) for number in range(count)]
+
+
+def number_of(messages: Sequence[Message]) -> int:
+    return int(messages[-1].text.split("request ")[1].split("\n")[0])
+
+
+def test_one_bad_case_never_harms_the_others(reply_text: Text, picture: Image.Image) -> None:
+    def answer(messages: Sequence[Message], sampling: Sampling) -> str | Reply | BackendError:
+        number = number_of(messages)
+        if number == 1:
+            return BackendError("no answer in time", reason="timeout")
+        if number == 2:
+            return "I cannot help with that."
+        if number == 3:
+            return Reply(text=reply_text(), finish=Finish.LENGTH, model="m")
+        return reply_text(1.0 + number / 10)
+
+    scorer = Scorer(ScriptedBackend(answer), settings=ONCE)
+    seen: dict[int, object] = {}
+    batch = asyncio.run(scorer.score_many(cases(6, picture), on_outcome=seen.__setitem__))
+    kinds = [o.reason if isinstance(o, Unscored) else o.scores["text_faithfulness"] for o in batch.outcomes]
+    assert kinds == [1.0, "timeout", "no_judgement", "truncated", 1.4, 1.5]
+    assert batch.reasons == {"timeout": 1, "no_judgement": 1, "truncated": 1}
+    assert batch.failure_rate == 0.5
+    assert [seen[i] for i in range(6)] == list(batch.outcomes)
+
+
+def test_too_large_a_request_is_its_own_failure(reply_text: Text, picture: Image.Image) -> None:
+    def answer(messages: Sequence[Message], sampling: Sampling) -> str | RequestError:
+        return RequestError("The prompt has too many tokens.") if number_of(messages) == 0 else reply_text()
+
+    batch = asyncio.run(Scorer(ScriptedBackend(answer), settings=ONCE).score_many(cases(2, picture)))
+    assert batch.reasons == {"bad_request": 1}
+
+
+def test_bugs_and_interruptions_are_not_outcomes(picture: Image.Image) -> None:
+    def interrupt(messages: Sequence[Message], sampling: Sampling) -> Interrupted:
+        return Interrupted("stopped")
+
+    def bug(messages: Sequence[Message], sampling: Sampling) -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(Interrupted):
+        asyncio.run(Scorer(ScriptedBackend(interrupt)).score_many(cases(3, picture)))
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(Scorer(ScriptedBackend(bug)).score_many(cases(3, picture)))
+
+
+def test_stops_above_the_failure_rate_and_keeps_what_is_known(reply_text: Text, picture: Image.Image) -> None:
+    def answer(messages: Sequence[Message], sampling: Sampling) -> str:
+        return reply_text() if number_of(messages) % 2 else "nonsense"
+
+    scorer = Scorer(ScriptedBackend(answer, concurrency=1), settings=ScorerSettings(ask_again=0, max_failure_rate=0.3))
+    with pytest.raises(FailureRateError, match="no_judgement") as caught:
+        asyncio.run(scorer.score_many(cases(100, picture)))
+    known = [o for o in caught.value.outcomes if o is not None]
+    assert 20 <= len(known) < 30
+    assert sum(isinstance(o, Critique) for o in known) == len(known) // 2
+
+
+def test_single_calls_raise(picture: Image.Image) -> None:
+    scorer = Scorer(ScriptedBackend(["nonsense", "nonsense"]), settings=ONCE)
+    with pytest.raises(CritiqueParseError) as caught:
+        asyncio.run(scorer.critique(UserRequest("a"), picture))
+    assert caught.value.raw == "nonsense"
+
+
+def test_an_unreadable_reply_is_asked_for_again(reply_text: Text, picture: Image.Image) -> None:
+    backend = ScriptedBackend(["nonsense", reply_text(2.0)])
+    scorer = Scorer(backend, settings=ScorerSettings(ask_again=1))
+    critique = asyncio.run(scorer.critique(UserRequest("a"), picture))
+    assert critique.scores["text_faithfulness"] == 2.0
+    assert [sampling.temperature for _, sampling in backend.calls] == [0.0, 0.5]
+    assert scorer.failures == {"no_judgement": 1}, "the failed try is counted, though the case was scored"
+
+
+def test_concurrency_follows_the_backend(reply_text: Text, picture: Image.Image) -> None:
+    running, most = 0, 0
+
+    class Counting(ScriptedBackend):
+        async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+            return await super().reply(messages, sampling)
+
+    backend = Counting(lambda *_: reply_text(), concurrency=5)
+    asyncio.run(Scorer(backend).score_many(cases(40, picture)))
+    assert most == 5
+
+
+def test_score_mode_stops_before_the_summary(reply_text: Text, picture: Image.Image) -> None:
+    backend = ScriptedBackend([reply_text(2.0, 3.0)])
+    critique = asyncio.run(Scorer(backend).score(UserRequest("a"), picture))
+    assert "# Summary" not in critique.raw
+    assert critique.refinement is None
+    assert critique.scores == {"text_faithfulness": 2.0, "physical_quality": 3.0, "text_rendering": None}
+    assert backend.calls[0][1].stop == ("\n# Summary",)
+
+
+class TestMemo:
+    def test_the_same_question_is_asked_once(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend([reply_text()])
+        scorer = Scorer(backend)
+        first = asyncio.run(scorer.critique(UserRequest("a"), picture))
+        again = asyncio.run(scorer.critique(UserRequest("a"), picture.copy()))
+        assert again == first
+        assert len(backend.calls) == 1
+        assert (scorer.memo.hits, scorer.memo.misses) == (1, 1)
+
+    def test_anything_that_changes_the_answer_changes_the_key(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend(lambda *_: reply_text())
+        scorer = Scorer(backend, settings=ONCE)
+        other = picture.copy()
+        other.putpixel((0, 0), (1, 2, 3))
+        weights = {"generation": scorer.rubrics["generation"]}
+
+        async def work() -> None:
+            await scorer.critique(UserRequest("a"), picture)
+            await scorer.critique(UserRequest("b"), picture)
+            await scorer.critique(UserRequest("a"), other)
+            await scorer.score_many([Case(UserRequest("a", (picture,)), picture)])
+            await scorer.score(UserRequest("a"), picture)
+            await Scorer(backend, weights, ScorerSettings(max_tokens=99), scorer.memo).critique(
+                UserRequest("a"), picture
+            )
+
+        asyncio.run(work())
+        assert len(backend.calls) == 6
+
+    def test_failures_are_not_kept(self, reply_text: Text, picture: Image.Image) -> None:
+        scorer = Scorer(ScriptedBackend(["nonsense", reply_text()]), settings=ONCE)
+        first = asyncio.run(scorer.score_many([Case(UserRequest("a"), picture)]))
+        second = asyncio.run(scorer.score_many([Case(UserRequest("a"), picture)]))
+        assert first.failure_rate == 1.0
+        assert second.failure_rate == 0.0
+
+    def test_free_sampling_is_never_memoised(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend([reply_text(2.0), reply_text(3.0)])
+        scorer = Scorer(backend, settings=ScorerSettings(temperature=0.7))
+        asyncio.run(scorer.critique(UserRequest("a"), picture))
+        asyncio.run(scorer.critique(UserRequest("a"), picture))
+        assert len(backend.calls) == 2
+
+    def test_survives_the_process_and_a_torn_line(self, reply_text: Text, picture: Image.Image, tmp_path) -> None:  # type: ignore[no-untyped-def]
+        path = tmp_path / "memo.jsonl"
+        first = asyncio.run(
+            Scorer(ScriptedBackend([reply_text()]), memo=Memo(path=path)).critique(UserRequest("a"), picture)
+        )
+        with path.open("a") as file:
+            file.write('{"key": "half')
+        silent = Scorer(ScriptedBackend([]), memo=Memo(path=path))
+        assert asyncio.run(silent.critique(UserRequest("a"), picture)) == first
+
+    def test_the_oldest_leave_first(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend(lambda *_: reply_text())
+        scorer = Scorer(backend, memo=Memo(limit=2))
+        for text in ("a", "b", "a", "c", "a"):
+            asyncio.run(scorer.critique(UserRequest(text), picture))
+        assert len(backend.calls) == 3, "a was used again, so b left for c"
+
+
+def pair_reply(a: float, b: float) -> str:
+    blocks = [
+        f"{n}. {title}:\n## Justification: compared\n## Score A: {a}\n## Score B: {b}\n## Winner: Image {'A' if a > b else 'B'}"
+        for n, title in enumerate(("Text Faithfulness", "Physical and Visual Quality"), 1)
+    ]
+    last = "3. Text Rendering:\n## Justification: none\n## Score A: N/A\n## Score B: N/A\n## Winner: N/A"
+    return "\n".join(["# Detailed Judgement", *blocks, last, "# Summary: done"])
+
+
+class TestCompare:
+    def compare(self, script: list[object], picture: Image.Image, method: str) -> object:
+        scorer = Scorer(ScriptedBackend(script), settings=ONCE)  # type: ignore[arg-type]
+        other = Image.new("RGB", (8, 8))
+        return asyncio.run(scorer.compare(UserRequest("a"), picture, other, method))  # type: ignore[arg-type]
+
+    def test_pointwise(self, reply_text: Text, picture: Image.Image) -> None:
+        found = self.compare([reply_text(2.0), reply_text(3.0)], picture, "pointwise")
+        assert found.verdict is Verdict.B  # type: ignore[attr-defined]
+        assert found.orders_agree is None  # type: ignore[attr-defined]
+
+    def test_both_orders_agree(self, picture: Image.Image) -> None:
+        found = self.compare([pair_reply(3.5, 2.0), pair_reply(2.0, 3.0)], picture, "pairwise")
+        assert found.verdict is Verdict.A  # type: ignore[attr-defined]
+        assert found.orders_agree is True  # type: ignore[attr-defined]
+        assert found.judgements[0].score_a == 3.25  # type: ignore[attr-defined]
+
+    def test_a_judge_that_likes_the_first_place_makes_a_tie(self, picture: Image.Image) -> None:
+        found = self.compare([pair_reply(3.5, 2.0), pair_reply(3.5, 2.0)], picture, "pairwise")
+        assert found.verdict is Verdict.TIE  # type: ignore[attr-defined]
+        assert found.orders_agree is False  # type: ignore[attr-defined]
