@@ -104,6 +104,8 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise BackendError(f"{config.model} could not be loaded: {_first_line(error)}", reason="load_failed") from error
+    if config.precision == "int8":
+        _silence_cast_notices()
     if config.adapter:
         model = _with_adapter(model, config)
     tokeniser.padding_side = "left"
@@ -174,6 +176,17 @@ def _weights_options(config: CheckpointConfig, device: str) -> dict[str, Any]:
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
     return options
+
+
+def _silence_cast_notices() -> None:
+    """bitsandbytes logs one warning per layer and token when bf16 meets int8; it is by design and says nothing new."""
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    if _not_a_cast_notice not in logger.filters:
+        logger.addFilter(_not_a_cast_notice)
+
+
+def _not_a_cast_notice(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
 
 
 def _with_adapter(model: Any, config: CheckpointConfig) -> Any:

@@ -48,10 +48,8 @@ class GrammarMask:
             if self._ended[row]:
                 continue
             # A row that ended keeps receiving padding, which no grammar accepts.
-            if self._started and not matcher.accept_token(int(input_ids[row, -1])):
-                self._ended[row] = True
-            elif matcher.is_terminated():
-                self._ended[row] = True
+            refused = self._started and not matcher.accept_token(int(input_ids[row, -1]))
+            self._ended[row] = refused or matcher.is_terminated()
         self._started = True
         live = [row for row, ended in enumerate(self._ended) if not ended]
         self._bitmask.fill_(-1)

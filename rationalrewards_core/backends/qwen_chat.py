@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RequestError
 from ..messages import Message
 
-IMAGE_TOKEN = "<|image_pad|>"
+IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 
 
 def chat_text(tokeniser: Any, messages: Sequence[Message]) -> str:

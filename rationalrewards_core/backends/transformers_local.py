@@ -162,7 +162,9 @@ class TransformersLocal:
                 job.future.set_exception(error)
         except Exception as error:  # noqa: BLE001 - whatever torch raises belongs to these callers
             if not _is_out_of_memory(error):
-                failure = BackendError(f"The local engine failed: {type(error).__name__}: {error}", reason="engine_failed")
+                failure = BackendError(
+                    f"The local engine failed: {type(error).__name__}: {error}", reason="engine_failed"
+                )
                 failure.__cause__ = error
                 for job in jobs:
                     job.future.set_exception(failure)

@@ -1,0 +1,144 @@
+"""Named model servers, from the user's own config file.
+
+A workflow or a command names a server; only this file says where it is and which key it takes:
+
+    [servers.judge]
+    url = "http://127.0.0.1:8000/v1"
+    model = "RationalRewards-8B-T2I"
+    api_key_env = "JUDGE_KEY"
+
+The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
+`repr`, logs or error messages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from .errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+Structured = Literal["auto", "vllm", "sglang", "llama_cpp", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """One OpenAI-compatible server."""
+
+    name: str
+    """What the user calls it."""
+    url: str
+    """Base URL, such as `http://127.0.0.1:8000/v1`; `/chat/completions` is appended."""
+    model: str = ""
+    """Model to ask for; empty asks the server for its first one."""
+    api_key: str = field(default="", repr=False)
+    """Bearer key; better named through `api_key_env`."""
+    api_key_env: str = ""
+    """Environment variable that holds the key."""
+    timeout_seconds: float = 300.0
+    """Limit of one request, all of it."""
+    connect_seconds: float = 10.0
+    """Limit of reaching the server."""
+    concurrency: int = 8
+    """Requests under way at once."""
+    retries: int = 4
+    """Further attempts after a 429, a 5xx, a timeout or a broken connection."""
+    structured: Structured = "auto"
+    """How the server takes a grammar: vllm, sglang, llama_cpp, none; auto tries vllm's way and falls back to none."""
+    logprobs: bool = True
+    """Whether to ask for token probabilities, from which `expected` and `spread` come."""
+    max_pixels: int = 802_816
+    """Larger images are scaled down before they are sent."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"servers.{self.name}.url must be an http or https address, not {self.url!r}.")
+        if parts.username or parts.password or parts.query:
+            raise ConfigError(
+                f"servers.{self.name}.url must hold no user, password or query; use api_key_env for a key."
+            )
+        if self.structured not in get_args(Structured):
+            raise ConfigError(f"servers.{self.name}.structured must be one of {', '.join(get_args(Structured))}.")
+        for key, low in (("timeout_seconds", 0.1), ("connect_seconds", 0.1), ("concurrency", 1), ("max_pixels", 1024)):
+            if getattr(self, key) < low:
+                raise ConfigError(f"servers.{self.name}.{key} must be at least {low}, not {getattr(self, key)}.")
+        if not 0 <= self.retries <= 20:
+            raise ConfigError(f"servers.{self.name}.retries must be between 0 and 20, not {self.retries}.")
+
+    def key(self) -> str:
+        """The bearer key, or an empty string; ConfigError if its variable is named and not set."""
+        if not self.api_key_env:
+            return self.api_key
+        value = os.environ.get(self.api_key_env, "")
+        if not value:
+            raise ConfigError(f"Server {self.name!r} takes its key from {self.api_key_env}, which is not set.")
+        return value
+
+
+def default_config_path() -> Path:
+    """The user's own config file; it need not exist."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "rationalrewards" / "config.toml"
+
+
+def load_servers(path: Path) -> dict[str, ServerConfig]:
+    """Every server of a config file, by name; an empty table if there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    for key in table:
+        if key != "servers":
+            raise ConfigError(f"{path}: unknown key {key!r}; only [servers.NAME] tables are known.")
+    servers = table.get("servers", {})
+    if not isinstance(servers, dict):
+        raise ConfigError(f"{path}: servers must be tables such as [servers.judge].")
+    return {name: _server(name, row, path) for name, row in servers.items()}
+
+
+def server(name: str, path: Path | None = None) -> ServerConfig:
+    """One server by name; ConfigError that says what to write, and where, if it is not there."""
+    where = path or default_config_path()
+    known = load_servers(where)
+    if name in known:
+        return known[name]
+    listed = f"it knows {', '.join(sorted(known))}" if known else "it names no server yet"
+    raise ConfigError(
+        f'There is no server {name!r} in {where} ({listed}). Add: [servers.{name}] and under it url = "http://HOST:PORT/v1".'
+    )
+
+
+def _server(name: str, row: Any, path: Path) -> ServerConfig:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path}: servers.{name} must be a table.")
+    types: dict[str, Any] = {"str": str, "Structured": str, "bool": bool, "int": int, "float": (int, float)}
+    known = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
+    for key, value in row.items():
+        if key not in known:
+            raise ConfigError(
+                f"{path}: unknown key {key!r} in servers.{name}; known keys are {', '.join(sorted(known))}."
+            )
+        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
+            # The value is not shown: it may be a key.
+            raise ConfigError(f"{path}: servers.{name}.{key} has the wrong type.")
+    if "url" not in row:
+        raise ConfigError(f"{path}: servers.{name} needs a url.")
+    try:
+        return ServerConfig(name=name, **row)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
