@@ -20,7 +20,17 @@ from PIL import Image
 
 from ..critique import Critique
 from .regions import components, dilated
-from .render import BLUR_SIGMA, BROWN_ON_DARK, BROWN_ON_LIGHT, GLYPHS, LETTER_SIDE, PALETTE, RADIUS, WORD_TOP, shape_mask
+from .render import (
+    BLUR_SIGMA,
+    BROWN_ON_DARK,
+    BROWN_ON_LIGHT,
+    GLYPHS,
+    LETTER_SIDE,
+    PALETTE,
+    RADIUS,
+    WORD_TOP,
+    shape_mask,
+)
 from .truth import Defects, Shown, judge_generation
 from .world import LETTERS, SHAPES, SIDE, Content, Thing, parse_request
 
@@ -76,7 +86,7 @@ def read_picture(picture: NDArray[np.uint8]) -> Shown:
     return Shown(
         Content(things, relation, word),
         Defects(
-            blur=int(round(float(np.median(levels)))),
+            blur=round(float(np.median(levels))),
             noise=sum(noise > step for step in NOISE_STEPS),
             blotches=min(3, _blotches(classes)),
             cropped=next((i for i, fit in enumerate(order) if fit.cropped), None),
@@ -101,7 +111,7 @@ def _smoothed(pixels: Array) -> Array:
     """A 3x3 binomial filter: enough to segment a noisy picture."""
     padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    smooth: Array = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
+    smooth: Array = np.asarray((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4, np.float32)
     return smooth
 
 
@@ -170,7 +180,7 @@ def _fit(soft: Array, colour: str, sigmas: tuple[float, ...]) -> Fit:
     """Explain a coverage map by a shape, a size, a blur and perhaps a cut."""
     mass = float(soft.sum())
     x, y = float((soft * _X).sum() / mass), float((soft * _Y).sum() / mass)
-    ox, oy = int(round(x)), int(round(y))
+    ox, oy = round(x), round(y)
     window = np.pad(soft, _HALF)[oy : oy + WINDOW, ox : ox + WINDOW]
     whole, cut = _templates(False), _templates(True)
     error_whole, pick_whole = _best(window, mass, whole, (x - ox, y - oy), sigmas)

@@ -51,7 +51,9 @@ _FONT: Final = {
     "X": "10001 01010 00100 01010 10001",
 }
 GLYPHS: Final[dict[str, Array]] = {
-    letter: np.kron(np.array([list(map(int, row)) for row in _FONT[letter].split()]), np.ones((2, 2))).astype(np.float32)
+    letter: np.kron(np.array([list(map(int, row)) for row in _FONT[letter].split()]), np.ones((2, 2))).astype(
+        np.float32
+    )
     for letter in LETTERS
 }
 """Letter -> [10, 10] coverage."""
@@ -82,7 +84,7 @@ def place(rng: np.random.Generator, content: Content, *, room_for_edits: bool = 
     count = len(content.things)
     reach = [RADIUS["large" if room_for_edits else thing.size or "large"][1] for thing in content.things]
     if count == 2 and content.relation:
-        centres = _pair(rng, content.relation, reach, height)
+        centres: tuple[tuple[float, float], ...] = _pair(rng, content.relation, reach, height)
     else:
         centres = tuple(
             (float(rng.uniform(r + 1, SIDE - r - 2)), float(rng.uniform(r + 1, height - r - 1))) for r in reach
@@ -115,7 +117,7 @@ class Rendering:
 
 def render(rng: np.random.Generator, shown: Shown, placement: Placement) -> Rendering:
     """Draw `shown`."""
-    canvas = background(placement)
+    canvas: NDArray[Any] = background(placement)
     masks = []
     for index, thing in enumerate(shown.content.things):
         mask = thing_mask(rng, shown, placement, index)
@@ -182,7 +184,8 @@ def shape_mask(shape: str, dx: Any, dy: Any, r: float) -> Array:
         distance = np.maximum(np.abs(dx), np.abs(dy)) - 0.9 * r
     else:
         distance = np.maximum((np.abs(dx) * 1.8 - (dy + r) * 0.95) / 2.035, dy - 0.85 * r)
-    return np.clip(0.5 - distance, 0, 1).astype(np.float32)
+    cover: Array = np.clip(0.5 - distance, 0, 1).astype(np.float32)
+    return cover
 
 
 def word_layers(word: str, corner: tuple[int, int]) -> tuple[Array, NDArray[np.int64]]:

@@ -145,9 +145,13 @@ def visual_flaws(shown: Shown) -> tuple[Flaw, ...]:
     defects, things = shown.defects, shown.content.things
     flaws = []
     if defects.blur:
-        flaws.append(Flaw(f"It is {LEVELS[defects.blur - 1]} blurry.", "ask for sharp edges", BLUR_COST[defects.blur - 1]))
+        flaws.append(
+            Flaw(f"It is {LEVELS[defects.blur - 1]} blurry.", "ask for sharp edges", BLUR_COST[defects.blur - 1])
+        )
     if defects.noise:
-        flaws.append(Flaw(f"It is {LEVELS[defects.noise - 1]} noisy.", "ask for no noise", NOISE_COST[defects.noise - 1]))
+        flaws.append(
+            Flaw(f"It is {LEVELS[defects.noise - 1]} noisy.", "ask for no noise", NOISE_COST[defects.noise - 1])
+        )
     if defects.blotches:
         count = min(defects.blotches, len(BLOTCH_COST))
         stains = f"{COUNTS[count]} blotch{'es' if count > 1 else ''}"
@@ -159,9 +163,7 @@ def visual_flaws(shown: Shown) -> tuple[Flaw, ...]:
     return tuple(flaws)
 
 
-def kept_flaws(
-    edit: Edit, source: Content, wish: Content, shown: Content, background_kept: bool
-) -> tuple[Flaw, ...]:
+def kept_flaws(edit: Edit, source: Content, wish: Content, shown: Content, background_kept: bool) -> tuple[Flaw, ...]:
     """What an edit changed although nobody asked."""
     shown, partners = _aligned(wish, shown)
     changed = None if edit.asks_for_text or edit.kind == "remove" else target(edit, source)
@@ -175,14 +177,18 @@ def kept_flaws(
             asked = index == changed and {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind] == what
             if not asked and getattr(want, what) != getattr(got, what):
                 name = want.shape if what != "shape" else source.things[index].shape
-                flaws.append(Flaw(f"The {what} of the {name} was changed.", f"keep the {what} of the {name}", KEPT_COST))
+                flaws.append(
+                    Flaw(f"The {what} of the {name} was changed.", f"keep the {what} of the {name}", KEPT_COST)
+                )
     if wish.relation and shown.relation != wish.relation and len(shown.things) == 2:
         flaws.append(Flaw("The layout was changed.", "keep the layout", RELATION_COST))
     removed_stays = edit.kind == "remove" and any(t.shape == edit.shape for t in shown.things)
     for extra in shown.things[sum(p is not None for p in partners) + int(removed_stays) :]:
         flaws.append(Flaw(f"There is an extra {extra.shape}.", "add nothing", EXTRA_THING_COST))
     if not edit.asks_for_text and shown.word != source.word:
-        flaws.append(Flaw("The word was changed." if source.word else "A word was added.", "keep the word", RELATION_COST))
+        flaws.append(
+            Flaw("The word was changed." if source.word else "A word was added.", "keep the word", RELATION_COST)
+        )
     if not background_kept:
         flaws.append(Flaw("The background was changed.", "keep the background", BACKGROUND_COST))
     return tuple(flaws)
@@ -227,7 +233,9 @@ def _aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]
 
     def cost(order: tuple[int, ...]) -> float:
         partners = [padded[i] for i in order[:wanted]]
-        total = sum(f.cost for want, have in zip(wish.things, partners, strict=True) for f in _thing_flaws(want, have, wish))
+        total = sum(
+            f.cost for want, have in zip(wish.things, partners, strict=True) for f in _thing_flaws(want, have, wish)
+        )
         told = _told(shown, order)
         both = wanted == 2 and None not in partners
         return total + (RELATION_COST if both and wish.relation and told.relation != wish.relation else 0.0)
@@ -258,7 +266,9 @@ def _thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
         value = getattr(want, what)
         if value is not None and getattr(got, what) != value:
             flaws.append(
-                Flaw(f"The {name} should be {value}.", f"say that the {name} is {value}", cost, f"the {name} is {value}")
+                Flaw(
+                    f"The {name} should be {value}.", f"say that the {name} is {value}", cost, f"the {name} is {value}"
+                )
             )
     return flaws
 
@@ -274,7 +284,9 @@ def _text_judgement(word: str | None, shown: Shown) -> tuple[Judgement, tuple[Fl
         cost = 2.0 if wrong < len(word) else 3.0
         flaw = Flaw(f'It reads "{read}" instead of "{word}".', "spell the word", cost, f'the word reads "{word}"')
     elif shown.defects.faint:
-        flaw = Flaw(f'It reads "{word}" but the letters are faint.', "ask for bold letters", 1.0, "the letters are bold")
+        flaw = Flaw(
+            f'It reads "{word}" but the letters are faint.', "ask for bold letters", 1.0, "the letters are bold"
+        )
     else:
         return Judgement(key="text_rendering", justification=f'It reads "{word}" as asked.', score=4.0), ()
     return Judgement(key="text_rendering", justification=flaw.sentence, score=_score((flaw,))), (flaw,)
@@ -320,4 +332,3 @@ def _join(parts: list[str]) -> str:
 def _count(wish: Content) -> str:
     things = "two shapes" if len(wish.things) == 2 else "one shape"
     return f"{things} and a word" if wish.word else things
-

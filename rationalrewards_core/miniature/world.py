@@ -154,7 +154,9 @@ def is_reserved(wish: Content) -> bool:
     if len(wish.things) != 2:
         return False
     numbers = [
-        SHAPES.index(t.shape) * 11 + (COLOURS.index(t.colour) if t.colour else 4) * 5 + (SIZES.index(t.size) if t.size else 2)
+        SHAPES.index(t.shape) * 11
+        + (COLOURS.index(t.colour) if t.colour else 4) * 5
+        + (SIZES.index(t.size) if t.size else 2)
         for t in wish.things
     ]
     return (numbers[0] * 7 + numbers[1] * 3 + RELATIONS.index(wish.relation or "above")) % 8 == 0

@@ -1,0 +1,75 @@
+"""`rationalrewards` and `python -m rationalrewards_core`: the command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from .cli.parser import build_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (see `rationalrewards --help`)."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.version:
+        from . import __version__
+
+        print(f"rationalrewards {__version__}")
+        return 0
+    if arguments.command is None:
+        parser.print_help()
+        return 2
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    if not arguments.verbose:
+        # Read by the libraries when they are first imported; their notices are about themselves, not about the work.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return _run(arguments)
+
+
+def _run(arguments: object) -> int:
+    from .errors import ConfigError, Interrupted, RationalRewardsError, RequestError
+
+    try:
+        status: int = _command(str(getattr(arguments, "command", "")))(arguments)
+        return status
+    except (ConfigError, RequestError) as error:
+        print(f"rationalrewards: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Interrupted):
+        print("rationalrewards: interrupted; what was finished has been kept.", file=sys.stderr)
+        return 130
+    except RationalRewardsError as error:
+        print(f"rationalrewards: {error}", file=sys.stderr)
+        return 1
+
+
+def _command(name: str) -> Callable[..., int]:
+    """The function behind a command; its module is imported only when it is used."""
+    if name in ("critique", "score", "compare"):
+        from .cli import judging
+
+        return _named(judging, name)
+    if name in ("demo", "refine"):
+        from .cli import making
+
+        return _named(making, name)
+    from .cli import service
+
+    return _named(service, name)
+
+
+def _named(module: ModuleType, name: str) -> Callable[..., int]:
+    command: Callable[..., int] = getattr(module, f"{name}_command")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

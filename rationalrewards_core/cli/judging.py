@@ -1,0 +1,150 @@
+"""The commands that judge given images: critique, score, compare."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..critique import Critique, Unscored
+from ..engines import EngineOptions, make_scorer
+from ..images import open_image
+from ..messages import UserRequest
+from ..rubric import NOT_APPLICABLE, Rubric
+from ..scorer import Case, Outcome, Scorer, ScorerSettings
+
+T = TypeVar("T")
+MAX_PIXELS = 64_000_000
+DONE, FAILED, UNSCORED, BELOW = 0, 1, 3, 4
+
+
+def scorer_of(arguments: argparse.Namespace) -> Scorer:
+    """The scorer the engine options describe."""
+    options = EngineOptions(
+        precision=arguments.precision,
+        adapter=arguments.adapter,
+        device=arguments.device,
+        max_pixels=arguments.max_pixels,
+        batch_size=arguments.batch,
+        download=arguments.download,
+        config_file=arguments.config,
+    )
+    settings = ScorerSettings(max_tokens=arguments.max_tokens, guided=not arguments.unguided)
+    return make_scorer(arguments.backend, options, rubric=arguments.rubric, settings=settings)
+
+
+def request_of(arguments: argparse.Namespace) -> UserRequest:
+    return UserRequest(arguments.prompt, tuple(open_image(path, MAX_PIXELS) for path in arguments.source))
+
+
+def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end and give back the engine's memory or connections."""
+
+    async def all_of_it() -> T:
+        try:
+            return await work
+        finally:
+            await scorer.close()
+
+    return asyncio.run(all_of_it())
+
+
+def critique_command(arguments: argparse.Namespace) -> int:
+    scorer, request = scorer_of(arguments), request_of(arguments)
+    case = Case(request, open_image(arguments.image, MAX_PIXELS))
+    outcome = run(scorer, scorer.score_many([case])).outcomes[0]
+    if arguments.json:
+        print(json.dumps(outcome_json(scorer, request, outcome), ensure_ascii=False, indent=2))
+    else:
+        print(outcome_text(scorer, request, outcome))
+    return DONE if isinstance(outcome, Critique) else UNSCORED
+
+
+def score_command(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    scorer, request = scorer_of(arguments), request_of(arguments)
+    cases = [Case(request, open_image(path, MAX_PIXELS)) for path in arguments.images]
+    with tqdm(total=len(cases), unit="image", disable=arguments.json or len(cases) < 2, file=sys.stderr) as bar:
+        batch = run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update()))
+    rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in batch.outcomes]
+    order = sorted(range(len(cases)), key=lambda i: -1.0 if rewards[i] is None else rewards[i] or 0.0, reverse=True)
+    if arguments.json:
+        for index in order:
+            row = {"image": str(arguments.images[index]), **outcome_json(scorer, request, batch.outcomes[index])}
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        print(_table(scorer.rubric_for(request), [(arguments.images[i], batch.outcomes[i], rewards[i]) for i in order]))
+    best = max((value for value in rewards if value is not None), default=None)
+    if arguments.threshold is not None and (best is None or best < arguments.threshold):
+        return BELOW
+    return UNSCORED if batch.reasons else DONE
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    scorer, request = scorer_of(arguments), request_of(arguments)
+    first, second = (open_image(path, MAX_PIXELS) for path in (arguments.first, arguments.second))
+    comparison = run(scorer, scorer.compare(request, first, second, arguments.method))
+    if arguments.json:
+        print(json.dumps(comparison.to_json(), ensure_ascii=False, indent=2))
+        return DONE
+    rubric, scale = scorer.rubric_for(request), scorer.rubric_for(request).scale
+    for dimension, judgement in zip(rubric.dimensions, comparison.judgements, strict=True):
+        print(f"{dimension.title}: A {scale.format(judgement.score_a)}, B {scale.format(judgement.score_b)}")
+        print(_indented(judgement.justification))
+    names = {"A": f"A is better ({arguments.first})", "B": f"B is better ({arguments.second})", "TIE": "a tie"}
+    orders = {True: " (both orders agree)", False: " (the two orders disagree)", None: ""}[comparison.orders_agree]
+    print(f"Verdict: {names[comparison.verdict.value]}{orders}")
+    return DONE
+
+
+def outcome_json(scorer: Scorer, request: UserRequest, outcome: Outcome) -> dict[str, Any]:
+    """A critique with its reward and scores, or the reason there is none."""
+    if isinstance(outcome, Unscored):
+        return {"reward": None, **outcome.to_json()}
+    return {"reward": round(scorer.reward(outcome, request), 4), "scores": outcome.scores, **outcome.to_json()}
+
+
+def outcome_text(scorer: Scorer, request: UserRequest, outcome: Outcome) -> str:
+    """A critique as a person reads it."""
+    if isinstance(outcome, Unscored):
+        return f"Unscored ({outcome.reason}): {outcome.message}"
+    rubric = scorer.rubric_for(request)
+    lines = [f"Reward {scorer.reward(outcome, request):.2f}", ""]
+    for dimension in rubric.dimensions:
+        judgement = outcome.judgement(dimension.key)
+        spread = f" (± {judgement.spread:.1f})" if judgement.spread is not None else ""
+        lines += [
+            f"{dimension.title}: {rubric.scale.format(judgement.score)}{spread}",
+            _indented(judgement.justification),
+        ]
+    if outcome.summary:
+        lines += ["", f"Summary: {outcome.summary}"]
+    if outcome.refinement is not None:
+        lines += [f"What to change: {outcome.refinement.comments}", f"Refined prompt: {outcome.refinement.request}"]
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())
+
+
+def _table(rubric: Rubric, rows: list[tuple[Path, Outcome, float | None]]) -> str:
+    heads = ["reward", *(d.title for d in rubric.dimensions), "image"]
+    lines = []
+    for path, outcome, reward in rows:
+        if isinstance(outcome, Critique):
+            scores = [NOT_APPLICABLE if j.score is None else f"{j.score:g}" for j in outcome.judgements]
+            lines.append([f"{reward:.3f}", *scores, str(path)])
+        else:
+            lines.append(
+                ["-", *["-"] * len(rubric.dimensions), f"{path}  unscored ({outcome.reason}): {outcome.message}"]
+            )
+    widths = [max(len(row[i]) for row in [heads, *lines]) for i in range(len(heads) - 1)]
+    return "\n".join(
+        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in [heads, *lines]
+    )

@@ -1,0 +1,179 @@
+"""The commands that make images: demo and refine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..engines import EngineOptions, make_scorer
+from ..errors import ConfigError
+from ..generators import make_generator
+from ..loop import LoopEnd, RefineLoop
+from ..refine import RefinePolicy, RefineState
+from ..report import Figure, ReportRow, write_report
+from ..report.page import REASONS
+from ..rubric_file import generation_rubric
+from .judging import DONE, FAILED, UNSCORED, request_of, run, scorer_of
+
+
+def refine_command(arguments: argparse.Namespace) -> int:
+    policy = RefinePolicy(
+        threshold=arguments.threshold,
+        minimum=arguments.minimum,
+        margin=arguments.margin,
+        patience=arguments.patience,
+        max_images=arguments.images,
+        first=arguments.first,
+        seeds=arguments.seeds,
+        refine_from=arguments.refine_from,
+    )
+    if not arguments.resume and not arguments.prompt:
+        raise ConfigError("refine needs --prompt, or --resume with the --out folder of an earlier run.")
+    scorer = scorer_of(arguments)
+
+    def show(state: RefineState) -> None:
+        step = state.steps[-1]
+        reward = "unscored" if step.reward is None else f"reward {step.reward:.2f}"
+        print(f"{step.index + 1}. {reward}{' (best so far)' if step.accepted else ''}: {step.request}", file=sys.stderr)
+
+    loop = RefineLoop(
+        scorer,
+        make_generator(arguments.generator),
+        policy,
+        folder=arguments.out,
+        on_step=None if arguments.json else show,
+    )
+    work = loop.resume(policy) if arguments.resume else loop.run(request_of(arguments), arguments.seed)
+    end = run(scorer, work)
+    rubric = scorer.rubric_for(end.state.request)
+    write_report(
+        arguments.out / "report.html",
+        [ReportRow(end.state, end.reason, rubric)],
+        title="Generate, critique, refine",
+        lead=f"Stopped because: {REASONS[end.reason]}.",
+    )
+    if end.best is not None and end.best.image is not None:
+        end.best.image.save(arguments.out / "best.png")
+    _print_end(end, arguments)
+    return DONE if end.best is not None else UNSCORED
+
+
+def _print_end(end: LoopEnd, arguments: argparse.Namespace) -> None:
+    best = end.best
+    if arguments.json:
+        found = None if best is None else {"reward": best.reward, "request": best.request, "seed": best.seed}
+        print(
+            json.dumps(
+                {"reason": end.reason.value, "steps": len(end.state.steps), "best": found, "out": str(arguments.out)}
+            )
+        )
+        return
+    print(f"Stopped: {REASONS[end.reason]}, after {len(end.state.steps)} images.")
+    if best is None:
+        print("No image could be scored; see the report for the reasons.")
+    else:
+        print(f"Best: reward {best.reward:.2f}, seed {best.seed}, prompt: {best.request}")
+    print(f"Images, history and report: {arguments.out}")
+
+
+def demo_command(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..miniature import generator_folder
+    from ..miniature.demo import DemoOptions, run_demo, summarise
+    from ..miniature.generator import MiniatureGenerator
+
+    started = time.perf_counter()
+    policy = RefinePolicy(max_images=arguments.images, first=arguments.first, patience=arguments.images)
+    options = DemoOptions(prompts=arguments.prompts, seed=arguments.seed, policy=policy)
+    if options.prompts < 2:
+        raise ConfigError("The demo needs at least 2 prompts.")
+    scorer = make_scorer("miniature", EngineOptions(batch_size=32, device="cpu"))
+    generator = MiniatureGenerator.load(generator_folder())
+    bar: Any = tqdm(disable=arguments.json, file=sys.stderr, unit="")
+
+    def progress(stage: str, done: int, total: int) -> None:
+        bar.set_description(stage)
+        bar.total, bar.n = total, done
+        bar.refresh()
+
+    async def work() -> Any:
+        return await run_demo(scorer, generator, options, progress)
+
+    runs, clock = run(scorer, work())
+    bar.close()
+    summary = {**summarise(runs, clock), "wall_seconds": round(time.perf_counter() - started, 1)}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _demo_report(arguments.out / "report.html", runs, summary)
+    print(json.dumps(summary, indent=2) if arguments.json else _demo_text(summary, arguments.out))
+    return FAILED if summary["unscored"] > 0.05 * summary["images_generated"] else DONE
+
+
+def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
+    from ..miniature.demo import mean_curve
+    from ..report.parts import Line
+
+    rows = [
+        ReportRow(
+            run.end.state,
+            run.end.reason,
+            generation_rubric(),
+            f"oracle {run.loop_curve[0][1]:.2f} → {run.loop_curve[-1][1]:.2f}",
+        )
+        for run in runs
+    ]
+    loop, rival = [run.loop_curve for run in runs], [run.rival_curve for run in runs]
+    lines = [
+        Line("loop, judge", mean_curve(loop, 0), "#4c6ef5"),
+        Line("loop, oracle", mean_curve(loop, 1), "#12b886"),
+        Line("best-of-N, oracle", mean_curve(rival, 1), "#f08c00", dashed=True),
+    ]
+    low, high = summary["ci95"]
+    lead_low, lead_high = summary["lead_ci95"]
+    figures = [
+        Figure(f"{summary['oracle_before']:.2f} → {summary['oracle_after']:.2f}", "truth (oracle), first image → best", f"gain {summary['oracle_gain']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"),
+        Figure(f"{summary['reward_before']:.2f} → {summary['reward_after']:.2f}", "reward by the judge"),
+        Figure(f"{summary['best_of_n_oracle']:.2f}", "truth of best-of-N, same seconds", f"the loop leads by {summary['lead_over_best_of_n']:+.3f} ({lead_low:+.3f} to {lead_high:+.3f})"),
+        Figure(f"{summary['perfect_before']:.0%} → {summary['perfect_after']:.0%}", "requests answered perfectly", f"best-of-N: {summary['best_of_n_perfect']:.0%}"),
+        Figure(str(summary["images_generated"]), "images by the loop", f"best-of-N: {summary['best_of_n_images']}"),
+        Figure(f"{summary['generator_seconds']:.1f} s + {summary['judge_seconds']:.1f} s", "generator + judge"),
+        Figure(str(summary["unscored"]), "unscored"),
+    ]  # fmt: skip
+    write_report(
+        path,
+        rows,
+        title="Generate, critique, refine: the miniature",
+        lead=(
+            f"{summary['n_prompts']} requests that no model here was trained on. A small generator draws each one; a small "
+            "reward model judges the picture in words and scores and rewrites the request; the generator tries again. "
+            "The oracle knows the truth of this world of shapes and is never shown to either model."
+        ),
+        figures=figures,
+        lines=lines,
+        footer=(
+            "Best-of-N draws from the original request for as many seconds as the loop used, judging included, and keeps "
+            "the image with the highest reward. Scores go from 1 to 4; rewards and the oracle's truth from 0 to 1. "
+            "The ± beside a score is its spread under the judge's own token probabilities."
+        ),
+    )
+
+
+def _demo_text(summary: dict[str, Any], out: Path) -> str:
+    low, high = summary["ci95"]
+    lead_low, lead_high = summary["lead_ci95"]
+    return "\n".join(
+        [
+            "",
+            f"{summary['n_prompts']} held-out requests, {summary['images_generated']} images by the loop, {summary['wall_seconds']:.0f} s in all",
+            f"  judge's reward    {summary['reward_before']:.3f} -> {summary['reward_after']:.3f}",
+            f"  truth (oracle)    {summary['oracle_before']:.3f} -> {summary['oracle_after']:.3f}   gain {summary['oracle_gain']:+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"  best-of-N, truth  {summary['best_of_n_oracle']:.3f}   the loop leads by {summary['lead_over_best_of_n']:+.3f} [{lead_low:+.3f}, {lead_high:+.3f}]",
+            f"  unscored          {summary['unscored']}",
+            f"Report: {out / 'report.html'}",
+        ]
+    )

@@ -1,0 +1,143 @@
+"""Arguments of every command, with help a newcomer understands. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ENGINE_HELP = """\
+engines (--backend):
+  miniature            the small model that comes with the package; judges coloured shapes only (default)
+  local:FOLDER_OR_ID   a Qwen3-VL-class checkpoint, for example local:/models/RationalRewards-8B-T2I
+  server:NAME          an OpenAI-compatible server named in your config file (see: rationalrewards serve --help)
+
+exit codes: 0 done; 1 something failed; 2 wrong arguments or configuration; 3 some images could not be
+scored; 4 below --threshold; 130 interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rationalrewards",
+        description="Judge generated images in words and scores, and improve them by refining their prompts.",
+        epilog=ENGINE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens to the terminal")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _demo(commands.add_parser("demo", help="generate, critique and refine held-out requests; write a report"))
+    _critique(commands.add_parser("critique", help="judge one image: justifications, scores, refined prompt"))
+    _score(commands.add_parser("score", help="score and rank images (fast: no refinement)"))
+    _compare(commands.add_parser("compare", help="say which of two images is better"))
+    _refine(commands.add_parser("refine", help="generate, critique and refine until the score is reached"))
+    _serve(commands.add_parser("serve", help="answer critiques over HTTP (for trainers and other programs)"))
+    _rubric(commands.add_parser("rubric", help="show, check or start a rubric of your own"))
+    return parser
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--backend", default="miniature", metavar="ENGINE", help="miniature, local:FOLDER_OR_ID or server:NAME"
+    )
+    group.add_argument(
+        "--precision", default="bf16", choices=("bf16", "fp16", "fp32", "int8", "nf4"), help="local engines"
+    )
+    group.add_argument("--adapter", metavar="FOLDER", help="LoRA adapter for a local engine")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    group.add_argument("--max-pixels", type=int, default=802_816, help="pixel cap per image for local engines")
+    group.add_argument("--batch", type=int, default=8, help="images judged together by a local engine")
+    group.add_argument("--download", action="store_true", help="allow a hub id to be downloaded")
+    group.add_argument("--config", type=Path, metavar="FILE", help="config file that names servers")
+    group.add_argument("--rubric", metavar="NAME_OR_FILE", help="generation, edit, or a TOML file of your own")
+    group.add_argument("--max-tokens", type=int, default=2048, help="limit of one reply")
+    group.add_argument("--unguided", action="store_true", help="do not guide decoding by the rubric's grammar")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = ENGINE_HELP
+
+
+def _request(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-p", "--prompt", required=True, help="what the image should show, or the edit asked for")
+    parser.add_argument(
+        "--source", type=Path, action="append", default=[], metavar="IMAGE", help="source image of an edit"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the report (default: out/demo)")
+    parser.add_argument("--prompts", type=int, default=32, help="held-out requests to run (default: 32)")
+    parser.add_argument("--images", type=int, default=4, help="most images per request (default: 4)")
+    parser.add_argument("--first", type=int, default=1, help="images drawn from the original request before refining")
+    parser.add_argument("--seed", type=int, default=2024)
+    parser.add_argument("--json", action="store_true", help="print summary.json instead of a table")
+
+
+def _critique(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path)
+    _request(parser)
+    _engine(parser)
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    _request(parser)
+    parser.add_argument("--threshold", type=float, help="exit with 4 if the best reward (0..1) is below this")
+    _engine(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, metavar="IMAGE_A")
+    parser.add_argument("second", type=Path, metavar="IMAGE_B")
+    _request(parser)
+    parser.add_argument(
+        "--method",
+        choices=("pointwise", "pairwise"),
+        default="pointwise",
+        help="two separate critiques, or comparison prompts in both orders (the miniature only knows pointwise)",
+    )
+    _engine(parser)
+
+
+def _refine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-p", "--prompt", help="what the image should show (not needed with --resume)")
+    parser.add_argument(
+        "--source", type=Path, action="append", default=[], metavar="IMAGE", help="source image of an edit"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.add_argument(
+        "--generator",
+        default="miniature",
+        help="miniature; diffusers:FOLDER_OR_ID; or command:'PROGRAM ... {prompt} {seed} {out}'",
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/refine"), help="folder of the images, history and report")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threshold", type=float, default=0.95, help="reward (0..1) at which to stop")
+    parser.add_argument("--minimum", type=float, default=3.0, help="score below which a dimension changes the prompt")
+    parser.add_argument("--images", type=int, default=4, help="most images in all")
+    parser.add_argument("--first", type=int, default=1, help="images of the original prompt before refining")
+    parser.add_argument("--patience", type=int, default=3, help="images without improvement before giving up")
+    parser.add_argument("--margin", type=float, default=0.0, help="reward by which an image must win to be accepted")
+    parser.add_argument("--seeds", choices=("fixed", "increment", "random"), default="increment")
+    parser.add_argument("--refine-from", choices=("best", "latest"), default="best", help="whose critique to follow")
+    _engine(parser)
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind to (default: this machine only)")
+    parser.add_argument("--port", type=int, default=8288)
+    parser.add_argument(
+        "--token-env", metavar="NAME", help="environment variable that holds the bearer token to ask for"
+    )
+    parser.add_argument("--max-waiting", type=int, default=512, help="images queued before new ones get 429")
+    _engine(parser)
+
+
+def _rubric(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, or a TOML file")
+    parser.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
+    parser.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")
+    parser.add_argument("--toml", action="store_true", help="print the rubric as TOML, to start your own from")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")

@@ -1,0 +1,82 @@
+"""The commands around the judge: serve and rubric."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from PIL import Image
+
+from ..errors import ConfigError
+from ..grammar import critique_grammar
+from ..messages import UserRequest, critique_messages
+from ..rubric import Rubric
+from ..rubric_file import load_rubric, rubric_to_toml
+from .judging import DONE, scorer_of
+
+
+def serve_command(arguments: argparse.Namespace) -> int:
+    from ..server import ServeConfig, serve
+
+    token = None
+    if arguments.token_env:
+        token = os.environ.get(arguments.token_env)
+        if not token:
+            raise ConfigError(f"The environment variable {arguments.token_env} is not set; it should hold the token.")
+    config = ServeConfig(host=arguments.host, port=arguments.port, token=token, max_waiting=arguments.max_waiting)
+    print(f"Serving {arguments.backend} on http://{config.host}:{config.port} (POST /v1/critique); stop with Ctrl-C.")
+    serve(scorer_of(arguments), config)
+    return DONE
+
+
+def rubric_command(arguments: argparse.Namespace) -> int:
+    rubric = load_rubric(arguments.rubric)
+    if arguments.toml:
+        print(rubric_to_toml(rubric), end="")
+    elif arguments.grammar:
+        print(critique_grammar(rubric))
+    elif arguments.prompt:
+        print(_prompt(rubric))
+    elif arguments.json:
+        print(json.dumps(_table(rubric), ensure_ascii=False, indent=2))
+    else:
+        print(_text(rubric))
+    return DONE
+
+
+def _prompt(rubric: Rubric) -> str:
+    """The prompt as text, with <image> where the images go."""
+    blank = Image.new("RGB", (1, 1))
+    request = UserRequest("(the user's request)", (blank,) if rubric.kind == "edit" else ())
+    blocks = []
+    for message in critique_messages(request, blank, rubric):
+        text = "".join(part if isinstance(part, str) else "<image>" for part in message.parts)
+        blocks.append(f"[{message.role}]\n{text}")
+    return "\n\n".join(blocks)
+
+
+def _table(rubric: Rubric) -> dict[str, object]:
+    return {
+        "name": rubric.name,
+        "kind": rubric.kind,
+        "scale": [rubric.scale.minimum, rubric.scale.maximum],
+        "dimensions": [
+            {"key": d.key, "title": d.title, "optional": d.optional, "weight": d.weight} for d in rubric.dimensions
+        ],
+    }
+
+
+def _text(rubric: Rubric) -> str:
+    lines = [f"{rubric.name}: judges {'an edit' if rubric.kind == 'edit' else 'a generated image'}, "
+             f"scores {rubric.scale.minimum:g} to {rubric.scale.maximum:g}"]  # fmt: skip
+    for dimension in rubric.dimensions:
+        extra = ", may be N/A" if dimension.optional else ""
+        lines += [
+            "",
+            f"{dimension.title} ({dimension.key}, weight {dimension.weight:g}{extra})",
+            f"  {dimension.question}",
+        ]
+        lines += [f"  {level:g}  {meaning}" for level, meaning in dimension.anchors]
+    lines += ["", "Start your own from it: rationalrewards rubric NAME --toml > my_rubric.toml"]
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""Engines by name: what a user types (`miniature`, `local:PATH_OR_ID`, `server:NAME`) becomes a scorer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from .backends.base import Backend
+from .errors import ConfigError
+from .memo import Memo
+from .miniature import scorer_folder
+from .rubric import Kind, Rubric
+from .rubric_file import checkpoint_rubric, load_rubric
+from .scorer import Scorer, ScorerSettings
+
+EngineKind = Literal["miniature", "local", "server"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Settings of an engine that do not belong in its name; each applies where it makes sense."""
+
+    precision: str = "bf16"
+    """bf16, fp16, fp32, int8 or nf4 (local engines)."""
+    adapter: str | None = None
+    """LoRA adapter folder (local engines)."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps (local engines)."""
+    max_pixels: int | None = 802_816
+    """Pixel cap per image (local engines)."""
+    batch_size: int = 8
+    """Images judged together (local engines)."""
+    download: bool = False
+    """Whether a hub id may be downloaded (local engines)."""
+    config_file: Path | None = None
+    """The file that names servers; None is the user's own (server engines)."""
+
+
+@dataclass(frozen=True)
+class EngineName:
+    """A parsed engine name."""
+
+    kind: EngineKind
+    target: str = ""
+    """Checkpoint folder or hub id, or the server's name."""
+
+    @classmethod
+    def parse(cls, text: str) -> EngineName:
+        kind, _, target = text.partition(":")
+        if kind == "miniature" and not target:
+            return cls("miniature")
+        if kind in ("local", "server") and target:
+            return cls(kind, target)  # type: ignore[arg-type]
+        known = ", ".join(get_args(EngineKind))
+        raise ConfigError(
+            f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME (kinds: {known})."
+        )
+
+
+def make_backend(name: EngineName, options: EngineOptions) -> Backend:
+    """Build the backend; nothing is loaded and no connection is made before its first reply."""
+    if name.kind == "server":
+        from .backends.openai_chat import OpenAIChat
+        from .servers import server
+
+        return OpenAIChat(server(name.target, options.config_file))
+    from .backends.checkpoint import CheckpointConfig
+    from .backends.transformers_local import TransformersLocal
+
+    folder = str(scorer_folder()) if name.kind == "miniature" else name.target
+    config = CheckpointConfig(
+        model=folder,
+        precision=options.precision,  # type: ignore[arg-type]
+        adapter=options.adapter,
+        device=options.device,
+        max_pixels=options.max_pixels,
+        download=options.download,
+    )
+    return TransformersLocal(config, batch_size=options.batch_size)
+
+
+def make_rubrics(name: EngineName, custom: str | Path | None = None) -> dict[Kind, Rubric]:
+    """The rubrics to ask in: a custom one, else those the checkpoint carries, else the built-in ones."""
+    if custom is not None:
+        rubric = load_rubric(custom)
+        return {rubric.kind: rubric}
+    if name.kind == "server":
+        return {}
+    folder = scorer_folder() if name.kind == "miniature" else Path(name.target).expanduser()
+    kinds: tuple[Kind, ...] = ("generation", "edit")
+    carried = {kind: checkpoint_rubric(folder, kind) for kind in kinds}
+    return {kind: found for kind, found in carried.items() if found is not None}
+
+
+def make_scorer(
+    engine: str,
+    options: EngineOptions | None = None,
+    *,
+    rubric: str | Path | None = None,
+    settings: ScorerSettings | None = None,
+    memo: Memo | None = None,
+) -> Scorer:
+    """A scorer from an engine's name, such as `make_scorer("local:/models/RationalRewards-8B-T2I")`."""
+    name = EngineName.parse(engine)
+    return Scorer(make_backend(name, options or EngineOptions()), make_rubrics(name, rubric), settings, memo)

@@ -1,0 +1,93 @@
+"""The arrows between packages, read from every import statement: nodes -> core <- training."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMFY = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server"}
+HEAVY = {"torch", "transformers", "diffusers", "peft", "bitsandbytes", "accelerate", "xgrammar", "safetensors"}
+MAY_NOT_IMPORT = {
+    "rationalrewards_core": COMFY | {"training", "benchmarks", "tests"},
+    "training": COMFY | {"tests"},
+    "benchmarks": COMFY | {"tests"},
+}
+CORE_LAYERS = [
+    ["errors"],
+    ["headings"],
+    ["rubric"],
+    ["rubric_file", "messages", "critique"],
+    ["reward", "images", "servers"],
+    ["score_text"],
+    ["parsing"],
+    ["grammar", "comparison", "backends"],
+    ["probabilities", "memo"],
+    ["scorer"],
+    ["refine", "server_metrics"],
+    ["server"],
+    ["history"],
+    ["loop"],
+    ["report", "miniature"],
+    ["engines", "generators"],
+    ["cli"],
+]
+"""Modules of the core, lowest first: none imports a module of a later line."""
+
+
+def imports(file: Path, *, module_level: bool = False) -> Iterator[tuple[str, ...]]:
+    """Dotted parts of everything a file imports; relative imports are resolved."""
+    parents = file.relative_to(ROOT).parent.parts
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in tree.body if module_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = parents[: len(parents) - node.level + 1] if node.level else ()
+            stem = (*base, *(node.module.split(".") if node.module else ()))
+            yield from ((*stem, alias.name) for alias in node.names)
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", MAY_NOT_IMPORT)
+def test_packages_point_the_right_way(package: str) -> None:
+    assert files(package)
+    for file in files(package):
+        broken = {parts[0] for parts in imports(file)} & MAY_NOT_IMPORT[package]
+        assert not broken, f"{file.relative_to(ROOT)} imports {sorted(broken)}"
+
+
+def test_core_layers() -> None:
+    rank = {module: level for level, row in enumerate(CORE_LAYERS) for module in row}
+    root = ROOT / "rationalrewards_core"
+    for file in files("rationalrewards_core"):
+        own = file.relative_to(root).parts[0].removesuffix(".py")
+        if own.startswith("__"):
+            continue
+        assert own in rank, f"{own} is not in CORE_LAYERS; say where it belongs"
+        for parts in imports(file):
+            if parts[0] == "rationalrewards_core" and len(parts) > 1 and parts[1] in rank:
+                assert rank[parts[1]] <= rank[own], f"{file.relative_to(ROOT)} imports the higher {parts[1]}"
+
+
+def test_core_uses_relative_imports() -> None:
+    """ComfyUI loads the pack under its file path: the absolute name would import the core a second time."""
+    for file in files("rationalrewards_core"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            assert not any(name.split(".")[0] == "rationalrewards_core" for name in names), file
+
+
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    for file in files("rationalrewards_core"):
+        broken = {parts[0] for parts in imports(file, module_level=True)} & HEAVY
+        assert not broken, f"{file.relative_to(ROOT)} imports {sorted(broken)} at its top"
