@@ -1,9 +1,9 @@
 """A run directory: everything a training run leaves behind, readable by a person.
 
-    config.json     the resolved configuration
-    metrics.jsonl   one line per logged step
-    samples/        pictures and texts produced on the way
-    state.pt        the newest checkpoint, replaced atomically
+config.json     the resolved configuration
+metrics.jsonl   one line per logged step
+samples/        pictures and texts produced on the way
+state.pt        the newest checkpoint, replaced atomically
 """
 
 from __future__ import annotations

@@ -117,5 +117,3 @@ def to_pictures(tensor: Tensor) -> list[np.ndarray]:
     """[B, 3, 48, 48] in -1..1 -> pictures uint8."""
     pixels = ((tensor.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.numpy())
-
-

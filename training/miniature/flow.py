@@ -47,9 +47,17 @@ class FlowConfig:
     """Caption tokens, with the start and end tokens."""
     pool: int = 65_536
     """Captioned pictures rendered once, as latents."""
-    steps: int = 7_000
+    steps: int = 4_600
+    horizon: int = 7_000
+    """Steps of the learning rate's cosine; the run ends earlier, by cooling down."""
+    cooldown: int = 1_200
     batch: int = 64
     lr: float = 2e-3
+    time_mean: float = 0.3
+    time_deviation: float = 1.2
+    """Of the logit-normal distribution that training times are drawn from."""
+    time_uniform: float = 0.2
+    """Share of training times drawn evenly from 0..1 instead, so that the sampler's first steps are learnt too."""
     drop_caption: float = 0.1
     """Share of captions replaced by the empty one, for classifier-free guidance."""
     ema: float = 0.999
@@ -130,7 +138,13 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
     empty = torch.tensor(tokeniser("", padding="max_length").input_ids)
     model = FlowModel(config, tokeniser, latents.shape[1], latents.shape[2])
     average = copy.deepcopy(model).requires_grad_(False).eval()
-    optimiser = MuonAdamW(model.named_parameters(), lr=config.lr, steps=config.steps)
+    optimiser = MuonAdamW(
+        model.named_parameters(),
+        lr=config.lr,
+        steps=config.steps,
+        horizon=config.horizon,
+        cooldown=config.cooldown,
+    )
     start = 0
     if state := run.load_state():
         model.load_state_dict(state["model"])
@@ -145,7 +159,7 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
         x_0 = latents[chosen].float()
         dropped = torch.rand(config.batch, generator=generator) < config.drop_caption
         tokens = torch.where(dropped[:, None], empty, ids[chosen])
-        t = torch.sigmoid(torch.randn(config.batch, generator=generator))
+        t = sample_times(config, generator)
         noise = torch.randn(x_0.shape, generator=generator)
         tt = t[:, None, None, None]
         # The plain attention kernel: for short sequences it is faster on a CPU than the fused one.
@@ -171,6 +185,13 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
                 }
             )
     return pipeline
+
+
+def sample_times(config: FlowConfig, generator: torch.Generator) -> Tensor:
+    """Training times [B] in 0..1."""
+    normal = torch.randn(config.batch, generator=generator) * config.time_deviation + config.time_mean
+    even = torch.rand(config.batch, generator=generator)
+    return torch.where(torch.rand(config.batch, generator=generator) < config.time_uniform, even, normal.sigmoid())
 
 
 @torch.no_grad()
@@ -229,5 +250,3 @@ def contact_sheet(pictures: list[Image.Image], columns: int, scale: int = 2) -> 
         place = ((index % columns) * (side + 2), (index // columns) * (side + 2))
         sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), place)
     return sheet
-
-

@@ -13,9 +13,23 @@ NOT_MATRICES = ("embed", "lm_head", "pos", "head.", "norm")
 
 
 class MuonAdamW:
-    """Two optimisers behind one `step`, with a warm-up and a cosine decay to a tenth."""
+    """Two optimisers behind one `step`, with one learning-rate schedule.
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], *, lr: float, steps: int, warmup: int = 200) -> None:
+    A linear warm-up, a cosine from 1 to a tenth over `horizon` steps (default: all of them) and, where a
+    run ends before its horizon, a linear cool-down to a tenth of it over the last `cooldown` steps. So a
+    run can be given more or fewer steps without its first ones changing.
+    """
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        *,
+        lr: float,
+        steps: int,
+        warmup: int = 200,
+        horizon: int | None = None,
+        cooldown: int = 0,
+    ) -> None:
         parameters = [(n, p) for n, p in named if p.requires_grad]
         matrices = [p for n, p in parameters if p.ndim == 2 and not any(part in n for part in NOT_MATRICES)]
         chosen = {id(p) for p in matrices}
@@ -26,12 +40,11 @@ class MuonAdamW:
         ]
         self._all = matrices + rest
         self._lr, self._steps, self._warmup = lr, steps, warmup
+        self._horizon, self._cooldown = horizon or steps, cooldown
 
     def step(self, step: int, clip: float = 1.0) -> float:
         """Apply the gradients at `step` (0-based) and clear them; returns the gradient norm."""
-        warm = min(1.0, (step + 1) / self._warmup)
-        progress = min(1.0, step / self._steps)
-        factor = warm * (0.1 + 0.9 * 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi)))))
+        factor = self.factor(step)
         norm = float(nn.utils.clip_grad_norm_(self._all, clip))
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
@@ -39,6 +52,14 @@ class MuonAdamW:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         return norm
+
+    def factor(self, step: int) -> float:
+        """The learning rate at `step` (0-based), as a share of the highest."""
+        warm = min(1.0, (step + 1) / self._warmup)
+        progress = min(1.0, step / self._horizon)
+        cosine = 0.1 + 0.9 * 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        left = (self._steps - step) / self._cooldown if self._cooldown else 1.0
+        return warm * cosine * (0.1 + 0.9 * min(1.0, max(0.0, left)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimisers": [o.state_dict() for o in self._optimisers]}

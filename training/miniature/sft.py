@@ -67,7 +67,9 @@ class BatchMaker:
             yield self._collate([examples[i] for i in chosen], [encoded[i] for i in chosen])
 
     def _encode(self, example: Example) -> tuple[list[int], int]:
-        prompt = self._tokeniser(prompt_text(self._tokeniser, example, self._rubrics), add_special_tokens=False).input_ids
+        prompt = self._tokeniser(
+            prompt_text(self._tokeniser, example, self._rubrics), add_special_tokens=False
+        ).input_ids
         answer = self._tokeniser(answer_text(example), add_special_tokens=False).input_ids
         return [*prompt, *answer, self._tokeniser.eos_token_id], len(prompt)
 

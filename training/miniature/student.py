@@ -95,7 +95,13 @@ def _brief(rubric: Rubric) -> Rubric:
 
 def headings() -> list[str]:
     """The fixed stretches of a reply under both rubrics, each one token."""
-    found = [f"# {ANALYSIS}\n", f"\n# {SUMMARY}: ", f"\n## {SCORE}: ", f"\n\n# {REFINEMENT}:\n## {COMMENTS}: ", f"\n## {REFINED}: "]
+    found = [
+        f"# {ANALYSIS}\n",
+        f"\n# {SUMMARY}: ",
+        f"\n## {SCORE}: ",
+        f"\n\n# {REFINEMENT}:\n## {COMMENTS}: ",
+        f"\n## {REFINED}: ",
+    ]
     for rubric in rubrics().values():
         for number, dimension in enumerate(rubric.dimensions, 1):
             opening = f"\n# {JUDGEMENT}" if number == 1 else ""

@@ -59,9 +59,12 @@ CAPTION_PHRASES = (
 
 def caption_tokeniser(captions: Iterable[str], *, length: int) -> PreTrainedTokenizerFast:
     """The generator's tokeniser: start and end tokens around the caption, padded to `length`."""
-    tokeniser = train_tokeniser(captions, control=("<|pad|>", "<|start|>", "<|end|>"), headings=CAPTION_PHRASES, vocabulary=420)
+    # The end token must not have id 2: transformers takes that for CLIP's old configuration and then reads
+    # the pooled embedding at the token with the highest id instead of at the end of the text.
+    control = ("<|pad|>", "<|start|>", "<|unused|>", "<|end|>")
+    tokeniser = train_tokeniser(captions, control=control, headings=CAPTION_PHRASES, vocabulary=420)
     tokeniser.post_processor = processors.TemplateProcessing(
-        single="<|start|> $A <|end|>", special_tokens=[("<|start|>", 1), ("<|end|>", 2)]
+        single="<|start|> $A <|end|>", special_tokens=[("<|start|>", 1), ("<|end|>", 3)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokeniser,

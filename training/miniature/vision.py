@@ -190,5 +190,3 @@ class DenseHeads(nn.Module):
             "blur": float(levels[:, 0].float().mean()),
             "noise": float(levels[:, 1].float().mean()),
         }
-
-
