@@ -46,6 +46,8 @@ class Example:
     shown: Shown
     source: Picture | None = None
     """The source picture of an edit, [48, 48, 3] uint8."""
+    masks_known: bool = True
+    """Whether the rendering says what stands where; not so for a picture that a model drew."""
 
     @property
     def picture(self) -> Picture:

@@ -36,7 +36,9 @@ class MiniatureGenerator:
             raise ConfigError(
                 "The miniature generator needs torch, transformers and diffusers: pip install 'rationalrewards[local,training]'."
             ) from error
-        pipeline = StableDiffusion3Pipeline.from_pretrained(folder, local_files_only=True)
+        pipeline = StableDiffusion3Pipeline.from_pretrained(
+            folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
+        )
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline)
 

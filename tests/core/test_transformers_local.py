@@ -180,15 +180,17 @@ def test_interruption_within_one_token_and_the_next_request_works(backend: Trans
 
 
 def test_unload_really_frees_and_the_backend_comes_back() -> None:
+    before = set(threading.enumerate())
     engine = local()
     model = weakref.ref(engine.load().model)
     ask(engine, examples(1), Sampling(max_tokens=3))
     assert engine.loaded
+    assert "rationalrewards-local" in {thread.name for thread in set(threading.enumerate()) - before}
     engine.unload()
     gc.collect()
     assert model() is None
     assert not engine.loaded
-    assert "rationalrewards-local" not in {thread.name for thread in threading.enumerate() if thread.is_alive()} or True
+    assert "rationalrewards-local" not in {thread.name for thread in set(threading.enumerate()) - before}
     assert ask(engine, examples(1), Sampling(max_tokens=3))[0].completion_tokens == 3
     engine.unload()
 

@@ -1,7 +1,8 @@
 """How well the miniature judges: `python -m training.miniature.evaluate` (about ten minutes on two cores).
 
 1,000 held-out pictures and 500 held-out pairs, reserved requests, seeds never used in training, through
-the same `Scorer` and engine as everything else. Failures stay in the denominator.
+the same `Scorer` and engine as everything else. Failures stay in the denominator. `--drawn N` judges N
+pairs of pictures by the shipped generator instead of renderings; the oracle says which is better.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from tqdm import tqdm
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.miniature.flaws import Example, flawed, sample_edited, sample_generation
+from rationalrewards_core.miniature import generator_folder
+from rationalrewards_core.miniature.flaws import Example, Picture, flawed, sample_edited, sample_generation
+from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.render import place, render
 from rationalrewards_core.miniature.truth import LEVELS, judge_generation
-from rationalrewards_core.miniature.world import sample_wish, short_request
+from rationalrewards_core.miniature.world import detailed_request, sample_wish, short_request
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from training.miniature.drawn import judged
 
 SEED = 900_001
 """Held out: training seeds its generators with [seed, stage, step], never with this number."""
@@ -72,6 +76,22 @@ def _picture(rng: np.random.Generator, wish: Any) -> Example:
     shown = flawed(rng, wish)
     picture = render(rng, shown, place(rng, shown.content))
     return Example(request=short_request(wish), rendering=picture, critique=judge_generation(wish, shown), shown=shown)
+
+
+def drawn_pairs(count: int, batch: int = 64) -> list[Pair]:
+    """Two pictures by the shipped generator for one reserved two-thing request; the second was asked for in detail."""
+    generator = MiniatureGenerator.load(generator_folder())
+    rng = np.random.default_rng(SEED + 2)
+    wishes = [sample_wish(rng, two=0.5, reserved=True) for _ in range(count)]
+    drawn: list[list[Picture]] = []
+    for place_in_pair, ask in enumerate((short_request, detailed_request)):
+        pictures: list[Picture] = []
+        for start in range(0, count, batch):
+            part = wishes[start : start + batch]
+            seeds = [SEED + 2 * (start + i) + place_in_pair for i in range(len(part))]
+            pictures += [np.asarray(p.convert("RGB")) for p in generator.generate_many([ask(w) for w in part], seeds)]
+        drawn.append(pictures)
+    return [Pair(judged(w, a), judged(w, b)) for w, a, b in zip(wishes, *drawn, strict=True)]
 
 
 def case_of(example: Example) -> Case:
@@ -136,12 +156,14 @@ def pair_figures(pairs: Sequence[Pair], outcomes: Sequence[Outcome]) -> dict[str
     for index, pair in enumerate(pairs):
         a, b = outcomes[2 * index], outcomes[2 * index + 1]
         gap = true_reward(pair.first) - true_reward(pair.second)
+        if abs(gap) < MIN_GAP:
+            continue
         judged = isinstance(a, Critique) and isinstance(b, Critique)
         guess = reward(a, generation_rubric()) - reward(b, generation_rubric()) if judged else 0.0  # type: ignore[arg-type]
         right.append(guess * gap > 0)
         if abs(gap) >= 0.3:
             wide.append(guess * gap > 0)
-    return {"pairs": len(pairs), "pair_accuracy": _mean(right), "pair_accuracy_wide": _mean(wide)}
+    return {"pairs": len(right), "pair_accuracy": _mean(right), "pair_accuracy_wide": _mean(wide)}
 
 
 def single_flaw(critique: Critique) -> tuple[str, str] | None:
@@ -174,6 +196,15 @@ def _mean(values: Any) -> float:
     return round(float(np.mean(values)), 4) if len(values) else float("nan")
 
 
+def evaluate_drawn(engine: str, precision: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The same figures on pictures that the generator drew."""
+    scorer = make_scorer(engine, EngineOptions(precision=precision, batch_size=32, device="cpu"))
+    examples = [example for pair in pairs for example in (pair.first, pair.second)]
+    outcomes = judge(scorer, examples)
+    asyncio.run(scorer.close())
+    return {"precision": precision, "drawn": True, **figures(examples, outcomes), **pair_figures(pairs, outcomes)}
+
+
 def evaluate(engine: str, precision: str, *, guided: bool, images: int, pairs: int) -> dict[str, Any]:
     """All figures of one checkpoint at one precision."""
     settings = ScorerSettings(guided=guided, ask_again=0, max_tokens=300)
@@ -196,6 +227,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--precisions", nargs="+", default=["bf16", "int8", "nf4"])
     parser.add_argument("--both", action="store_true", help="each precision with and without the grammar")
+    parser.add_argument("--drawn", type=int, default=0, help="pairs of pictures by the shipped generator")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     rows = []
@@ -204,6 +236,9 @@ def main() -> None:
             row = evaluate(arguments.backend, precision, guided=guided, images=arguments.images, pairs=arguments.pairs)
             print(json.dumps(row, indent=2))
             rows.append(row)
+    if arguments.drawn:
+        rows.append(evaluate_drawn(arguments.backend, arguments.precisions[0], drawn_pairs(arguments.drawn)))
+        print(json.dumps(rows[-1], indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -1,21 +1,28 @@
 """Train the miniature scorer: `python -m training.miniature.scorer` (about two hours on two cores).
 
-Stage 1 teaches the vision tower with dense labels; stage 2 fine-tunes everything to write critiques.
-Both are resumable; step `i` sees the same examples in every run.
+Stage 1 teaches the vision tower with dense labels; stage 2 fine-tunes everything to write critiques of
+rendered pictures; stage 3 goes on with half the pictures drawn by the miniature generator and judged by
+the oracle, because a judge that has seen clean renderings only is lenient with what a generator gets wrong.
+All are resumable; step `i` sees the same examples in every run.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
+from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.flaws import Example, sample_edited, sample_generation
+from rationalrewards_core.miniature.generator import MiniatureGenerator
+from training.miniature.drawn import DrawnConfig, drawn_examples
 from training.miniature.optimiser import MuonAdamW
 from training.miniature.sft import BatchMaker, answer_loss
 from training.miniature.student import StudentConfig, build_student, build_tokeniser, rubrics, save_student
@@ -37,21 +44,30 @@ class VisionConfig:
 @dataclass(frozen=True, kw_only=True)
 class SftConfig:
     seed: int = 3
-    steps: int = 2600
+    steps: int = 1900
     horizon: int = 4200
     """Steps of the learning rate's cosine; the run ends earlier, by cooling down."""
-    cooldown: int = 700
+    cooldown: int = 300
     batch: int = 48
     lr: float = 2e-3
     edits: float = 0.35
     """Share of edit requests."""
-    frozen_steps: int = 1500
-    """Steps during which the vision tower stays as stage 1 left it (a third faster)."""
+    frozen_steps: int = 1900
+    """Steps during which the vision tower stays as stage 1 left it (a third faster): here all of them."""
     dense_weight: float = 0.4
     """Weight of the dense vision loss once the tower trains again."""
+    drawn: float = 0.0
+    """Share of pictures that the generator drew."""
+    warmup: int = 200
     chunk: int = 8
     """Batches whose examples are drawn and bucketed by length together."""
     save_every: int = 200
+
+
+FINE_TUNING = SftConfig(
+    seed=5, steps=480, horizon=480, cooldown=0, warmup=60, lr=8e-4, edits=0.35, frozen_steps=0, drawn=0.5
+)
+"""Stage 3."""
 
 
 def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, heads: DenseHeads, path: Path) -> None:
@@ -94,14 +110,16 @@ def train_critiques(
     heads: DenseHeads,
     tokeniser: PreTrainedTokenizerFast,
     path: Path,
+    drawn: Sequence[Example] = (),
 ) -> None:
-    """Stage 2: the whole model learns to write critiques."""
+    """Stages 2 and 3: the whole model learns to write critiques."""
     run = RunDir(path, config)
     maker = BatchMaker(model, tokeniser, rubrics(), config.batch)
     optimiser = MuonAdamW(
         [*model.named_parameters(), *heads.named_parameters()],
         lr=config.lr,
         steps=config.steps,
+        warmup=config.warmup,
         horizon=config.horizon,
         cooldown=config.cooldown,
     )
@@ -114,7 +132,7 @@ def train_critiques(
     losses: list[float] = []
     for step in range(start - start % config.chunk, config.steps, config.chunk):
         rng = np.random.default_rng([config.seed, 2, step])
-        examples: list[Example] = maker.sample(rng, config.batch * config.chunk, config.edits)
+        examples: list[Example] = maker.sample(rng, config.batch * config.chunk, config.edits, drawn, config.drawn)
         for offset, batch in enumerate(maker.bucketed(examples, rng)):
             if step + offset < start or step + offset >= config.steps:
                 continue
@@ -122,14 +140,15 @@ def train_critiques(
                 loss, seen = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
             total = loss
             if step + offset >= config.frozen_steps:
-                labels = dense_labels(batch.examples)
-                total = loss + config.dense_weight * heads.loss(seen.hidden[batch.candidates].float(), labels)
+                hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
+                total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
             total.backward()
             optimiser.step(step + offset)
             losses.append(loss.item())
             done = step + offset + 1
             if done % 50 == 0:
-                accuracy = heads.accuracy(seen.hidden[batch.candidates].float(), dense_labels(batch.examples))
+                hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
+                accuracy = heads.accuracy(hidden, dense_labels(rendered))
                 run.log(done, loss=float(np.mean(losses)), things=accuracy["things"], letters=accuracy["letters"])
                 losses.clear()
             if done % config.save_every == 0 or done == config.steps:
@@ -143,12 +162,22 @@ def train_critiques(
                 )
 
 
+def rendered_only(hidden: Tensor, examples: list[Example]) -> tuple[Tensor, list[Example]]:
+    """The rows [B', patches, width] of pictures whose masks are known, and those examples."""
+    rows = [row for row, example in enumerate(examples) if example.masks_known]
+    return hidden[rows], [examples[row] for row in rows]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/miniature-scorer"), help="run directory")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--vision-steps", type=int, default=VisionConfig().steps)
     parser.add_argument("--steps", type=int, default=SftConfig().steps)
+    parser.add_argument("--fine-tuning-steps", type=int, default=FINE_TUNING.steps)
+    parser.add_argument(
+        "--generator", type=Path, help="diffusers folder that draws for stage 3 (default: the shipped one)"
+    )
     parser.add_argument("--ship", type=Path, help="write the finished checkpoint to this folder, in bfloat16")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -159,6 +188,11 @@ def main() -> None:
     heads = DenseHeads(config.vision_width)
     train_vision(VisionConfig(steps=arguments.vision_steps), model, heads, arguments.run / "vision")
     train_critiques(SftConfig(steps=arguments.steps), model, heads, tokeniser, arguments.run / "critiques")
+    if arguments.fine_tuning_steps:
+        generator = MiniatureGenerator.load(arguments.generator or generator_folder())
+        drawn = drawn_examples(DrawnConfig(), generator, arguments.run / "drawn")
+        tuning = replace(FINE_TUNING, steps=arguments.fine_tuning_steps, horizon=arguments.fine_tuning_steps)
+        train_critiques(tuning, model, heads, tokeniser, arguments.run / "fine-tuning", drawn)
     if arguments.ship:
         save_student(model, tokeniser, arguments.ship, torch.bfloat16)
 

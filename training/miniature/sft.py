@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,22 @@ class BatchMaker:
         self._model, self._tokeniser, self._rubrics, self._size = model, tokeniser, rubrics, size
         self._image_id = tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
 
-    def sample(self, rng: np.random.Generator, count: int, edits: float) -> list[Example]:
-        """Training examples: `edits` is the share of edit requests."""
-        return [sample_edited(rng) if rng.random() < edits else sample_generation(rng) for _ in range(count)]
+    def sample(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        edits: float,
+        drawn: Sequence[Example] = (),
+        drawn_share: float = 0.0,
+    ) -> list[Example]:
+        """Training examples: `drawn_share` of them from `drawn`; of the others, `edits` are edit requests."""
+        found = []
+        for _ in range(count):
+            if drawn and rng.random() < drawn_share:
+                found.append(drawn[int(rng.integers(len(drawn)))])
+            else:
+                found.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
+        return found
 
     def bucketed(self, examples: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
         """Batches of examples of similar length, in random order."""
