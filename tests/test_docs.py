@@ -1,0 +1,101 @@
+"""Documents that can drift: commands, options, files and figures named in them must be real."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from rationalrewards_core.cli.parser import build_parser
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "training/LOG.md"]
+CARDS = ["scorer", "generator"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(program: str) -> list[str]:
+    lines = [line for block in code_blocks(README, "bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(program + " ")]
+
+
+@pytest.mark.parametrize("line", commands("rationalrewards"))
+def test_every_command_of_the_readme_is_understood(line: str) -> None:
+    words = shlex.split(line.split(" > ")[0], comments=True)
+    parsed = build_parser().parse_args(words[1:])
+    assert parsed.command == words[1]
+
+
+def test_the_readme_shows_every_command() -> None:
+    shown = {shlex.split(line, comments=True)[1] for line in commands("rationalrewards")}
+    mentioned = set(re.findall(r"`(?:\S*/)?rationalrewards (\w+)", README))
+    subcommands = {"critique", "score", "compare", "refine", "rubric", "serve"}
+    assert subcommands <= shown | mentioned
+
+
+@pytest.mark.parametrize("line", commands("make"))
+def test_every_make_target_of_the_readme_exists(line: str) -> None:
+    target = shlex.split(line, comments=True)[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_the_readmes_python_is_python() -> None:
+    blocks = code_blocks(README, "python")
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+        for names in re.findall(r"from rationalrewards_core import (.+)", block):
+            import rationalrewards_core
+
+            assert all(hasattr(rationalrewards_core, name.strip()) for name in names.split(","))
+
+
+def test_the_readmes_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = code_blocks(README, "toml")
+    assert tomllib.loads(block)["servers"]["judge"]["url"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_named_in_documents_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:rationalrewards_core|training|tests|benchmarks)/[\w./*-]*)`", text)
+    assert named or document not in ("README.md", "CONTRIBUTING.md")
+    for name in named:
+        assert list(ROOT.glob(name.rstrip("/"))), f"{document} names {name}, which does not exist"
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_model_cards_quote_the_shipped_figures(name: str) -> None:
+    """Every number in a table row that begins with a figure's name is the one in `evaluation.json`."""
+    folder = ROOT / "rationalrewards_core" / "miniature" / "weights" / name
+    rows = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    quoted = 0
+    for line in card.splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if cells[0] in rows[0]:
+            expected = [f"{row[cells[0]]:.3f}" for row in rows if cells[0] in row]
+            assert cells[1:] == expected, cells[0]
+            quoted += 1
+    assert quoted >= 3, "the card quotes no figures"
+
+
+def test_the_version_is_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    import rationalrewards_core
+
+    assert rationalrewards_core.__version__ == version
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
