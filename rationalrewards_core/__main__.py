@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -13,6 +14,9 @@ from .cli.parser import build_parser
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (see `rationalrewards --help`)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its code instead
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
@@ -39,6 +43,7 @@ def _run(arguments: object) -> int:
 
     try:
         status: int = _command(str(getattr(arguments, "command", "")))(arguments)
+        sys.stdout.flush()
         return status
     except (ConfigError, RequestError) as error:
         print(f"rationalrewards: {error}", file=sys.stderr)
@@ -48,6 +53,14 @@ def _run(arguments: object) -> int:
         return 130
     except RationalRewardsError as error:
         print(f"rationalrewards: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rationalrewards: {where}{error.strerror or error}", file=sys.stderr)
         return 1
 
 

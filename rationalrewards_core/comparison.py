@@ -7,7 +7,7 @@ prefer a place as well as an image, so `Scorer.compare` asks in both orders and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class Comparison:
         return {
             "verdict": self.verdict.value,
             "orders_agree": self.orders_agree,
-            "judgements": [vars(j) for j in self.judgements],
+            "judgements": [asdict(j) for j in self.judgements],
             "summary": self.summary,
             "raw": list(self.raw),
         }
@@ -70,7 +70,10 @@ def verdict_of_rewards(reward_a: float, reward_b: float, margin: float = 0.0) ->
 
 
 def pair_rewards(judgements: tuple[PairJudgement, ...], rubric: Rubric) -> tuple[float, float]:
-    """Rewards of A and B over the dimensions that apply to both (N/A for one is N/A for the pair)."""
+    """Rewards of A and B over the dimensions that apply to both (N/A for one is N/A for the pair).
+
+    Raises ValueError if no such dimension carries weight; every reply that could be read has one.
+    """
     total_a = total_b = weight = 0.0
     for dimension, judgement in zip(rubric.dimensions, judgements, strict=True):
         if judgement.score_a is None or judgement.score_b is None:
@@ -78,6 +81,8 @@ def pair_rewards(judgements: tuple[PairJudgement, ...], rubric: Rubric) -> tuple
         total_a += dimension.weight * rubric.scale.normalise(judgement.score_a)
         total_b += dimension.weight * rubric.scale.normalise(judgement.score_b)
         weight += dimension.weight
+    if weight <= 0:
+        raise ValueError("no dimension that applies to both candidates carries weight")
     return total_a / weight, total_b / weight
 
 
@@ -110,7 +115,10 @@ def _pair_judgement(reading: Reading, dimension: Dimension) -> PairJudgement:
 
 
 def agreed(forward: Comparison, swapped: Comparison, rubric: Rubric) -> Comparison:
-    """Both orders as one: scores are averaged, and verdicts that contradict each other make a tie."""
+    """Both orders as one: scores are averaged, and verdicts that contradict each other make a tie.
+
+    A verdict that both orders gave stands, even where an N/A in one of them took a dimension out of the averages.
+    """
     judgements = tuple(
         PairJudgement(
             key=first.key,
@@ -121,13 +129,17 @@ def agreed(forward: Comparison, swapped: Comparison, rubric: Rubric) -> Comparis
         for first, second in zip(forward.judgements, swapped.judgements, strict=True)
     )
     back = swapped.verdict.swapped
-    contradict = {forward.verdict, back} == {Verdict.A, Verdict.B}
-    verdict = Verdict.TIE if contradict else verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
+    if forward.verdict is back:
+        verdict = back
+    elif {forward.verdict, back} == {Verdict.A, Verdict.B}:
+        verdict = Verdict.TIE
+    else:
+        verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
     return Comparison(
         judgements=judgements,
         verdict=verdict,
         summary=forward.summary,
-        orders_agree=forward.verdict == back,
+        orders_agree=forward.verdict is back,
         raw=forward.raw + swapped.raw,
     )
 

@@ -104,10 +104,22 @@ def critique_from_json(table: Mapping[str, Any]) -> Critique:
     return Critique(
         rubric=table["rubric"],
         analysis=table["analysis"],
-        judgements=tuple(Judgement(**row) for row in table["judgements"]),
+        judgements=tuple(_judgement_from_json(row) for row in table["judgements"]),
         summary=table["summary"],
-        refinement=None if refinement is None else Refinement(**refinement),
+        refinement=None
+        if refinement is None
+        else Refinement(comments=refinement["comments"], request=refinement["request"]),
         raw=table["raw"],
+    )
+
+
+def _judgement_from_json(row: Mapping[str, Any]) -> Judgement:
+    return Judgement(
+        key=row["key"],
+        justification=row["justification"],
+        score=row["score"],
+        expected=row["expected"],
+        spread=row["spread"],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from .backends.base import Backend
 from .errors import ConfigError
@@ -52,10 +52,7 @@ class EngineName:
             return cls("miniature")
         if kind in ("local", "server") and target:
             return cls(kind, target)  # type: ignore[arg-type]
-        known = ", ".join(get_args(EngineKind))
-        raise ConfigError(
-            f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME (kinds: {known})."
-        )
+        raise ConfigError(f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME.")
 
 
 def make_backend(name: EngineName, options: EngineOptions) -> Backend:
@@ -68,7 +65,7 @@ def make_backend(name: EngineName, options: EngineOptions) -> Backend:
     from .backends.checkpoint import CheckpointConfig
     from .backends.transformers_local import TransformersLocal
 
-    folder = str(scorer_folder()) if name.kind == "miniature" else name.target
+    folder = str(scorer_folder()) if name.kind == "miniature" else _checkpoint(name.target)
     config = CheckpointConfig(
         model=folder,
         precision=options.precision,  # type: ignore[arg-type]
@@ -78,6 +75,16 @@ def make_backend(name: EngineName, options: EngineOptions) -> Backend:
         download=options.download,
     )
     return TransformersLocal(config, batch_size=options.batch_size)
+
+
+def _checkpoint(target: str) -> str:
+    """The folder as it is on disk, or the hub id as it was typed; a missing folder is told at once."""
+    path = Path(target).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.is_absolute() or target.startswith(".") or "\\" in target:
+        raise ConfigError(f"There is no checkpoint folder {target!r}.")
+    return target
 
 
 def make_rubrics(name: EngineName, custom: str | Path | None = None) -> dict[Kind, Rubric]:

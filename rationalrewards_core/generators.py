@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .errors import BackendError, ConfigError
+from .errors import BackendError, ConfigError, RequestError
 from .images import open_image
 
 Draw = Callable[[str, int], Image.Image]
@@ -61,11 +62,19 @@ def _diffusers(target: str) -> Draw:
 
 
 def _command(template: str) -> Draw:
-    """Run a program once per image. The prompt is one argument, whatever it contains: no shell is involved."""
-    words = shlex.split(template)
+    """Run a program once per image. The prompt is one argument, whatever it contains: no shell is involved.
+
+    A refined prompt is a model's text: `--prompt={prompt}` keeps one that begins with a dash from being an option.
+    """
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise ConfigError(f"The generator command cannot be read ({error}): {template!r}.") from error
     for slot in ("{prompt}", "{out}"):
         if not any(slot in word for word in words):
             raise ConfigError(f"The command generator needs {slot} among its arguments: {template!r}.")
+    if shutil.which(words[0]) is None:
+        raise ConfigError(f"The generator command's program {words[0]!r} was not found, or is not executable.")
 
     def draw(prompt: str, seed: int) -> Image.Image:
         with tempfile.TemporaryDirectory() as folder:
@@ -73,10 +82,26 @@ def _command(template: str) -> Draw:
             filled = [
                 w.replace("{seed}", str(seed)).replace("{out}", str(out)).replace("{prompt}", prompt) for w in words
             ]
-            done = subprocess.run(filled, capture_output=True, text=True, check=False)  # noqa: S603
-            if done.returncode != 0 or not out.is_file():
-                last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it wrote no image"]
-                raise BackendError(f"The generator command failed: {last[0]}", reason="generator_failed")
-            return open_image(out, MAX_PIXELS)
+            try:
+                done = subprocess.run(  # noqa: S603
+                    filled, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+                )
+            except (OSError, ValueError) as error:
+                raise _failed(str(error)) from error
+            if done.returncode != 0:
+                said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+                raise _failed(
+                    f"it ended with status {done.returncode}" + "".join(f" and said: {line}" for line in said)
+                )
+            if not out.is_file():
+                raise _failed("it wrote no image to {out}")
+            try:
+                return open_image(out, MAX_PIXELS)
+            except RequestError as error:
+                raise _failed(str(error)) from error
 
     return draw
+
+
+def _failed(why: str) -> BackendError:
+    return BackendError(f"The generator command failed: {why}", reason="generator_failed")

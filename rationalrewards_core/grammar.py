@@ -40,8 +40,11 @@ def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
             [_literal(f"## {SCORE}: "), score],
         ]
         first, second = reversed(fields) if layout.score_first else fields
-        parts += [_literal(f"{number}. {dimension.title}:\n"), *first, _literal("\n"), *second]
-        if number < len(rubric.dimensions):
+        last = number == len(rubric.dimensions)
+        parts += [_literal(f"{number}. {dimension.title}:\n"), *first]
+        if not (last and mode == "score" and layout.score_first):
+            parts += [_literal("\n"), *second]
+        if not last:
             parts.append(_literal("\n"))
     if mode == "critique":
         parts += [_literal(f"\n# {SUMMARY}: "), "text"]

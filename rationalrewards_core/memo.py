@@ -26,18 +26,24 @@ log = logging.getLogger("rationalrewards.memo")
 
 def memo_key(identity: str, messages: Sequence[Message], sampling: Sampling, mode: str) -> str:
     """Content address of one question to one backend (SHA-256, hexadecimal)."""
-    digest = hashlib.sha256()
-    head: dict[str, Any] = {"identity": identity, "mode": mode, **asdict(sampling)}
-    digest.update(json.dumps(head, sort_keys=True).encode())
-    for message in messages:
-        digest.update(f"\0role:{message.role}".encode())
-        for part in message.parts:
-            digest.update(b"\0text:" + part.encode() if isinstance(part, str) else b"\0image:" + _image_digest(part))
-    return digest.hexdigest()
+    question: dict[str, Any] = {
+        "identity": identity,
+        "mode": mode,
+        "sampling": asdict(sampling),
+        "messages": [
+            [
+                message.role,
+                [["text", part] if isinstance(part, str) else _image_address(part) for part in message.parts],
+            ]
+            for message in messages
+        ],
+    }
+    # JSON keeps parts apart whatever they contain; joined bytes could be told in two ways.
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
-def _image_digest(image: Image.Image) -> bytes:
-    return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).digest()
+def _image_address(image: Image.Image) -> list[str]:
+    return ["image", image.mode, str(image.size), hashlib.sha256(image.tobytes()).hexdigest()]
 
 
 class Memo:
@@ -48,6 +54,8 @@ class Memo:
         self._kept: OrderedDict[str, Critique] = OrderedDict()
         self.hits = 0
         self.misses = 0
+        self._torn = False
+        """Whether the file ends inside a line, so that the next one must not be glued to it."""
         if path is not None and path.exists():
             self._read(path)
 
@@ -65,7 +73,9 @@ class Memo:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "critique": critique.to_json()}) + "\n")
+                line = json.dumps({"key": key, "critique": critique.to_json()}) + "\n"
+                file.write("\n" + line if self._torn else line)
+            self._torn = False
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -78,12 +88,14 @@ class Memo:
 
     def _read(self, path: Path) -> None:
         broken = 0
-        with path.open(encoding="utf-8") as file:
+        line = b"\n"
+        with path.open("rb") as file:
             for line in file:
                 try:
                     row = json.loads(line)
                     self._insert(row["key"], critique_from_json(row["critique"]))
-                except (ValueError, KeyError, TypeError):
-                    broken += 1
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    broken += bool(line.strip())
+        self._torn = not line.endswith(b"\n")
         if broken:
             log.warning("%s: %d unreadable lines were skipped (a process was killed while writing)", path, broken)

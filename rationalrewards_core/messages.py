@@ -10,6 +10,7 @@ them, which leaves the text looking the same and takes away its power.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -40,9 +41,11 @@ ASPECTS_HEADING: Final = "### Critical Aspects & Scoring Rubric"
 METHODOLOGY_HEADING: Final = "### Scoring Methodology (CRITICAL)"
 
 _CONTROL = re.compile(
-    r"<(?=\|[^|<>\s]{1,60}\|>)"
-    r"|<(?=/?(?:image|img|video|audio|think|tool_call|tool_response|s|pad|unk|bos|eos|start_of_turn|end_of_turn)>)"
-    r"|\[(?=/?(?:INST|IMG|SYS|AVAILABLE_TOOLS|TOOL_CALLS)\])",
+    r"<(?=[|｜][^|｜<>\s]{1,60}[|｜]>)"  # Qwen, Llama, Phi, GLM; DeepSeek writes full-width bars
+    r"|<(?=/?(?:image|img|video|audio|think|tool_call|tool_response|s|pad|unk|bos|eos)>)"
+    r"|<(?=(?:start|end)_of_(?:turn|image|utterance)>|image_soft_token>|fake_token_around_image>)"  # Gemma, Idefics
+    r"|<(?=IMG_CONTEXT>|/?(?:box|quad|ref|slice|image_id)>|<?/?SYS>)"  # InternVL, MiniCPM-V, Llama 2
+    r"|\[(?=/?(?:INST|IMG|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG_BREAK|IMG_END)\])",  # Mistral
     re.IGNORECASE,
 )
 WORD_JOINER: Final = "\u2060"
@@ -74,14 +77,19 @@ class UserRequest:
     sources: tuple[Image.Image, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise RequestError("The request is empty; say what the image should show.")
         if len(self.text) > MAX_REQUEST_CHARACTERS:
             raise RequestError(
                 f"The request has {len(self.text)} characters; shorten it to at most {MAX_REQUEST_CHARACTERS}."
             )
+        if not any(_is_visible(character) for character in self.text):
+            raise RequestError("The request is empty; say what the image should show.")
         if any("\ud800" <= character <= "\udfff" for character in self.text):
             raise RequestError("The request holds half of a character (a lone surrogate); write it again.")
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a request of this character alone says anything: spaces, control and format characters do not."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def defused(text: str) -> str:

@@ -24,13 +24,21 @@ else:  # pragma: no cover
 
 BUILT_IN: tuple[Kind, ...] = ("generation", "edit")
 SECTIONS: dict[str, type[Any]] = {"scale": Scale, "layout": Layout, "wording": Wording, "pairwise": PairwiseWording}
+KIND_OF_VALUE = {
+    "str": "a text in quotes",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list of [[dimensions]] tables",
+}
+"""How an error message calls what a key must hold."""
 
 
 def parse_rubric(text: str, origin: str) -> Rubric:
     """Read a rubric from TOML text. `origin` (a file name) opens every error message."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{origin} is not valid TOML: {error}.") from error
     try:
         return _rubric(table)
@@ -138,7 +146,7 @@ def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] =
     for key, value in table.items():
         wanted = types.get(known[key])
         if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
-            raise ConfigError(f"{where}.{key} must be a {known[key]}, not {value!r}.")
+            raise ConfigError(f"{where}.{key} must be {KIND_OF_VALUE[known[key]]}, not {value!r}.")
         values[key] = float(value) if known[key] == "float" else value
     return cls(**values)
 
@@ -151,5 +159,5 @@ def _only(table: dict[str, Any], known: set[str], where: str) -> None:
 
 def _typed(table: dict[str, Any], key: str, wanted: type[Any], where: str) -> Any:
     if not isinstance(table.get(key), wanted):
-        raise ConfigError(f"{where} needs {key!r}, a {wanted.__name__}.")
+        raise ConfigError(f"{where} needs {key!r}, {KIND_OF_VALUE[wanted.__name__]}.")
     return table[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from typing import Any
@@ -41,7 +42,7 @@ class ServerMetrics:
         ordered = sorted(self._seconds)
         if not ordered:
             return {}
-        return {q: ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in QUANTILES}
+        return {q: ordered[math.ceil(q * len(ordered)) - 1] for q in QUANTILES}
 
     def to_json(self, waiting: int, memo: Memo) -> dict[str, Any]:
         failed = self.unscored.total()
@@ -67,6 +68,7 @@ class ServerMetrics:
             ("rejected_total", "counter", "Requests turned away, by status.", _labelled("status", self.rejected)),
             ("waiting", "gauge", "Items queued or being judged.", [("", waiting)]),
             ("memo_hits_total", "counter", "Critiques served from the memo.", [("", memo.hits)]),
+            ("memo_misses_total", "counter", "Questions the memo could not answer.", [("", memo.misses)]),
             (
                 "latency_seconds",
                 "gauge",
@@ -77,11 +79,9 @@ class ServerMetrics:
         lines = []
         for name, kind, text, values in rows:
             lines += [f"# HELP rationalrewards_{name} {text}", f"# TYPE rationalrewards_{name} {kind}"]
-            lines += [f"rationalrewards_{name}{label} {value:g}" for label, value in values]
+            lines += [f"rationalrewards_{name}{label} {value!r}" for label, value in values]
         return "\n".join(lines) + "\n"
 
 
 def _labelled(label: str, counts: Counter[Any]) -> list[tuple[str, float]]:
-    return [
-        (f'{{{label}="{key}"}}', float(count)) for key, count in sorted(counts.items(), key=lambda row: str(row[0]))
-    ]
+    return [(f'{{{label}="{key}"}}', count) for key, count in sorted(counts.items(), key=lambda row: str(row[0]))]

@@ -13,7 +13,10 @@ The file is `rationalrewards/config.toml` in the user's configuration folder. Ke
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -60,29 +63,39 @@ class ServerConfig:
     """Larger images are scaled down before they are sent."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"servers.{self.name}.url must be an http or https address, not {self.url!r}.")
-        if parts.username or parts.password or parts.query:
-            raise ConfigError(
-                f"servers.{self.name}.url must hold no user, password or query; use api_key_env for a key."
-            )
+        self._check_url()
+        if self.api_key and self.api_key_env:
+            raise ConfigError(f"servers.{self.name} has both api_key and api_key_env; keep one of them.")
         if self.structured not in get_args(Structured):
             raise ConfigError(f"servers.{self.name}.structured must be one of {', '.join(get_args(Structured))}.")
         for key, low in (("timeout_seconds", 0.1), ("connect_seconds", 0.1), ("concurrency", 1), ("max_pixels", 1024)):
-            if getattr(self, key) < low:
+            if not low <= getattr(self, key) < math.inf:
                 raise ConfigError(f"servers.{self.name}.{key} must be at least {low}, not {getattr(self, key)}.")
         if not 0 <= self.retries <= 20:
             raise ConfigError(f"servers.{self.name}.retries must be between 0 and 20, not {self.retries}.")
 
+    def _check_url(self) -> None:
+        where = f"servers.{self.name}.url"
+        # An address with an @ may hold a password, so it is not shown.
+        shown = "" if "@" in self.url else f", not {self.url!r}"
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not self.url.isprintable() or " " in self.url:
+            raise ConfigError(f"{where} must be an http or https address{shown}.")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ConfigError(f"{where} must hold no user, password, query or #; use api_key_env for a key.")
+
     def key(self) -> str:
-        """The bearer key, or an empty string; ConfigError if its variable is named and not set."""
-        if not self.api_key_env:
-            return self.api_key
-        value = os.environ.get(self.api_key_env, "")
-        if not value:
+        """The bearer key, or an empty string; ConfigError if it is named and not set, or cannot be sent."""
+        key = (os.environ.get(self.api_key_env, "") if self.api_key_env else self.api_key).strip()
+        if self.api_key_env and not key:
             raise ConfigError(f"Server {self.name!r} takes its key from {self.api_key_env}, which is not set.")
-        return value
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigError(f"The key of server {self.name!r} holds a character that no key has; copy it again.")
+        return key
 
 
 def default_config_path() -> Path:
@@ -96,11 +109,11 @@ def default_config_path() -> Path:
 
 def load_servers(path: Path) -> dict[str, ServerConfig]:
     """Every server of a config file, by name; an empty table if there is no file."""
-    if not path.exists():
-        return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     for key in table:
         if key != "servers":
@@ -118,8 +131,10 @@ def server(name: str, path: Path | None = None) -> ServerConfig:
     if name in known:
         return known[name]
     listed = f"it knows {', '.join(sorted(known))}" if known else "it names no server yet"
+    table = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
     raise ConfigError(
-        f'There is no server {name!r} in {where} ({listed}). Add: [servers.{name}] and under it url = "http://HOST:PORT/v1".'
+        f"There is no server {name!r} in {where} ({listed if where.exists() else 'there is no such file yet'}). "
+        f'Add: [servers.{table}] and under it url = "http://HOST:PORT/v1".'
     )
 
 

@@ -27,7 +27,7 @@ CORE_LAYERS = [
     ["grammar", "comparison", "backends"],
     ["probabilities", "memo"],
     ["scorer"],
-    ["refine", "server_metrics"],
+    ["refine", "server_config", "server_metrics", "server_requests"],
     ["server"],
     ["history"],
     ["loop"],

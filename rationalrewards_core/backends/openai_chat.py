@@ -1,8 +1,9 @@
 """Any OpenAI-compatible chat server: vLLM, SGLang, llama.cpp's server, `transformers serve`, hosted ones.
 
 Retried, with growing and jittered waits: 429 (its Retry-After is honoured), 5xx, timeouts, broken
-connections and broken bodies. Not retried: every other 4xx; asking again would not change it. Prompts,
-images and keys are never logged.
+connections and broken bodies. Not retried: every other 4xx; asking again would not change it. Redirects
+are not followed: images and keys go to the server the user named and to no other. Prompts, images and
+keys are never logged.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ import asyncio
 import functools
 import json
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
 
 from ..errors import BackendError
-from ..images import data_url, within_pixels
 from ..messages import Message
 from ..servers import ServerConfig
-from .base import Finish, Reply, Sampling, TokenChoice
+from .base import Finish, Reply, Sampling
+from .openai_wire import (
+    LIKELY_SECRET,
+    LONGEST_COMPLAINT,
+    complaint,
+    content_text,
+    first_choice,
+    grammar_option,
+    json_object,
+    redacted,
+    retry_seconds,
+    token_choices,
+    token_count,
+    wire_messages,
+)
 
 log = logging.getLogger("rationalrewards.backends.openai_chat")
 
@@ -33,6 +44,8 @@ FIRST_WAIT: Final = 0.5
 """Seconds before the first retry, on average; doubled each time."""
 LONGEST_WAIT: Final = 30.0
 """No wait is longer, whatever a server asks for."""
+LARGEST_ANSWER: Final = 64 * 2**20
+"""Bytes of an answer, unpacked; a server that sends more is not a chat server."""
 _FINISH: Final = {"stop": Finish.STOP, "length": Finish.LENGTH}
 _REASON_OF_STATUS: Final = {401: "unauthorized", 403: "unauthorized", 404: "model_not_found", 429: "rate_limited"}
 
@@ -59,14 +72,16 @@ class OpenAIChat:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = asyncio.Semaphore(config.concurrency)
+        self._key = ""
         self._model = config.model
         self._structured = config.structured
         self._logprobs = config.logprobs
+        self._seed = True
         self._noticed: set[str] = set()
 
     @property
     def identity(self) -> str:
-        return f"openai_chat:{self.config.url}:{self.config.model}:{self.config.max_pixels}:{self.config.structured}"
+        return f"openai_chat:{self.config.url}:{self.config.model}:{self.config.max_pixels}:{self.config.structured}:{self.config.logprobs}"
 
     @property
     def concurrency(self) -> int:
@@ -74,30 +89,37 @@ class OpenAIChat:
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         started = time.perf_counter()
-        session = self._open_session()
-        wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
-        async with self._gate:
+        session, gate = await self._open_session()
+        async with gate:
+            wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
             model = self._model or await self._first_model(session)
             answer = await self._answered(session, model, wire, sampling)
         return self._reply(answer, model, time.perf_counter() - started)
 
     async def close(self) -> None:
         session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
+        if session is not None and (self._loop is asyncio.get_running_loop() or _ended(self._loop)):
             await session.close()
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        """The session of the running loop; a session cannot outlive the loop it was made on."""
+    async def _open_session(self) -> tuple[aiohttp.ClientSession, asyncio.Semaphore]:
+        """Session and gate of the running loop; neither can outlive the loop it was made on."""
         loop = asyncio.get_running_loop()
-        if self._session is None or self._session.closed or self._loop is not loop:
-            key = self.config.key()
+        old = self._session
+        if old is None or old.closed or self._loop is not loop:
+            ended = _ended(self._loop)
+            self._key = self.config.key()
             self._session = aiohttp.ClientSession(
-                headers={"Authorization": f"Bearer {key}"} if key else {},
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
                 timeout=aiohttp.ClientTimeout(total=self.config.timeout_seconds, connect=self.config.connect_seconds),
                 connector=aiohttp.TCPConnector(limit=self.config.concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
             self._loop, self._gate = loop, asyncio.Semaphore(self.config.concurrency)
-        return self._session
+            session, gate = self._session, self._gate
+            if old is not None and ended:
+                await old.close()
+            return session, gate
+        return old, self._gate
 
     async def _answered(
         self, session: aiohttp.ClientSession, model: str, wire: list[dict[str, Any]], sampling: Sampling
@@ -109,6 +131,8 @@ class OpenAIChat:
             try:
                 return await self._retried(call)
             except BackendError as error:
+                if error.status == 404 and not self.config.model:
+                    self._model = ""  # the server may have been started again with another one
                 if error.status not in (400, 422) or not self._drop_option(str(error), body):
                     raise
 
@@ -121,37 +145,43 @@ class OpenAIChat:
         }
         if sampling.stop:
             body["stop"] = list(sampling.stop)
-        if sampling.seed is not None:
+        if sampling.seed is not None and self._seed:
             body["seed"] = sampling.seed
         if sampling.alternatives and self._logprobs:
             body |= {"logprobs": True, "top_logprobs": sampling.alternatives}
         if sampling.grammar is not None:
-            body |= _grammar_option(self._structured, sampling.grammar)
+            body |= grammar_option(self._structured, sampling.grammar)
         return body
 
-    def _drop_option(self, complaint: str, body: Mapping[str, Any]) -> bool:
-        """Whether a 400 was about an option that can be done without; if so it is not sent again."""
-        if (
-            "structured_outputs" in body
-            and self._structured == "auto"
-            and _mentions(complaint, "structured", "grammar")
-        ):
+    def _drop_option(self, said: str, body: Mapping[str, Any]) -> bool:
+        """Whether a 400 was about an option that can be done without; if so it is not sent again.
+
+        `body` is what was refused: with many requests under way, several come back refused for one option.
+        """
+        guided = "structured_outputs" in body and self.config.structured == "auto"
+        if guided and _mentions(said, "structured", "grammar"):
             self._structured = "none"
             self._notice("grammar", "takes no grammar; replies are not guided")
             return True
-        if "logprobs" in body and _mentions(complaint, "logprob"):
+        if "logprobs" in body and _mentions(said, "logprob"):
             self._logprobs = False
             self._notice("logprobs", "gives no token probabilities; expected and spread are not available")
+            return True
+        if "seed" in body and _mentions(said, "seed"):
+            self._seed = False
+            self._notice("seed", "takes no seed; sampled replies are not repeatable")
             return True
         return False
 
     async def _first_model(self, session: aiohttp.ClientSession) -> str:
         answer = await self._retried(lambda: self._call(session, "GET", "/models", None))
         listed = answer.get("data")
-        if not isinstance(listed, list) or not listed or not isinstance(listed[0].get("id"), str):
+        first = listed[0] if isinstance(listed, list) and listed else None
+        name = first.get("id") if isinstance(first, dict) else None
+        if not isinstance(name, str) or not name:
             raise BackendError(f"{self._who()} lists no model; set model in the config file.", reason="model_not_found")
-        self._model = listed[0]["id"]
-        return self._model
+        self._model = name
+        return name
 
     async def _retried(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         for attempt in range(self.config.retries + 1):
@@ -174,11 +204,15 @@ class OpenAIChat:
         self, session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None
     ) -> dict[str, Any]:
         """One attempt. Raises _Retryable or BackendError; returns the JSON object of a 200."""
+        url = self.config.url.rstrip("/") + path
         try:
-            async with session.request(method, self.config.url.rstrip("/") + path, json=body) as response:
-                text = await response.text(errors="replace")
+            async with session.request(method, url, json=body, allow_redirects=False) as response:
+                text = await self._text(response)
                 if response.status != 200:
                     self._fail(response.status, text, response.headers.get("Retry-After"))
+        except aiohttp.ServerTimeoutError as error:
+            message = f"{self._who()} could not be reached within {self.config.connect_seconds:g} s; is it running?"
+            raise _Retryable(BackendError(message, reason="timeout")) from error
         except asyncio.TimeoutError as error:
             message = f"{self._who()} did not answer within {self.config.timeout_seconds:g} s."
             raise _Retryable(BackendError(message, reason="timeout")) from error
@@ -189,52 +223,65 @@ class OpenAIChat:
                 f"{self._who()} cannot be reached or broke the connection ({type(error).__name__}); is it running?"
             )
             raise _Retryable(BackendError(message, reason="connection")) from error
-        try:
-            answer = json.loads(text)
-        except ValueError as error:
-            message = f"{self._who()} answered with something that is not JSON; is the url its /v1 address?"
-            raise _Retryable(BackendError(message, reason="bad_reply", status=200)) from error
-        if not isinstance(answer, dict):
-            raise _Retryable(
-                BackendError(f"{self._who()} answered with JSON of another form.", reason="bad_reply", status=200)
-            )
+        answer = json_object(text)
+        if answer is None:
+            message = f"{self._who()} answered with something that is no JSON object; is the url its /v1 address?"
+            raise _Retryable(BackendError(message, reason="bad_reply", status=200))
         return answer
+
+    async def _text(self, response: aiohttp.ClientResponse) -> str:
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > LARGEST_ANSWER:
+                message = f"{self._who()} sent more than {LARGEST_ANSWER} bytes; that is no reply."
+                raise BackendError(message, reason="bad_reply", status=response.status)
+        return content.decode("utf-8", "replace")
 
     def _fail(self, status: int, text: str, retry_after: str | None) -> None:
         """Raise the error of an HTTP status."""
         reason = _REASON_OF_STATUS.get(status, "server_error" if status >= 500 else "client_error")
+        if 300 <= status < 400:
+            reason = "redirected"
         advice = {
             "unauthorized": "; check the key named in the config file",
             "model_not_found": "; check model and url in the config file",
+            "redirected": "; it points elsewhere, give that address as url in the config file",
             "rate_limited": "; lower concurrency in the config file",
         }.get(reason, "")
-        error = BackendError(
-            f"{self._who()} answered {status}{advice}: {_complaint(text)}", reason=reason, status=status
-        )
+        message = f"{self._who()} answered {status}{advice}: {complaint(text, self._key)}"
+        error = BackendError(message, reason=reason, status=status)
         if status == 429 or status >= 500:
-            raise _Retryable(error, _seconds(retry_after))
+            raise _Retryable(error, retry_seconds(retry_after))
         raise error
 
     def _reply(self, answer: dict[str, Any], model: str, seconds: float) -> Reply:
-        choices = answer.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-        message = choice.get("message") if choice else None
-        text = message.get("content") if isinstance(message, dict) else None
-        finish = _FINISH.get(str(choice.get("finish_reason")) if choice else "", Finish.OTHER)
-        if choice is None or (text is None and finish is not Finish.OTHER):
+        choice = first_choice(answer)
+        if choice is None:
+            said = f": {complaint(json.dumps(answer), self._key)}" if answer.get("error") else ""
+            raise BackendError(f"{self._who()} sent no reply in its answer{said}.", reason="bad_reply", status=200)
+        message = choice["message"]
+        finish = _FINISH.get(str(choice.get("finish_reason")), Finish.OTHER)
+        written = content_text(message.get("content"))
+        refusal = content_text(message.get("refusal"))
+        if refusal and not written:
+            said = redacted(refusal, self._key)[:LONGEST_COMPLAINT]
+            raise BackendError(f"{self._who()} refused to judge: {said}", reason="refused", status=200)
+        if written is None and (finish is Finish.STOP or message.get("content") is not None):
             raise BackendError(f"{self._who()} sent a reply without text.", reason="bad_reply", status=200)
-        answered = str(answer.get("model") or model)
+        text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
+        answered = redacted(content_text(answer.get("model")) or model, self._key)
         if answered != model:
             self._notice("model", f"was asked for {model!r} and answers as {answered!r}")
-        usage: dict[str, Any] = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
+        usage = answer.get("usage")
         return Reply(
-            text=str(text or ""),
+            text=text,
             finish=finish,
             model=answered,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            prompt_tokens=token_count(usage, "prompt_tokens"),
+            completion_tokens=token_count(usage, "completion_tokens"),
             seconds=seconds,
-            tokens=_token_choices(choice.get("logprobs")),
+            tokens=token_choices(choice.get("logprobs")) if text == written else (),
         )
 
     def _who(self) -> str:
@@ -247,81 +294,10 @@ class OpenAIChat:
             log.warning("server %r %s", self.config.name, message)
 
 
-def wire_messages(messages: Sequence[Message], max_pixels: int) -> list[dict[str, Any]]:
-    """Messages in the OpenAI form: text-only ones as strings, others as lists of parts."""
-    wire: list[dict[str, Any]] = []
-    for message in messages:
-        if not message.images:
-            wire.append({"role": message.role, "content": message.text})
-            continue
-        parts: list[dict[str, Any]] = [
-            {"type": "text", "text": part}
-            if isinstance(part, str)
-            else {"type": "image_url", "image_url": {"url": data_url(within_pixels(part.convert("RGB"), max_pixels))}}
-            for part in message.parts
-        ]
-        wire.append({"role": message.role, "content": parts})
-    return wire
-
-
-def _grammar_option(structured: str, grammar: str) -> dict[str, Any]:
-    match structured:
-        case "auto" | "vllm":
-            return {"structured_outputs": {"grammar": grammar}}
-        case "sglang":
-            return {"ebnf": grammar}
-        case "llama_cpp":
-            return {"grammar": grammar}
-    return {}
+def _ended(loop: asyncio.AbstractEventLoop | None) -> bool:
+    return loop is not None and loop.is_closed()
 
 
 def _mentions(text: str, *words: str) -> bool:
     lowered = text.casefold()
     return any(word in lowered for word in words)
-
-
-def _complaint(text: str) -> str:
-    """What a server says in an error, as one short line."""
-    try:
-        error = json.loads(text)
-        error = error.get("error", error) if isinstance(error, dict) else error
-        said = error.get("message", error.get("detail", error)) if isinstance(error, dict) else error
-    except ValueError:
-        said = text
-    return " ".join(str(said).split())[:300] or "(no explanation)"
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After as seconds: a number or an HTTP date; None if absent or unreadable."""
-    if not retry_after:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        seconds = (moment - datetime.now(timezone.utc)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _token_choices(logprobs: Any) -> tuple[TokenChoice, ...]:
-    """OpenAI's `logprobs.content` as token choices; whatever has another form is left out."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not isinstance(content, list):
-        return ()
-    choices = []
-    for row in content:
-        if not isinstance(row, dict) or not isinstance(row.get("token"), str):
-            return ()
-        top = row.get("top_logprobs") or []
-        pairs = [
-            (str(t["token"]), math.exp(t["logprob"]))
-            for t in top
-            if isinstance(t, dict) and t.get("logprob") is not None
-        ]
-        choices.append(TokenChoice(row["token"], tuple(pairs)))
-    return tuple(choices)

@@ -10,11 +10,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..backends.base import Sampling
 from ..critique import Critique, Unscored
 from ..engines import EngineOptions, make_scorer
+from ..errors import ConfigError
 from ..images import open_image
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
+from ..rubric_file import load_rubric
 from ..scorer import Case, Outcome, Scorer, ScorerSettings
 
 T = TypeVar("T")
@@ -33,12 +36,36 @@ def scorer_of(arguments: argparse.Namespace) -> Scorer:
         download=arguments.download,
         config_file=arguments.config,
     )
+    Sampling(max_tokens=arguments.max_tokens)  # so that a wrong limit is told now, not at the first reply
     settings = ScorerSettings(max_tokens=arguments.max_tokens, guided=not arguments.unguided)
     return make_scorer(arguments.backend, options, rubric=arguments.rubric, settings=settings)
 
 
 def request_of(arguments: argparse.Namespace) -> UserRequest:
     return UserRequest(arguments.prompt, tuple(open_image(path, MAX_PIXELS) for path in arguments.source))
+
+
+def check_rubric(arguments: argparse.Namespace, request: UserRequest) -> None:
+    """ConfigError if the rubric asked for judges the other kind of request: it would silently not be used."""
+    if arguments.rubric is None:
+        return
+    kind = load_rubric(arguments.rubric).kind
+    if kind == "edit" and not request.sources:
+        raise ConfigError(f"The rubric {arguments.rubric} judges edits; give the edited image's --source.")
+    if kind == "generation" and request.sources:
+        raise ConfigError(f"The rubric {arguments.rubric} judges generated images, and --source makes this an edit.")
+
+
+def judge_of(arguments: argparse.Namespace) -> tuple[Scorer, UserRequest]:
+    request = request_of(arguments)
+    check_rubric(arguments, request)
+    return scorer_of(arguments), request
+
+
+def show_json(value: Any, indent: int | None = 2) -> None:
+    """Print JSON; characters are escaped where the output could not hold them."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, ensure_ascii=plain, indent=indent))
 
 
 def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
@@ -54,11 +81,11 @@ def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
 
 
 def critique_command(arguments: argparse.Namespace) -> int:
-    scorer, request = scorer_of(arguments), request_of(arguments)
+    scorer, request = judge_of(arguments)
     case = Case(request, open_image(arguments.image, MAX_PIXELS))
     outcome = run(scorer, scorer.score_many([case])).outcomes[0]
     if arguments.json:
-        print(json.dumps(outcome_json(scorer, request, outcome), ensure_ascii=False, indent=2))
+        show_json(outcome_json(scorer, request, outcome))
     else:
         print(outcome_text(scorer, request, outcome))
     return DONE if isinstance(outcome, Critique) else UNSCORED
@@ -67,7 +94,9 @@ def critique_command(arguments: argparse.Namespace) -> int:
 def score_command(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    scorer, request = scorer_of(arguments), request_of(arguments)
+    if arguments.threshold is not None and not 0.0 <= arguments.threshold <= 1.0:
+        raise ConfigError(f"--threshold is a reward between 0 and 1, not {arguments.threshold:g}.")
+    scorer, request = judge_of(arguments)
     cases = [Case(request, open_image(path, MAX_PIXELS)) for path in arguments.images]
     with tqdm(total=len(cases), unit="image", disable=arguments.json or len(cases) < 2, file=sys.stderr) as bar:
         batch = run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update()))
@@ -76,7 +105,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         for index in order:
             row = {"image": str(arguments.images[index]), **outcome_json(scorer, request, batch.outcomes[index])}
-            print(json.dumps(row, ensure_ascii=False))
+            show_json(row, indent=None)
     else:
         print(_table(scorer.rubric_for(request), [(arguments.images[i], batch.outcomes[i], rewards[i]) for i in order]))
     best = max((value for value in rewards if value is not None), default=None)
@@ -86,11 +115,11 @@ def score_command(arguments: argparse.Namespace) -> int:
 
 
 def compare_command(arguments: argparse.Namespace) -> int:
-    scorer, request = scorer_of(arguments), request_of(arguments)
+    scorer, request = judge_of(arguments)
     first, second = (open_image(path, MAX_PIXELS) for path in (arguments.first, arguments.second))
     comparison = run(scorer, scorer.compare(request, first, second, arguments.method))
     if arguments.json:
-        print(json.dumps(comparison.to_json(), ensure_ascii=False, indent=2))
+        show_json(comparison.to_json())
         return DONE
     rubric, scale = scorer.rubric_for(request), scorer.rubric_for(request).scale
     for dimension, judgement in zip(rubric.dimensions, comparison.judgements, strict=True):

@@ -6,33 +6,29 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..engines import EngineOptions, make_scorer
-from ..errors import ConfigError
+from ..errors import BackendError, ConfigError
 from ..generators import make_generator
+from ..history import load_history
 from ..loop import LoopEnd, RefineLoop
 from ..refine import RefinePolicy, RefineState
 from ..report import Figure, ReportRow, write_report
 from ..report.page import REASONS
 from ..rubric_file import generation_rubric
-from .judging import DONE, FAILED, UNSCORED, request_of, run, scorer_of
+from .judging import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
 
 
 def refine_command(arguments: argparse.Namespace) -> int:
-    policy = RefinePolicy(
-        threshold=arguments.threshold,
-        minimum=arguments.minimum,
-        margin=arguments.margin,
-        patience=arguments.patience,
-        max_images=arguments.images,
-        first=arguments.first,
-        seeds=arguments.seeds,
-        refine_from=arguments.refine_from,
-    )
-    if not arguments.resume and not arguments.prompt:
+    saved = _saved_run(arguments) if arguments.resume else None
+    if saved is None and not arguments.prompt:
         raise ConfigError("refine needs --prompt, or --resume with the --out folder of an earlier run.")
+    request = saved.request if saved is not None else request_of(arguments)
+    policy = replace(saved.policy if saved is not None else RefinePolicy(), **_given_rules(arguments))
+    check_rubric(arguments, request)
     scorer = scorer_of(arguments)
 
     def show(state: RefineState) -> None:
@@ -47,8 +43,12 @@ def refine_command(arguments: argparse.Namespace) -> int:
         folder=arguments.out,
         on_step=None if arguments.json else show,
     )
-    work = loop.resume(policy) if arguments.resume else loop.run(request_of(arguments), arguments.seed)
-    end = run(scorer, work)
+    work = loop.run(request, arguments.seed or 0) if saved is None else loop.resume(policy)
+    try:
+        end = run(scorer, work)
+    except BackendError as error:
+        hint = f"{error} What was finished is kept in {arguments.out}; go on with --resume."
+        raise BackendError(hint, reason=error.reason, status=error.status) from error
     rubric = scorer.rubric_for(end.state.request)
     write_report(
         arguments.out / "report.html",
@@ -62,15 +62,30 @@ def refine_command(arguments: argparse.Namespace) -> int:
     return DONE if end.best is not None else UNSCORED
 
 
+def _saved_run(arguments: argparse.Namespace) -> RefineState:
+    """The run in --out; ConfigError if the command asks for another request than it was about."""
+    saved = load_history(arguments.out)
+    asked = {"--prompt": (arguments.prompt, saved.request.text), "--seed": (arguments.seed, saved.base_seed)}
+    for option, (given, known) in asked.items():
+        if given is not None and given != known:
+            raise ConfigError(
+                f"The run in {arguments.out} has {option} {known!r}; leave {option} out to go on with it."
+            )
+    return saved
+
+
+def _given_rules(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The rules of the loop named on the command line; all others keep their (or the saved run's) values."""
+    given = {f.name: getattr(arguments, f.name, None) for f in fields(RefinePolicy)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _print_end(end: LoopEnd, arguments: argparse.Namespace) -> None:
     best = end.best
     if arguments.json:
         found = None if best is None else {"reward": best.reward, "request": best.request, "seed": best.seed}
-        print(
-            json.dumps(
-                {"reason": end.reason.value, "steps": len(end.state.steps), "best": found, "out": str(arguments.out)}
-            )
-        )
+        steps = len(end.state.steps)
+        show_json({"reason": end.reason.value, "steps": steps, "best": found, "out": str(arguments.out)})
         return
     print(f"Stopped: {REASONS[end.reason]}, after {len(end.state.steps)} images.")
     if best is None:
@@ -110,7 +125,10 @@ def demo_command(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _demo_report(arguments.out / "report.html", runs, summary)
-    print(json.dumps(summary, indent=2) if arguments.json else _demo_text(summary, arguments.out))
+    if arguments.json:
+        show_json(summary)
+    else:
+        print(_demo_text(summary, arguments.out))
     return FAILED if summary["unscored"] > 0.05 * summary["images_generated"] else DONE
 
 

@@ -113,15 +113,19 @@ def _refine(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("out/refine"), help="folder of the images, history and report")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threshold", type=float, default=0.95, help="reward (0..1) at which to stop")
-    parser.add_argument("--minimum", type=float, default=3.0, help="score below which a dimension changes the prompt")
-    parser.add_argument("--images", type=int, default=4, help="most images in all")
-    parser.add_argument("--first", type=int, default=1, help="images of the original prompt before refining")
-    parser.add_argument("--patience", type=int, default=3, help="images without improvement before giving up")
-    parser.add_argument("--margin", type=float, default=0.0, help="reward by which an image must win to be accepted")
-    parser.add_argument("--seeds", choices=("fixed", "increment", "random"), default="increment")
-    parser.add_argument("--refine-from", choices=("best", "latest"), default="best", help="whose critique to follow")
+    parser.add_argument("--seed", type=int, help="of the first image (default: 0)")
+    # No defaults here: what is not given comes from RefinePolicy, or from the run that goes on.
+    rules = parser.add_argument_group("rules of the loop (with --resume: those of the run, unless given)")
+    rules.add_argument("--threshold", type=float, help="reward (0..1) at which to stop (default: 0.95)")
+    rules.add_argument("--minimum", type=float, help="score below which a dimension changes the prompt (default: 3.0)")
+    rules.add_argument("--images", type=int, dest="max_images", help="most images in all (default: 4)")
+    rules.add_argument("--first", type=int, help="images of the original prompt before refining (default: 1)")
+    rules.add_argument("--patience", type=int, help="images without improvement before giving up (default: 3)")
+    rules.add_argument("--margin", type=float, help="reward by which an image must win (default: 0.0)")
+    rules.add_argument(
+        "--seeds", choices=("fixed", "increment", "random"), help="seeds of later images (default: increment)"
+    )
+    rules.add_argument("--refine-from", choices=("best", "latest"), help="whose critique to follow (default: best)")
     _engine(parser)
 
 
@@ -137,7 +141,8 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 def _rubric(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, or a TOML file")
-    parser.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
-    parser.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")
-    parser.add_argument("--toml", action="store_true", help="print the rubric as TOML, to start your own from")
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
+    shown.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")
+    shown.add_argument("--toml", action="store_true", help="print the rubric as TOML, to start your own from")
+    shown.add_argument("--json", action="store_true", help="machine-readable output")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from PIL import Image
@@ -13,7 +12,7 @@ from ..grammar import critique_grammar
 from ..messages import UserRequest, critique_messages
 from ..rubric import Rubric
 from ..rubric_file import load_rubric, rubric_to_toml
-from .judging import DONE, scorer_of
+from .judging import DONE, scorer_of, show_json
 
 
 def serve_command(arguments: argparse.Namespace) -> int:
@@ -21,12 +20,15 @@ def serve_command(arguments: argparse.Namespace) -> int:
 
     token = None
     if arguments.token_env:
-        token = os.environ.get(arguments.token_env)
+        token = os.environ.get(arguments.token_env, "").strip()
         if not token:
             raise ConfigError(f"The environment variable {arguments.token_env} is not set; it should hold the token.")
     config = ServeConfig(host=arguments.host, port=arguments.port, token=token, max_waiting=arguments.max_waiting)
-    print(f"Serving {arguments.backend} on http://{config.host}:{config.port} (POST /v1/critique); stop with Ctrl-C.")
-    serve(scorer_of(arguments), config)
+
+    def ready(address: str) -> None:
+        print(f"Serving {arguments.backend} on {address} (POST /v1/critique); stop with Ctrl-C.", flush=True)
+
+    serve(scorer_of(arguments), config, ready)
     return DONE
 
 
@@ -39,7 +41,7 @@ def rubric_command(arguments: argparse.Namespace) -> int:
     elif arguments.prompt:
         print(_prompt(rubric))
     elif arguments.json:
-        print(json.dumps(_table(rubric), ensure_ascii=False, indent=2))
+        show_json(_table(rubric))
     else:
         print(_text(rubric))
     return DONE

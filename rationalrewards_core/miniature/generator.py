@@ -17,7 +17,7 @@ from .world import SIDE
 
 STEPS: Final = 12
 """Euler steps."""
-GUIDANCE: Final = 1.5
+GUIDANCE: Final = 3.0
 """Classifier-free guidance; 1 is off."""
 
 
@@ -31,6 +31,7 @@ class MiniatureGenerator:
     def load(cls, folder: Path) -> MiniatureGenerator:
         """Load a diffusers folder; ConfigError when the packages for it are missing."""
         try:
+            import torch
             from diffusers import StableDiffusion3Pipeline
         except ImportError as error:
             raise ConfigError(
@@ -39,6 +40,8 @@ class MiniatureGenerator:
         pipeline = StableDiffusion3Pipeline.from_pretrained(
             folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
         )
+        # Parts are loaded in whatever precision their library prefers; the pipeline needs one.
+        pipeline.to(dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline)
 

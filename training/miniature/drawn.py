@@ -30,7 +30,7 @@ from training.run import RunDir
 @dataclass(frozen=True, kw_only=True)
 class DrawnConfig:
     seed: int = 5
-    pool: int = 4096
+    pool: int = 1536
     """Pictures."""
     detailed: float = 0.5
     """Share drawn from the detailed request; the others from the short one."""

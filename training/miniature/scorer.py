@@ -65,7 +65,7 @@ class SftConfig:
 
 
 FINE_TUNING = SftConfig(
-    seed=5, steps=480, horizon=480, cooldown=0, warmup=60, lr=8e-4, edits=0.35, frozen_steps=0, drawn=0.5
+    seed=5, steps=200, horizon=200, cooldown=0, warmup=40, lr=8e-4, edits=0.35, frozen_steps=0, drawn=0.5
 )
 """Stage 3."""
 

@@ -1,0 +1,151 @@
+"""The OpenAI chat protocol as plain JSON: what is sent, and how to read what comes back. No network here.
+
+Servers differ in what they send, so every reader takes any JSON and says None, or leaves out, what it
+cannot use.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from ..images import data_url, flattened, within_pixels
+from ..messages import Message
+from ..servers import Structured
+from .base import TokenChoice
+
+LONGEST_COMPLAINT: Final = 300
+"""Characters of a server's own words in one of our errors."""
+LIKELY_SECRET: Final = 8
+"""Keys at least this long are hidden wherever they occur; shorter ones (`EMPTY`) only as a word of their own."""
+HIDDEN: Final = "[key]"
+
+
+def wire_messages(messages: Sequence[Message], max_pixels: int) -> list[dict[str, Any]]:
+    """Messages in the OpenAI form: text-only ones as strings, others as lists of parts."""
+    wire: list[dict[str, Any]] = []
+    for message in messages:
+        if not message.images:
+            wire.append({"role": message.role, "content": message.text})
+            continue
+        parts: list[dict[str, Any]] = [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image_url", "image_url": {"url": data_url(within_pixels(flattened(part), max_pixels))}}
+            for part in message.parts
+        ]
+        wire.append({"role": message.role, "content": parts})
+    return wire
+
+
+def grammar_option(structured: Structured, grammar: str) -> dict[str, Any]:
+    """The request field in which a server of this kind takes a grammar."""
+    match structured:
+        case "auto" | "vllm":
+            return {"structured_outputs": {"grammar": grammar}}
+        case "sglang":
+            return {"ebnf": grammar}
+        case "llama_cpp":
+            return {"grammar": grammar}
+    return {}
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is, or None if it is anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def complaint(text: str, key: str) -> str:
+    """What a server says in an error, as one short line without the key."""
+    answer = json_object(text)
+    said: Any = text
+    if answer is not None:
+        said = answer.get("error") or answer
+        if isinstance(said, dict):
+            said = said.get("message") or said.get("detail") or said
+    line = redacted(" ".join(_whole(str(said)).split()), key)
+    return line[:LONGEST_COMPLAINT] or "(no explanation)"
+
+
+def redacted(text: str, key: str) -> str:
+    """The text with the key hidden: servers and proxies do quote it."""
+    if len(key) >= LIKELY_SECRET:
+        return text.replace(key, HIDDEN)
+    return re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", HIDDEN, text) if key else text
+
+
+def retry_seconds(retry_after: str | None) -> float | None:
+    """Retry-After as seconds: a number or an HTTP date; None if absent or unreadable."""
+    if not retry_after:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = (moment - datetime.now(timezone.utc)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def first_choice(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The answer's first choice, if it has one with a message."""
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) and isinstance(choice.get("message"), dict) else None
+
+
+def content_text(content: Any) -> str | None:
+    """The text of a message's content: a string, or a list of text parts; None if there is none."""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(text for text in texts if isinstance(text, str)) if texts else None
+    return _whole(content) if isinstance(content, str) else None
+
+
+def _whole(text: str) -> str:
+    """The text without half characters: JSON can spell a lone surrogate, and no file can hold one."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def token_count(usage: Any, name: str) -> int:
+    """One number of the answer's usage; 0 if the server does not tell."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return max(0, count) if isinstance(count, int) else 0
+
+
+def token_choices(logprobs: Any) -> tuple[TokenChoice, ...]:
+    """OpenAI's `logprobs.content` as token choices; nothing at all if a token of it has another form."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list):
+        return ()
+    choices = []
+    for row in content:
+        if not isinstance(row, dict) or not isinstance(row.get("token"), str):
+            return ()
+        top = row.get("top_logprobs")
+        pairs = [_alternative(entry) for entry in top] if isinstance(top, list) else []
+        choices.append(TokenChoice(row["token"], tuple(pair for pair in pairs if pair is not None)))
+    return tuple(choices)
+
+
+def _alternative(entry: Any) -> tuple[str, float] | None:
+    """(token, probability), or None for what is neither; a little above 1 is a server's rounding."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
+        return None
+    logprob = entry.get("logprob")
+    if not isinstance(logprob, (int, float)) or not logprob <= 0.01:
+        return None
+    return entry["token"], min(1.0, math.exp(logprob))

@@ -1,0 +1,43 @@
+"""For the tests of the command line: a scripted judge in the engine's place, and commands that must fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from rationalrewards_core.__main__ import main
+from rationalrewards_core.backends.scripted import ScriptedBackend
+from rationalrewards_core.cli import judging
+from rationalrewards_core.memo import Memo
+from rationalrewards_core.scorer import Scorer, ScorerSettings
+
+Script = Callable[[Iterable[Any]], ScriptedBackend]
+
+
+def scripted_judge(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Puts a script in the engine's place; returns the backend, which knows what it was asked."""
+
+    def make(script: Iterable[Any]) -> ScriptedBackend:
+        backend = ScriptedBackend(script, concurrency=1)
+        # Without a memo: the same picture may be judged differently by the next line of the script.
+        scorer = Scorer(backend, settings=ScorerSettings(ask_again=0, guided=False), memo=Memo(limit=0))
+        monkeypatch.setattr(judging, "make_scorer", lambda *_, **__: scorer)
+        return backend
+
+    return make
+
+
+def wrong(arguments: list[str], capsys: pytest.CaptureFixture[str], status: int = 2) -> str:
+    """Run a command that must fail; returns its one sentence, after checking that there is nothing else."""
+    try:
+        assert main(arguments) == status
+    except SystemExit as ended:  # argparse's own way
+        assert ended.code == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+    last = shown.err.rstrip("\n").splitlines()[-1]
+    assert last.startswith("rationalrewards")
+    return last

@@ -1,0 +1,149 @@
+"""`rationalrewards refine` with a program as the generator: the run on disk, and going on with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rationalrewards_core.__main__ import main
+from rationalrewards_core.cli.parser import build_parser
+from rationalrewards_core.history import load_history
+from rationalrewards_core.refine import RefinePolicy
+from tests.core.commands import scripted_judge
+
+Text = Callable[..., str]
+
+PROGRAM = """
+import json, pathlib, shutil, sys
+prompt, seed, out = sys.argv[1:]
+folder = pathlib.Path(__file__).parent
+with open(folder / "asked.jsonl", "a") as file:
+    file.write(json.dumps([prompt, int(seed)]) + "\\n")
+if (folder / "broken").exists():
+    sys.exit("no memory")
+shutil.copy(folder / "drawn.png", out)
+"""
+
+
+class Workshop:
+    """A generator program, a scripted judge, and the folder of the run."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.out, self._monkeypatch = folder, folder / "run", monkeypatch
+        (folder / "program.py").write_text(PROGRAM)
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(folder / "drawn.png")
+
+    def refine(self, *arguments: str, judged: Iterable[Any] = ()) -> int:
+        scripted_judge(self._monkeypatch)(judged)
+        generator = f"command:'{sys.executable}' -IS '{self.folder}/program.py' {{prompt}} {{seed}} {{out}}"
+        return main(["refine", "--out", str(self.out), "--generator", generator, *arguments])
+
+    @property
+    def asked(self) -> list[list[Any]]:
+        return [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    return Workshop(tmp_path, monkeypatch)
+
+
+def test_refines_until_it_is_good(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
+    judged = [reply_text(2.0, refined='a "red"; cat $HOME'), reply_text(4.0, 4.0)]
+    assert workshop.refine("-p", "a cat", "--seed", "7", judged=judged) == 0
+    assert workshop.asked == [["a cat", 7], ['a "red"; cat $HOME', 8]]
+    shown = capsys.readouterr()
+    assert "Best: reward 1.00, seed 8" in shown.out
+    assert [line[:2] for line in shown.err.splitlines()] == ["1.", "2."]
+    names = {path.name for path in workshop.out.iterdir()}
+    assert names == {"history.jsonl", "step_000.png", "step_001.png", "best.png", "report.html"}
+
+
+def test_json_and_nothing_else(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
+    assert workshop.refine("-p", "a cat", "--json", judged=[reply_text(4.0, 4.0)]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {
+        "reason": "reached",
+        "steps": 1,
+        "best": {"reward": 1.0, "request": "a cat", "seed": 0},
+        "out": str(workshop.out),
+    }
+    assert shown.err == ""
+
+
+def test_nothing_scored_is_status_3_and_no_number(workshop: Workshop, capsys: Any) -> None:
+    assert workshop.refine("-p", "a cat", "--images", "2", "--json", judged=["nonsense"] * 2) == 3
+    assert json.loads(capsys.readouterr().out)["best"] is None
+    assert not (workshop.out / "best.png").exists()
+    assert "no_judgement" in (workshop.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_going_on_keeps_the_rules_and_the_seed_of_the_run(workshop: Workshop, reply_text: Text) -> None:
+    rules = ["--images", "2", "--first", "2", "--seeds", "fixed", "--threshold", "0.5", "--margin", "0.1"]
+    assert workshop.refine("-p", "a cat", "--seed", "5", *rules, judged=[reply_text(2.0, 2.0)] * 2) == 0
+    before = load_history(workshop.out).policy
+    assert (before.max_images, before.first, before.seeds, before.margin) == (2, 2, "fixed", 0.1)
+    judged = [reply_text(3.5, 3.5)]
+    assert workshop.refine("--resume", "--images", "5", judged=judged) == 0
+    assert [seed for _, seed in workshop.asked] == [5, 5, 5]
+    assert workshop.asked[2][0] == "a better request"
+    steps = load_history(workshop.out).steps
+    assert [step.accepted for step in steps] == [True, False, True]
+
+
+def test_going_on_with_the_same_command_again_is_fine(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
+    (workshop.folder / "broken").touch()
+    assert workshop.refine("-p", "a cat", "--seed", "3") == 1
+    sentence = capsys.readouterr().err
+    assert "The generator command failed: it ended with status 1 and said: no memory" in sentence
+    assert "go on with --resume" in sentence
+    (workshop.folder / "broken").unlink()
+    assert workshop.refine("-p", "a cat", "--seed", "3", "--resume", judged=[reply_text(4.0, 4.0)]) == 0
+    assert workshop.asked == [["a cat", 3], ["a cat", 3]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-p", "a dog", "--resume"], "has --prompt 'a cat'; leave --prompt out"),
+        (["--seed", "9", "--resume"], "has --seed 0; leave --seed out"),
+        (["-p", "a cat"], "already holds a run; continue it, or choose another folder"),
+        (["--resume", "--rubric", "edit"], "judges edits"),
+        (["--resume", "--images", "0"], "max_images must be at least 1"),
+    ],
+)
+def test_a_run_is_never_turned_into_another(
+    workshop: Workshop, reply_text: Text, arguments: list[str], sentence: str, capsys: Any
+) -> None:
+    assert workshop.refine("-p", "a cat", judged=[reply_text(4.0, 4.0)]) == 0
+    history = (workshop.out / "history.jsonl").read_bytes()
+    capsys.readouterr()
+    assert workshop.refine(*arguments, judged=[]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, len(shown.err.splitlines())) == ("", 1)
+    assert sentence in shown.err
+    assert (workshop.out / "history.jsonl").read_bytes() == history
+
+
+def test_nothing_to_go_on_with(workshop: Workshop, capsys: Any) -> None:
+    assert workshop.refine("--resume") == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_every_rule_is_an_option_and_its_default_is_the_one_shown() -> None:
+    (commands,) = (a for a in build_parser()._actions if a.dest == "command")
+    options = {a.dest: a for a in commands.choices["refine"]._actions}  # type: ignore[index,union-attr,call-overload]
+    policy = RefinePolicy()
+    for rule in fields(RefinePolicy):
+        if rule.name != "minimums":
+            assert options[rule.name].default is None
+            (shown,) = re.findall(r"\(default: (\S+)\)", options[rule.name].help)
+            assert shown == str(getattr(policy, rule.name)), rule.name

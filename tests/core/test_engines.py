@@ -1,0 +1,91 @@
+"""Engines by name: what a user types, and which rubric a checkpoint brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, make_scorer
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.rubric_file import rubric_to_toml
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "target"),
+    [
+        ("miniature", "miniature", ""),
+        ("local:/models/8B", "local", "/models/8B"),
+        ("local:org/name", "local", "org/name"),
+        ("local:C:\\models\\8B", "local", "C:\\models\\8B"),
+        ("server:judge", "server", "judge"),
+    ],
+)
+def test_names(text: str, kind: str, target: str) -> None:
+    assert EngineName.parse(text) == EngineName(kind, target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gpt", "Miniature", "miniature:x", "local", "local:", "server:", "http://x/v1", ":judge"]
+)
+def test_unknown_names_say_what_is_known(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EngineName.parse(text)
+    assert str(caught.value) == f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME."
+
+
+@pytest.mark.parametrize("target", ["/no/such/folder", "./gone", "../gone", "~/no/such/folder", "C:\\gone"])
+def test_a_missing_folder_is_told_at_once(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="There is no checkpoint folder"):
+        make_backend(EngineName("local", target), EngineOptions())
+
+
+def test_the_home_folder_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    backend = make_backend(EngineName("local", "~/models"), EngineOptions(precision="nf4", batch_size=3))
+    assert backend.config.model == str(tmp_path / "models")  # type: ignore[attr-defined]
+    assert backend.config.precision == "nf4"  # type: ignore[attr-defined]
+    assert backend.batch_size == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (EngineOptions(precision="fp8"), "precision must be one of"),
+        (EngineOptions(batch_size=0), "batch_size must be at least 1"),
+        (EngineOptions(max_pixels=10), "max_pixels must be at least"),
+    ],
+)
+def test_wrong_options_are_named(wrong: EngineOptions, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        make_backend(EngineName("local", "."), wrong)
+
+
+def test_a_server_comes_from_the_named_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[servers.judge]\nurl = "http://127.0.0.1:9/v1"\nconcurrency = 5\n')
+    options = EngineOptions(config_file=file)
+    assert make_scorer("server:judge", options).backend.concurrency == 5
+    with pytest.raises(ConfigError, match=r"no server 'other' in .*config\.toml \(it knows judge\)"):
+        make_scorer("server:other", options)
+
+
+def test_a_checkpoints_own_rubric_is_used_unless_another_is_asked_for(tmp_path: Path, generation: Rubric, edit: Rubric) -> None:  # fmt: skip
+    name = EngineName("local", str(tmp_path))
+    assert make_rubrics(name) == {}
+    own = rubric_to_toml(edit).replace(f'name = "{edit.name}"', 'name = "carried"', 1)
+    (tmp_path / "rubric_edit.toml").write_text(own, encoding="utf-8")
+    assert {kind: rubric.name for kind, rubric in make_rubrics(name).items()} == {"edit": "carried"}
+    assert make_rubrics(name, "generation") == {"generation": generation}
+    scorer = make_scorer(f"local:{tmp_path}")
+    assert (scorer.rubrics["edit"].name, scorer.rubrics["generation"]) == ("carried", generation)
+
+
+def test_a_checkpoint_with_a_broken_rubric_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rubric_generation.toml").write_text("name = ")
+    with pytest.raises(ConfigError, match=r"rubric_generation\.toml is not valid TOML"):
+        make_scorer(f"local:{tmp_path}")
