@@ -144,6 +144,8 @@ def sample_wish(
         )
         if count == 1 or is_reserved(wish) == reserved:
             return wish
+        if reserved:
+            two = 1.0  # few combinations are reserved; trying again must not turn two things into one
 
 
 def is_reserved(wish: Content) -> bool:

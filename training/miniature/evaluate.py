@@ -79,7 +79,7 @@ def _picture(rng: np.random.Generator, wish: Any) -> Example:
 
 
 def drawn_pairs(count: int, batch: int = 64) -> list[Pair]:
-    """Two pictures by the shipped generator for one reserved two-thing request; the second was asked for in detail."""
+    """Two pictures by the shipped generator for one reserved request; the second was asked for in detail."""
     generator = MiniatureGenerator.load(generator_folder())
     rng = np.random.default_rng(SEED + 2)
     wishes = [sample_wish(rng, two=0.5, reserved=True) for _ in range(count)]

@@ -141,15 +141,18 @@ def train_critiques(
             total = loss
             if step + offset >= config.frozen_steps:
                 hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
-                total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
+                if rendered:
+                    total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
             total.backward()
             optimiser.step(step + offset)
             losses.append(loss.item())
             done = step + offset + 1
             if done % 50 == 0:
                 hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
-                accuracy = heads.accuracy(hidden, dense_labels(rendered))
-                run.log(done, loss=float(np.mean(losses)), things=accuracy["things"], letters=accuracy["letters"])
+                accuracy = heads.accuracy(hidden, dense_labels(rendered)) if rendered else {}
+                run.log(
+                    done, loss=float(np.mean(losses)), **{k: accuracy[k] for k in ("things", "letters") if accuracy}
+                )
                 losses.clear()
             if done % config.save_every == 0 or done == config.steps:
                 run.save_state(
