@@ -169,7 +169,7 @@ def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
         lead=(
             f"{summary['n_prompts']} requests that no model here was trained on. A small generator draws each one; a small "
             "reward model judges the picture in words and scores and rewrites the request; the generator tries again. "
-            "The oracle knows the truth of this world of shapes and is never shown to either model."
+            "The oracle knows the truth of this world of shapes; it takes no part in the loop."
         ),
         figures=figures,
         lines=lines,

@@ -80,7 +80,7 @@ def _run(row: ReportRow) -> str:
     state = row.state
     first, best = state.steps[0], state.best
     kind = "good" if row.reason is StopReason.REACHED else ""
-    pills = f'<span class="pill {kind}">{escaped(REASONS[row.reason])}, {len(state.steps)} images</span>'
+    pills = f'<span class="pill {kind}">{escaped(REASONS[row.reason])}, {len(state.steps)} image{"s"[: len(state.steps) != 1]}</span>'
     if row.remark:
         pills += f"<span class=pill>{escaped(row.remark)}</span>"
     sides = [_side(first, row.rubric, "before")]

@@ -155,6 +155,9 @@ class TestBatch:
                 items = [{"request": f"request {n}", "image": png} for n in range(10)]
                 calls = [asyncio.create_task(client.batch(items)) for _ in range(2)]
                 await client.until_waiting(20)
+                async with asyncio.timeout(10):
+                    while backend.running < 3:  # the images are read first
+                        await asyncio.sleep(0.005)
                 backend.release.set()
                 assert [status for status, _ in await asyncio.gather(*calls)] == [200, 200]
             assert backend.most == 3
