@@ -19,7 +19,7 @@ log = logging.getLogger("rationalrewards.backends.checkpoint")
 Precision = Literal["bf16", "fp16", "fp32", "int8", "nf4"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
-NOT_QUANTIZED = ["visual", "lm_head", "embed_tokens"]
+NOT_QUANTIZED = ["model.visual", "visual", "lm_head", "embed_tokens"]
 """Modules kept in bf16 under int8 and NF4: judging lives on the vision tower's accuracy, and it is small."""
 
 
@@ -91,6 +91,7 @@ def require_packages() -> None:
 def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
     """Load everything. ConfigError for what the user can fix, BackendError for a broken checkpoint."""
     require_packages()
+    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
     _check_source(config)
@@ -102,7 +103,7 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
         model = AutoModelForImageTextToText.from_pretrained(
             config.model, use_safetensors=True, **shared, **_weights_options(config, device)
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise BackendError(f"{config.model} could not be loaded: {_first_line(error)}", reason="load_failed") from error
     if config.precision == "int8":
         _silence_cast_notices()

@@ -137,11 +137,12 @@ def test_the_grammar_holds_even_for_a_confused_model(backend: TransformersLocal,
 
 
 def test_seeded_sampling_is_repeatable(backend: TransformersLocal) -> None:
-    warm = Sampling(temperature=1.0, max_tokens=60, seed=7)
-    first, again = ask(backend, examples(1), warm)[0], ask(backend, examples(1), warm)[0]
-    other = ask(backend, examples(1), Sampling(temperature=1.0, max_tokens=60, seed=8))[0]
-    assert first.text == again.text
-    assert first.text != other.text
+    def drawn(seed: int) -> list[str]:
+        warm = Sampling(temperature=2.0, max_tokens=200, seed=seed)
+        return [reply.text for reply in ask(backend, examples(6), warm)]
+
+    assert drawn(7) == drawn(7)
+    assert drawn(7) != drawn(8)
 
 
 def test_alternatives_are_probabilities_of_the_tokens_written(backend: TransformersLocal) -> None:
@@ -196,7 +197,7 @@ def test_unload_really_frees_and_the_backend_comes_back() -> None:
 
 
 def test_a_prompt_beyond_the_context_is_its_own_failure(backend: TransformersLocal) -> None:
-    long, short = UserRequest("circle square " * 1400), examples(1)[0]
+    long, short = UserRequest("~" * 19_000), examples(1)[0]
     scorer = Scorer(backend, RUBRICS, ScorerSettings(ask_again=0, max_tokens=250))
     batch = asyncio.run(scorer.score_many([Case(long, short.candidate), short]))
     assert batch.reasons == {"bad_request": 1}

@@ -1,9 +1,11 @@
-"""Train the miniature scorer: `python -m training.miniature.scorer` (about two hours on two cores).
+"""Train the miniature scorer: `python -m training.miniature.scorer` (about four hours on two cores).
 
-Stage 1 teaches the vision tower with dense labels; stage 2 fine-tunes everything to write critiques of
+Stage 1 teaches the vision tower with dense labels; stage 2 fine-tunes the rest to write critiques of
 rendered pictures; stage 3 goes on with half the pictures drawn by the miniature generator and judged by
 the oracle, because a judge that has seen clean renderings only is lenient with what a generator gets wrong.
-All are resumable; step `i` sees the same examples in every run.
+Stage 4 is practice: the same two kinds of pictures for long enough to bind attributes to two things.
+All are resumable; step `i` sees the same examples in every run. `--practise FOLDER` runs stage 4 alone on a
+finished checkpoint, such as the shipped one.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.flaws import Example, sample_edited, sample_generation
@@ -68,6 +70,12 @@ FINE_TUNING = SftConfig(
     seed=5, steps=200, horizon=200, cooldown=0, warmup=40, lr=8e-4, edits=0.35, frozen_steps=0, drawn=0.5
 )
 """Stage 3."""
+
+PRACTICE = SftConfig(
+    seed=6, steps=2600, horizon=2600, cooldown=0, warmup=100, lr=1.4e-3, edits=0.35, frozen_steps=1950, drawn=0.3
+)
+"""Stage 4."""
+PRACTICE_POOL = DrawnConfig(seed=6, pool=3072)
 
 
 def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, heads: DenseHeads, path: Path) -> None:
@@ -139,16 +147,15 @@ def train_critiques(
             with torch.autocast("cpu", torch.bfloat16):
                 loss, seen = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
             total = loss
-            if step + offset >= config.frozen_steps:
-                hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
-                if rendered:
-                    total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
+            # While the tower is frozen this trains the heads alone, so that they are ready when it is not.
+            hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
+            if rendered:
+                total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
             total.backward()
             optimiser.step(step + offset)
             losses.append(loss.item())
             done = step + offset + 1
             if done % 50 == 0:
-                hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
                 accuracy = heads.accuracy(hidden, dense_labels(rendered)) if rendered else {}
                 run.log(
                     done, loss=float(np.mean(losses)), **{k: accuracy[k] for k in ("things", "letters") if accuracy}
@@ -178,24 +185,34 @@ def main() -> None:
     parser.add_argument("--vision-steps", type=int, default=VisionConfig().steps)
     parser.add_argument("--steps", type=int, default=SftConfig().steps)
     parser.add_argument("--fine-tuning-steps", type=int, default=FINE_TUNING.steps)
+    parser.add_argument("--practice-steps", type=int, default=PRACTICE.steps)
+    parser.add_argument("--practise", type=Path, help="run stage 4 alone, starting from this checkpoint folder")
     parser.add_argument(
-        "--generator", type=Path, help="diffusers folder that draws for stage 3 (default: the shipped one)"
+        "--generator", type=Path, help="diffusers folder that draws for stages 3 and 4 (default: the shipped one)"
     )
     parser.add_argument("--ship", type=Path, help="write the finished checkpoint to this folder, in bfloat16")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     config = StudentConfig()
-    tokeniser = build_tokeniser(config.seed, config.vocabulary)
-    model = build_student(config, tokeniser)
     heads = DenseHeads(config.vision_width)
-    train_vision(VisionConfig(steps=arguments.vision_steps), model, heads, arguments.run / "vision")
-    train_critiques(SftConfig(steps=arguments.steps), model, heads, tokeniser, arguments.run / "critiques")
-    if arguments.fine_tuning_steps:
-        generator = MiniatureGenerator.load(arguments.generator or generator_folder())
-        drawn = drawn_examples(DrawnConfig(), generator, arguments.run / "drawn")
-        tuning = replace(FINE_TUNING, steps=arguments.fine_tuning_steps, horizon=arguments.fine_tuning_steps)
-        train_critiques(tuning, model, heads, tokeniser, arguments.run / "fine-tuning", drawn)
+    if arguments.practise:
+        tokeniser = AutoTokenizer.from_pretrained(arguments.practise)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(arguments.practise, dtype=torch.float32)
+    else:
+        tokeniser = build_tokeniser(config.seed, config.vocabulary)
+        model = build_student(config, tokeniser)
+        train_vision(VisionConfig(steps=arguments.vision_steps), model, heads, arguments.run / "vision")
+        train_critiques(SftConfig(steps=arguments.steps), model, heads, tokeniser, arguments.run / "critiques")
+    stages = [("practice", PRACTICE, PRACTICE_POOL, arguments.practice_steps)]
+    if not arguments.practise:
+        stages.insert(0, ("fine-tuning", FINE_TUNING, DrawnConfig(), arguments.fine_tuning_steps))
+    for name, stage, pool, steps in stages:
+        if steps:
+            generator = MiniatureGenerator.load(arguments.generator or generator_folder())
+            drawn = drawn_examples(pool, generator, arguments.run / f"{name}-drawn")
+            tuning = replace(stage, steps=steps, horizon=steps, frozen_steps=min(stage.frozen_steps, steps * 3 // 4))
+            train_critiques(tuning, model, heads, tokeniser, arguments.run / name, drawn)
     if arguments.ship:
         save_student(model, tokeniser, arguments.ship, torch.bfloat16)
 
