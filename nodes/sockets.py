@@ -1,0 +1,53 @@
+"""The pack's own socket types and what travels through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rationalrewards_core.critique import Critique
+from ..rationalrewards_core.messages import UserRequest
+from ..rationalrewards_core.reward import reward
+from ..rationalrewards_core.rubric import Rubric
+from ..rationalrewards_core.scorer import Outcome
+
+ScorerSocket = io.Custom("RR_SCORER")
+"""A `scorers.LoadedScorer`."""
+CritiqueSocket = io.Custom("RR_CRITIQUE")
+"""A `Critiques`."""
+RubricSocket = io.Custom("RR_RUBRIC")
+"""A core `Rubric`."""
+FlowSocket = io.Custom("RR_FLOW")
+"""The wire from Loop Start to Loop Until Score; it carries nothing but its own ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critiques:
+    """What one node said about a batch of candidates of one request."""
+
+    request: UserRequest
+    rubric: Rubric
+    outcomes: tuple[Outcome, ...]
+    """One per image of the batch, in its order."""
+
+    @property
+    def rewards(self) -> tuple[float | None, ...]:
+        """Per image in [0, 1]; None where it is unscored."""
+        return tuple(reward(o, self.rubric) if isinstance(o, Critique) else None for o in self.outcomes)
+
+    @property
+    def best(self) -> int | None:
+        """Index of the highest reward, the first of equals; None when nothing was scored."""
+        scored = [(value, -index) for index, value in enumerate(self.rewards) if value is not None]
+        return -max(scored)[1] if scored else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "request": self.request.text,
+            "rubric": self.rubric.name,
+            "rewards": list(self.rewards),
+            "best": self.best,
+            "outcomes": [outcome.to_json() for outcome in self.outcomes],
+        }
