@@ -205,7 +205,8 @@ def _with_adapter(model: Any, config: CheckpointConfig) -> Any:
         raise BackendError(
             f"The adapter {folder} does not fit {config.model}: {_first_line(error)}", reason="load_failed"
         ) from error
-    return adapted if config.precision in ("int8", "nf4") else adapted.merge_and_unload()
+    # The layers stay on a quantised model; peft's own wrapper goes, for its `forward` hides what the model takes.
+    return adapted.get_base_model() if config.precision in ("int8", "nf4") else adapted.merge_and_unload()
 
 
 def _cap_pixels(image_processor: Any, max_pixels: int | None) -> None:

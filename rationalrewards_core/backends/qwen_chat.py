@@ -1,4 +1,4 @@
-"""Messages -> the exact prompt text of a Qwen-VL-class checkpoint, with its image tokens expanded.
+"""Messages -> what a Qwen-VL-class checkpoint is fed: the exact prompt text, its tokens, its image patches.
 
 The tokeniser's own chat template does the wording. transformers' processor class is not used: for
 this family it cannot be built without torchvision, and all it adds is the expansion done here.
@@ -6,11 +6,15 @@ this family it cannot be built without torchvision, and all it adds is the expan
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
 from ..messages import Message
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 
@@ -42,3 +46,33 @@ def expand_images(text: str, tokens_per_image: Sequence[int]) -> str:
     for count, piece in zip(tokens_per_image, pieces[1:], strict=True):
         expanded += IMAGE_TOKEN * count + piece
     return expanded
+
+
+def model_inputs(checkpoint: Checkpoint, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
+    """Padded token ids (on the tokeniser's side), image patches and token kinds of a batch, on the model's device."""
+    images = [image.convert("RGB") for messages in conversations for m in messages for image in m.images]
+    encoded = dict(checkpoint.image_processor(images, return_tensors="pt")) if images else {}
+    tokens = _tokens_per_image(encoded, checkpoint.image_processor.merge_size)
+    texts, start = [], 0
+    for messages in conversations:
+        count = sum(len(message.images) for message in messages)
+        texts.append(expand_images(chat_text(checkpoint.tokeniser, messages), tokens[start : start + count]))
+        start += count
+    batch = dict(checkpoint.tokeniser(texts, return_tensors="pt", padding=True, add_special_tokens=False))
+    batch.pop("token_type_ids", None)
+    batch.update(encoded)
+    if takes_token_kinds(checkpoint.model):
+        image_id = checkpoint.tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
+        batch["mm_token_type_ids"] = (batch["input_ids"] == image_id).int()
+    return {name: value.to(checkpoint.device) for name, value in batch.items()}
+
+
+def takes_token_kinds(model: Any) -> bool:
+    """Whether the model must be told which tokens are images (Qwen3-VL, from transformers 5 on)."""
+    return "mm_token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def _tokens_per_image(encoded: dict[str, Any], merge_size: int) -> list[int]:
+    if not encoded:
+        return []
+    return [int(grid.prod()) // merge_size**2 for grid in encoded["image_grid_thw"]]

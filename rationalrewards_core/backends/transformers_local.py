@@ -7,7 +7,6 @@ a caller only ever asks for one reply and concurrency does the rest.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import queue
 import threading
@@ -23,7 +22,7 @@ from ..messages import Message
 from .base import Finish, Reply, Sampling
 from .checkpoint import Checkpoint, CheckpointConfig, free_memory, load_checkpoint
 from .decoding import Alternatives, GrammarCompiler, GrammarMask, StepWatch, grammar_available
-from .qwen_chat import IMAGE_TOKEN, chat_text, expand_images
+from .qwen_chat import model_inputs
 
 log = logging.getLogger("rationalrewards.backends.local")
 
@@ -61,9 +60,8 @@ class TransformersLocal:
     @property
     def identity(self) -> str:
         c = self.config
-        where = Path(c.model).expanduser()
-        stamp = (where / "config.json").stat().st_mtime_ns if (where / "config.json").is_file() else 0
-        return f"transformers:{c.model}@{stamp}:{c.precision}:{c.adapter or ''}:{c.max_pixels or ''}"
+        adapter = f"{c.adapter}@{_stamp(c.adapter, 'adapter_config.json')}" if c.adapter else ""
+        return f"transformers:{c.model}@{_stamp(c.model, 'config.json')}:{c.precision}:{adapter}:{c.max_pixels or ''}"
 
     @property
     def concurrency(self) -> int:
@@ -186,7 +184,7 @@ class TransformersLocal:
 
         checkpoint = self.load()
         sampling = jobs[0].sampling
-        inputs = self._inputs(checkpoint, jobs)
+        inputs = model_inputs(checkpoint, [job.messages for job in jobs])
         prompt_length = inputs["input_ids"].shape[1]
         room = checkpoint.context - prompt_length
         if room < 16:
@@ -223,24 +221,6 @@ class TransformersLocal:
             self._reply(checkpoint, job, row, output[row, prompt_length:].tolist(), inputs, alternatives, now)
             for row, job in enumerate(jobs)
         ]
-
-    def _inputs(self, checkpoint: Checkpoint, jobs: list[_Job]) -> dict[str, Any]:
-        """Left-padded token ids, image patches and token kinds for one `generate` call."""
-        images = [image.convert("RGB") for job in jobs for m in job.messages for image in m.images]
-        encoded = dict(checkpoint.image_processor(images, return_tensors="pt")) if images else {}
-        tokens = _tokens_per_image(encoded, checkpoint.image_processor.merge_size)
-        texts, start = [], 0
-        for job in jobs:
-            count = sum(len(message.images) for message in job.messages)
-            texts.append(expand_images(chat_text(checkpoint.tokeniser, job.messages), tokens[start : start + count]))
-            start += count
-        batch = dict(checkpoint.tokeniser(texts, return_tensors="pt", padding=True, add_special_tokens=False))
-        batch.pop("token_type_ids", None)
-        batch.update(encoded)
-        if "mm_token_type_ids" in inspect.signature(checkpoint.model.forward).parameters:
-            image_id = checkpoint.tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
-            batch["mm_token_type_ids"] = (batch["input_ids"] == image_id).int()
-        return {name: value.to(checkpoint.device) for name, value in batch.items()}
 
     def _mask(self, checkpoint: Checkpoint, sampling: Sampling, rows: int) -> GrammarMask | None:
         if sampling.grammar is None:
@@ -286,10 +266,10 @@ class TransformersLocal:
         )
 
 
-def _tokens_per_image(encoded: dict[str, Any], merge_size: int) -> list[int]:
-    if not encoded:
-        return []
-    return [int(grid.prod()) // merge_size**2 for grid in encoded["image_grid_thw"]]
+def _stamp(folder: str, name: str) -> int:
+    """When a checkpoint or adapter was written: one trained again in its place is another judge."""
+    file = Path(folder).expanduser() / name
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def _drawing(sampling: Sampling) -> dict[str, Any]:
