@@ -221,7 +221,7 @@ class Scorer:
         rubric = self.rubric_for(request)
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
         reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
-        _check_finished(reply)
+        check_finished(reply)
         return parse_comparison(reply.text, rubric)
 
     def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
@@ -262,12 +262,13 @@ class Scorer:
 
 def read_reply(reply: Reply, rubric: Rubric, mode: Mode) -> Critique:
     """A backend's reply as a critique, with `expected` and `spread` where its tokens tell them."""
-    _check_finished(reply)
+    check_finished(reply)
     critique = parse_critique(reply.text, rubric, mode)
     return with_probabilities(critique, score_statistics(reply, critique, rubric))
 
 
-def _check_finished(reply: Reply) -> None:
+def check_finished(reply: Reply) -> None:
+    """CritiqueParseError if the reply was cut off, or if the model ended without one."""
     if reply.finish is Finish.LENGTH:
         message = f"The reply was cut off after {reply.completion_tokens} tokens; raise max_tokens."
         raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
