@@ -77,6 +77,7 @@ def step_to_json(step: RefineStep, image_file: str) -> dict[str, Any]:
         "outcome": step.outcome.to_json(),
         "reward": step.reward,
         "accepted": step.accepted,
+        "proposal": step.proposal,
         "generate_seconds": round(step.generate_seconds, 4),
         "judge_seconds": round(step.judge_seconds, 4),
         "image_file": image_file or step.image_file,
@@ -127,6 +128,7 @@ def _step(row: dict[str, Any], folder: Path) -> RefineStep:
         else critique_from_json(outcome),
         reward=row["reward"],
         accepted=row["accepted"],
+        proposal=row.get("proposal"),  # absent from histories written before there were proposals
         generate_seconds=row["generate_seconds"],
         judge_seconds=row["judge_seconds"],
         image=_image(folder / name) if name else None,

@@ -83,6 +83,8 @@ class RefineStep:
     """In [0, 1]; None when unscored."""
     accepted: bool
     """Whether it became the best so far."""
+    proposal: str | None = None
+    """The next request as somebody beside the judge proposes it (a graph's own nodes); None: the judge's rewriting."""
     generate_seconds: float = 0.0
     judge_seconds: float = 0.0
     image: Image.Image | None = field(default=None, repr=False, compare=False)
@@ -188,15 +190,24 @@ def seed_at(state: RefineState, index: int) -> int:
 def refined_request(state: RefineState, source: RefineStep) -> str:
     """The request to try after `source`: its judge's rewriting if a dimension fails, else its own request again.
 
-    Quoted text and names of the original that the rewriting lost are put back at its end.
+    Quoted text and names of the original that the rewriting lost are put back at its end. A proposal is taken as
+    it is: whoever made it has its own rules.
     """
+    if source.proposal is not None:
+        return source.proposal.strip() or source.request
     critique = source.outcome
     if not isinstance(critique, Critique) or critique.refinement is None or not state.failing(critique):
         return source.request
     rewritten = critique.refinement.request.strip()
-    if not rewritten or rewritten.casefold().strip(" .") in _NO_CHANGE:
+    if says_no_change(rewritten):
         return source.request
     return with_kept_terms(state.request.text, rewritten)
+
+
+def says_no_change(rewritten: str) -> bool:
+    """Whether a judge's refined request is empty or only says that there is nothing to change."""
+    said = rewritten.casefold().strip(" .\n\t")
+    return not said or said in _NO_CHANGE
 
 
 _NO_CHANGE = {"none", "n/a", "no change", "no changes", "no changes needed", "no refinement needed", "unchanged"}

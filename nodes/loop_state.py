@@ -1,0 +1,202 @@
+"""What one loop has done so far. The rules are the core's (`refine`); this adds what a graph knows and a file forgets.
+
+A graph decides for itself how an iteration is judged: by a critique, by a number that some node computed, or by both.
+Whatever it is becomes one `RefineStep` of the core, so that the node stops where the command line would.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..rationalrewards_core.critique import Critique, Unscored
+from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.history import step_to_json
+from ..rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
+from ..rationalrewards_core.scorer import Outcome
+from .previews import TempImage
+from .sockets import Critiques
+
+Keep = Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What Loop Start tells Loop Until Score about the iteration."""
+
+    original: str
+    """The prompt the loop began with."""
+    base_seed: int
+    seeds: SeedPolicy
+    prompt: str
+    """The prompt of this iteration."""
+    seed: int
+    iteration: int
+    """From 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The candidate of one iteration: the best of its batch."""
+
+    index: int
+    """In the batch."""
+    outcome: Outcome
+    reward: float | None
+    """In [0, 1]; None when unscored."""
+
+
+def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence[float] | None) -> Judged:
+    """The image with the highest reward, the first of equals; the first image when none could be scored.
+
+    A number counts before a critique, which may come along to be shown. ConfigError if neither is there, or if their
+    count is not the images'.
+    """
+    outcomes = [outcome for critique in critiques for outcome in critique.outcomes]
+    if rewards is None and not critiques:
+        raise ConfigError("Loop Until Score needs a critique or a reward: connect at least one of them.")
+    if critiques and len(outcomes) != images:
+        raise ConfigError(
+            f"There are {images} images and {len(outcomes)} critiques; the loop needs one for each image."
+        )
+    if rewards is not None and len(rewards) != images:
+        raise ConfigError(f"There are {images} images and {len(rewards)} rewards; the loop needs one for each image.")
+    if rewards is None:
+        values = [value for critique in critiques for value in critique.rewards]
+    else:
+        values = [_reward(value) for value in rewards]
+        outcomes = outcomes or [_number_only(value) for value in values]
+        outcomes = [_unrewarded(outcome, value) for outcome, value in zip(outcomes, values, strict=True)]
+    scored = [(value, -index) for index, value in enumerate(values) if value is not None]
+    index = -max(scored)[1] if scored else 0
+    return Judged(index=index, outcome=outcomes[index], reward=values[index])
+
+
+def _reward(value: float) -> float | None:
+    """A FLOAT from the graph; NaN is how a node says that an image is unscored."""
+    if math.isnan(value):
+        return None
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"A reward lies between 0 and 1, and this one is {value:g}: rescale it before the loop.")
+    return float(value)
+
+
+def _number_only(value: float | None) -> Outcome:
+    """A reward without words is a critique that judges no dimension, so none can fail."""
+    return Critique(rubric="reward", judgements=()) if value is not None else _unrewarded(None, None)
+
+
+def _unrewarded(outcome: Outcome | None, value: float | None) -> Outcome:
+    if value is not None and outcome is not None:
+        return outcome
+    if isinstance(outcome, Unscored):
+        return outcome
+    return Unscored(reason="no_reward", message="The graph gave no reward for this image.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopState:
+    """The core's state, and per step what the page shows of it."""
+
+    refine: RefineState
+    cards: tuple[dict[str, Any] | None, ...] = ()
+    """Per step the critique card, or None where only a number came."""
+    images: tuple[TempImage | None, ...] = ()
+    """Per step the saved candidate."""
+    stop: StopReason | None = field(default=None)
+    """Why the loop ended; None while it goes on."""
+
+    def step(self, flow: Flow, judged: Judged, proposal: str | None) -> RefineStep:
+        """This iteration as the core records it."""
+        return RefineStep(
+            index=len(self.refine.steps),
+            request=flow.prompt,
+            seed=flow.seed,
+            origin="original" if flow.prompt == flow.original else "refined",
+            outcome=judged.outcome,
+            reward=judged.reward,
+            accepted=self.refine.accepts(judged.reward),
+            proposal=proposal,
+        )
+
+    def with_step(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> LoopState:
+        """The step is kept without its picture, which is in a file: memory must not grow with the iterations."""
+        kept = replace(step, image=None, image_file=image["filename"] if image else "")
+        return replace(
+            self, refine=self.refine.with_step(kept), cards=(*self.cards, card), images=(*self.images, image)
+        )
+
+    def decided(self, stop_asked: bool) -> tuple[LoopState, Move | None]:
+        """The state with its reason to stop, or the next move."""
+        move = next_move(self.refine)
+        if isinstance(move, Move) and stop_asked:
+            move = StopReason.STOPPED
+        return (replace(self, stop=move), None) if isinstance(move, StopReason) else (self, move)
+
+    def chosen(self, keep: Keep) -> RefineStep:
+        """The step that the loop hands on: the best one, the last one when nothing was scored or it is wanted."""
+        best = self.refine.best
+        return self.refine.steps[-1] if keep == "last" or best is None else best
+
+    def to_page(self, node: str, prompt_id: str | None) -> dict[str, Any]:
+        """What the web side draws; every text in it was written by a user or a model."""
+        best = self.refine.best
+        return {
+            "node": node,
+            "prompt_id": prompt_id,
+            "running": self.stop is None,
+            "threshold": self.refine.policy.threshold,
+            "max_iterations": self.refine.policy.max_images,
+            "reached": self.refine.reached,
+            "stopped": None if self.stop is None else self.stop.value,
+            "best": None if best is None else best.index,
+            "iterations": [self._row(step, best) for step in self.refine.steps],
+        }
+
+    def _row(self, step: RefineStep, best: RefineStep | None) -> dict[str, Any]:
+        outcome = step.outcome
+        unscored = isinstance(outcome, Unscored)
+        return {
+            "index": step.index,
+            "prompt": step.request,
+            "seed": step.seed,
+            "reward": step.reward,
+            "unscored": {"reason": outcome.reason, "message": outcome.message} if unscored else None,
+            "image": self.images[step.index],
+            "best": step is best,
+            "card": self.cards[step.index],
+        }
+
+    def to_history(self) -> str:
+        """JSON of the whole run, for saving or for another node."""
+        best = self.refine.best
+        table = {
+            "request": self.refine.request.text,
+            "base_seed": self.refine.base_seed,
+            "reached": self.refine.reached,
+            "stopped": None if self.stop is None else self.stop.value,
+            "best": None if best is None else best.index,
+            "iterations": [step_to_json(step, step.image_file) for step in self.refine.steps],
+        }
+        return json.dumps(table, ensure_ascii=False, indent=2)
+
+    def status(self) -> str:
+        """One line for the node."""
+        step, best, policy = self.refine.steps[-1], self.refine.best, self.refine.policy
+        now = "unscored" if step.reward is None else f"{step.reward:.2f}"
+        line = f"Iteration {step.index + 1} of at most {policy.max_images}: {now}"
+        if best is not None:
+            line += f", best {best.reward:.2f} in iteration {best.index + 1}"
+        return line if self.stop is None else f"{line}. {ENDINGS[self.stop]}"
+
+
+ENDINGS = {
+    StopReason.REACHED: "The threshold is reached.",
+    StopReason.PATIENCE: "Ended: the last iterations brought no improvement.",
+    StopReason.BUDGET: "Ended: all iterations are used.",
+    StopReason.NOTHING_NEW: "Ended: with a fixed seed there is no new prompt to try.",
+    StopReason.STOPPED: "Stopped as you wished.",
+}
