@@ -6,6 +6,7 @@ the mean and takes its weight along. Nothing else in the project turns scores in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from .critique import Critique
@@ -30,6 +31,24 @@ def reward(critique: Critique, rubric: Rubric, *, expected: bool = False) -> flo
     if weight <= 0:
         raise ValueError("no applicable dimension carries weight")
     return min(1.0, max(0.0, total / weight))
+
+
+def reward_spread(critique: Critique, rubric: Rubric) -> float | None:
+    """Standard deviation of the reward under the judge's token probabilities, dimensions taken as independent.
+
+    In units of the reward. None where a dimension that counts has no spread: the backend tells no probabilities.
+    """
+    variance = weight = 0.0
+    for dimension in rubric.dimensions:
+        judgement = critique.judgement(dimension.key)
+        if judgement.score is None or dimension.weight == 0:
+            continue
+        if judgement.spread is None:
+            return None
+        steps = judgement.spread / (rubric.scale.maximum - rubric.scale.minimum)
+        variance += (dimension.weight * steps) ** 2
+        weight += dimension.weight
+    return math.sqrt(variance) / weight if weight > 0 else None
 
 
 def failing(critique: Critique, minimums: Mapping[str, float], default: float) -> tuple[str, ...]:
