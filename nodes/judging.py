@@ -45,6 +45,8 @@ async def judged(
     weights: Mapping[str, float] | None = None,
 ) -> Critiques:
     """Outcomes in the order of the pictures. Neighbours that answer the same request are judged together."""
+    if not pictures:
+        raise RequestError("There is no image to judge; the batch is empty.")
     told = dict(weights) if weights else None
     answers: list[Critiques] = []
     start = 0

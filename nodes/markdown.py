@@ -1,0 +1,114 @@
+"""Critiques as text for people: Markdown and plain. Whatever a model or a user wrote is shown as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from ..rationalrewards_core.critique import Critique, Unscored
+from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
+from ..rationalrewards_core.scorer import Outcome
+from .sockets import Critiques
+
+_MARKS = re.compile(r"([\\`*_~\[\]|])")
+_LINE_START = re.compile(r"(?m)^(\s{0,3})([#+=-]|\d+[.)])")
+
+
+def as_text(said: str) -> str:
+    """`said` so that Markdown shows it letter by letter: no HTML, no links, no pictures, no headings."""
+    shown = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINE_START.sub(_escaped_line_start, _MARKS.sub(r"\\\1", shown))
+
+
+def _escaped_line_start(match: re.Match[str]) -> str:
+    mark = match[2]
+    return match[1] + (f"\\{mark}" if len(mark) == 1 else f"{mark[:-1]}\\{mark[-1]}")
+
+
+def markdown(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+    """The critiques of the `chosen` images (all of them by default) as Markdown."""
+    return _joined(critiques, chosen, _markdown_of, "## Image {} of {}")
+
+
+def plain(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+    """The same without any marks, for text boxes and files."""
+    return _joined(critiques, chosen, _plain_of, "Image {} of {}")
+
+
+def scores_only(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+    """One line per image: reward and every score."""
+    return "\n".join(
+        _score_line(critiques.outcomes[index], critiques.rewards[index], critiques.rubric)
+        for index in _indices(critiques, chosen)
+    )
+
+
+def reward_text(value: float | None) -> str:
+    return "unscored" if value is None else f"{value:.3f}"
+
+
+def _joined(
+    critiques: Critiques,
+    chosen: Sequence[int] | None,
+    write: Callable[[Outcome, float | None, Rubric], str],
+    heading: str,
+) -> str:
+    count = len(critiques.outcomes)
+    blocks = []
+    for index in _indices(critiques, chosen):
+        body = write(critiques.outcomes[index], critiques.rewards[index], critiques.rubric)
+        blocks.append(body if count == 1 else heading.format(index + 1, count) + "\n\n" + body)
+    return "\n\n".join(blocks)
+
+
+def _indices(critiques: Critiques, chosen: Sequence[int] | None) -> Sequence[int]:
+    return range(len(critiques.outcomes)) if chosen is None else chosen
+
+
+def _markdown_of(outcome: Outcome, reward: float | None, rubric: Rubric) -> str:
+    if isinstance(outcome, Unscored):
+        return f"**Unscored** ({as_text(outcome.reason)}): {as_text(outcome.message)}"
+    lines = [f"**Reward {reward_text(reward)}**", "", "| Dimension | Score |", "| --- | --- |"]
+    lines += [f"| {as_text(title)} | {score} |" for title, score, _ in _judgements(outcome, rubric)]
+    lines += [
+        f"\n**{as_text(title)}**: {as_text(justification)}"
+        for title, _, justification in _judgements(outcome, rubric)
+        if justification
+    ]
+    lines += [f"\n**{name}**: {as_text(text)}" for name, text in _closing(outcome)]
+    return "\n".join(lines)
+
+
+def _plain_of(outcome: Outcome, reward: float | None, rubric: Rubric) -> str:
+    if isinstance(outcome, Unscored):
+        return f"Unscored ({outcome.reason}): {outcome.message}"
+    lines = [f"Reward {reward_text(reward)}"]
+    lines += [f"{title}: {score}. {said}".rstrip(" .") + "." for title, score, said in _judgements(outcome, rubric)]
+    lines += [f"{name}: {text}" for name, text in _closing(outcome)]
+    return "\n".join(lines)
+
+
+def _score_line(outcome: Outcome, reward: float | None, rubric: Rubric) -> str:
+    if isinstance(outcome, Unscored):
+        return f"reward unscored ({outcome.reason})"
+    scores = ", ".join(f"{d.key} {rubric.scale.format(outcome.judgement(d.key).score)}" for d in rubric.dimensions)
+    return f"reward {reward_text(reward)}, {scores}"
+
+
+def _judgements(critique: Critique, rubric: Rubric) -> list[tuple[str, str, str]]:
+    """(title, score as text, justification) in the rubric's order."""
+    rows = []
+    for dimension in rubric.dimensions:
+        judgement = critique.judgement(dimension.key)
+        score = NOT_APPLICABLE if judgement.score is None else rubric.scale.format(judgement.score)
+        spread = "" if judgement.spread is None or judgement.score is None else f" ± {judgement.spread:.1f}"
+        rows.append((dimension.title, score + spread, judgement.justification.strip()))
+    return rows
+
+
+def _closing(critique: Critique) -> list[tuple[str, str]]:
+    refinement = critique.refinement
+    said = [("Summary", critique.summary)]
+    if refinement is not None:
+        said += [("Comments", refinement.comments), ("Refined request", refinement.request)]
+    return [(name, text.strip()) for name, text in said if text.strip()]

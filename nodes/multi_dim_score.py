@@ -1,0 +1,155 @@
+"""Multi-Dim Score: the fast path over a batch, with a gate that needs no loop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rationalrewards_core.critique import Critique
+from ..rationalrewards_core.reward import reward_spread
+from ..rationalrewards_core.rubric_file import edit_rubric
+from .cards import card_images, critique_cards
+from .judging import judged, requests_of
+from .ranking import best_or_blocked, ranked
+from .schema import schema
+from .sockets import Critiques, CritiqueSocket, RubricSocket, ScorerSocket
+from .tensors import to_pictures
+from .thresholds import Gate, parse_minimums, parse_weights
+
+NOT_JUDGED = "not a number (NaN) where it is N/A or the image could not be judged"
+
+
+class MultiDimScore(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RR_MultiDimScore",
+            display_name="Multi-Dim Score",
+            description="Scores a batch per dimension in the judge's fast mode, ranks it, and tells whether the best "
+            "image passes.",
+            search_aliases=["reward", "score", "rank images", "gate", "best of batch", "rationalrewards"],
+            is_output_node=True,
+            has_intermediate_output=True,
+            inputs=_inputs(),
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    async def execute(
+        cls,
+        scorer: Any,
+        images: Any,
+        prompt: str,
+        threshold: float,
+        minimums: str,
+        weights: str,
+        source_image: Any = None,
+        rubric: Any = None,
+    ) -> io.NodeOutput:
+        pictures = to_pictures(images)
+        requests = requests_of(prompt, len(pictures), source_image)
+        # What the user typed is read before the judge is paid.
+        asked = rubric if rubric is not None else scorer.rubric_for(requests[0])
+        gate = Gate(threshold=threshold, minimums=parse_minimums(minimums, asked))
+        critiques = await judged(
+            scorer, requests, pictures, "score", rubric=rubric, weights=parse_weights(weights, asked)
+        )
+        order = ranked(critiques, gate)
+        best_index, best_image = best_or_blocked(critiques, order[0], images)
+        best = critiques.outcomes[order[0]]
+        return io.NodeOutput(
+            [math.nan if reward is None else reward for reward in critiques.rewards],
+            *([_score(outcome, d.key) for outcome in critiques.outcomes] for d in edit_rubric().dimensions),
+            [_spread(critiques, index) for index in range(len(pictures))],
+            isinstance(best, Critique) and gate.passes(best, critiques.rubric),
+            best_index,
+            best_image,
+            images[order],
+            critiques,
+            ui={"rr_critique": critique_cards(critiques, card_images(pictures), gate.minimums, threshold)},
+        )
+
+
+def _inputs() -> list[Any]:
+    return [
+        ScorerSocket.Input("scorer", tooltip="The judge, from Load Rational Scorer."),
+        io.Image.Input("images", tooltip="The images to score; a batch is ranked."),
+        io.String.Input(
+            "prompt",
+            multiline=True,
+            default="",
+            tooltip="What the images were asked to show; for an edit, the instruction.",
+        ),
+        io.Float.Input(
+            "threshold",
+            default=0.8,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Reward from which an image passes, 0 to 1 (0.8 is a mean score of 3.4 on the scale 1 to 4).",
+        ),
+        io.String.Input(
+            "minimums",
+            multiline=True,
+            default="",
+            tooltip="Scores that single dimensions must reach, such as text_faithfulness=3.5, text_rendering=3. "
+            "A dimension judged N/A fails nothing.",
+        ),
+        io.String.Input(
+            "weights",
+            multiline=True,
+            default="",
+            tooltip="Weights in the reward, such as text_faithfulness=2, physical_quality=1; empty keeps the rubric's.",
+        ),
+        io.Image.Input(
+            "source_image",
+            optional=True,
+            tooltip="For edits: the image before it. One for the whole batch, or one for each image.",
+        ),
+        RubricSocket.Input(
+            "rubric", optional=True, tooltip="Judge by this rubric (Custom Rubric) instead of the scorer's own."
+        ),
+    ]
+
+
+def _outputs() -> list[Any]:
+    return [
+        io.Float.Output(
+            "reward",
+            is_output_list=True,
+            tooltip="Reward of each image, 0 to 1; not a number (NaN) where an image could not be judged.",
+        ),
+        *(
+            io.Float.Output(d.key, is_output_list=True, tooltip=f"{d.title} of each image; {NOT_JUDGED}.")
+            for d in edit_rubric().dimensions
+        ),
+        io.Float.Output(
+            "spread",
+            is_output_list=True,
+            tooltip="How unsure the judge is of each reward (standard deviation from its token probabilities); "
+            "NaN where the engine tells no probabilities.",
+        ),
+        io.Boolean.Output(
+            "passed", tooltip="Whether the best image reaches the threshold and every minimum; for an If/Else switch."
+        ),
+        io.Int.Output("best_index", tooltip="Position of the best image in the batch, from 0."),
+        io.Image.Output("best_image", tooltip="The best image; images that pass come before images that don't."),
+        io.Image.Output("ranked_images", tooltip="All images, best first; images that could not be judged come last."),
+        CritiqueSocket.Output(
+            "critique", tooltip="The scores as critiques (without a refined prompt), in batch order."
+        ),
+    ]
+
+
+def _score(outcome: object, key: str) -> float:
+    """One dimension's score; NaN where it is N/A, unscored, or no dimension of the rubric."""
+    score = outcome.scores.get(key) if isinstance(outcome, Critique) else None
+    return math.nan if score is None else score
+
+
+def _spread(critiques: Critiques, index: int) -> float:
+    outcome = critiques.outcomes[index]
+    spread = reward_spread(outcome, critiques.rubric) if isinstance(outcome, Critique) else None
+    return math.nan if spread is None else spread
