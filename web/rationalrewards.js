@@ -1,0 +1,100 @@
+/** Critique cards and filmstrips on the pack's nodes: DOM widgets only, so both renderers show them. */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { CardDeck } from "./critique_card.js";
+import { element } from "./dom.js";
+import { Filmstrip } from "./filmstrip.js";
+import { everyNode, nodeOfExecution, nodeOfLocator } from "./graph_nodes.js";
+import { restore } from "./restore.js";
+import { loadWords } from "./words.js";
+
+const PREFIX = "RR_";
+const LOOP = "RR_LoopUntilScore";
+const WITH_CARDS = new Set(["RR_RationalCritique", "RR_MultiDimScore"]);
+const DECK = { name: "rr_critique_card", height: 280, width: 380 };
+const FILM = { name: "rr_filmstrip", height: 280, width: 440 };
+
+/** Node -> {deck, film}; the views die with their nodes. */
+const views = new WeakMap();
+
+function viewOf(node, kind, make, { name, height, width }) {
+  const of = views.get(node) ?? {};
+  views.set(node, of);
+  if (of[kind]) return of[kind];
+  of[kind] = make();
+  // Neither in the prompt (options.serialize) nor in the workflow file (widget.serialize).
+  const widget = node.addDOMWidget(name, "rationalrewards", of[kind].element, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => height,
+    getValue: () => "",
+    setValue: () => {},
+  });
+  widget.serialize = false;
+  const [least, high] = node.computeSize();
+  node.setSize([Math.max(node.size[0], least, width), Math.max(node.size[1], high)]);
+  return of[kind];
+}
+
+const deckOf = (node) => viewOf(node, "deck", () => new CardDeck(), DECK);
+const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(), FILM);
+
+function give(node, output) {
+  if (output?.rr_critique?.length) deckOf(node).show(output.rr_critique);
+  if (output?.rr_loop?.length) filmOf(node).show(output.rr_loop[0]);
+}
+
+const isOurs = (node) => String(node?.comfyClass ?? "").startsWith(PREFIX);
+
+function onLoopEvent({ detail: state }) {
+  const node = nodeOfExecution(state.node);
+  if (node && isOurs(node)) filmOf(node).show(state);
+}
+
+/** A prompt that was interrupted or failed sends no last state. */
+function onCutShort({ detail }) {
+  for (const [, node] of everyNode()) {
+    const film = views.get(node)?.film;
+    if (film?.state?.prompt_id === detail?.prompt_id) film?.interrupted();
+  }
+}
+
+app.registerExtension({
+  name: "rationalrewards",
+
+  async init() {
+    document.head.append(element("link", { rel: "stylesheet", href: new URL("rationalrewards.css", import.meta.url).href }));
+    await loadWords();
+  },
+
+  setup() {
+    api.addEventListener("rationalrewards.loop", onLoopEvent);
+    api.addEventListener("execution_interrupted", onCutShort);
+    api.addEventListener("execution_error", onCutShort);
+  },
+
+  nodeCreated(node) {
+    if (!isOurs(node)) return;
+    if (WITH_CARDS.has(node.comfyClass)) deckOf(node);
+    if (node.comfyClass === LOOP) filmOf(node);
+    const before = node.onExecuted;
+    node.onExecuted = function (output) {
+      before?.call(this, output);
+      give(this, output);
+    };
+  },
+
+  /** Outputs that the page itself kept: another tab, undo, a run opened from the queue. */
+  onNodeOutputsUpdated(outputs) {
+    for (const [locator, output] of Object.entries(outputs)) {
+      const node = nodeOfLocator(locator);
+      if (node && isOurs(node)) give(node, output);
+    }
+  },
+
+  async afterConfigureGraph() {
+    const empty = (node) => isOurs(node) && (node.comfyClass === LOOP || WITH_CARDS.has(node.comfyClass));
+    await restore(empty, give);
+  },
+});
