@@ -1,0 +1,134 @@
+"""Runs prompts in API form on a server over its websocket, and collects what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+Prompt = dict[str, dict[str, Any]]
+RUN_SECONDS = 180
+
+
+@dataclass
+class Run:
+    """One prompt that ran to its end."""
+
+    prompt_id: str
+    ran: list[str] = field(default_factory=list)
+    """Ids of the nodes that were executed, in order; cached ones are not among them."""
+    shown: list[str] = field(default_factory=list)
+    """The visible node of each of `ran`."""
+    cached: set[str] = field(default_factory=set)
+    """Nodes of the prompt that the cache answered."""
+    executed: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """(visible node, its ui output) in order, cached ones included."""
+    loops: list[dict[str, Any]] = field(default_factory=list)
+    """Live states of `rationalrewards.loop`."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """The history's outputs by node id, copies included."""
+    status: str = ""
+    """`success` or `error`."""
+    error: str = ""
+    interrupted: bool = False
+
+    def times(self, node: str) -> int:
+        """How often a visible node was executed, in all its copies."""
+        return Counter(self.shown)[node]
+
+    def text(self, node: str) -> Any:
+        """What a PreviewAny showed."""
+        return self.outputs[node]["text"][0]
+
+    def ui(self, node: str, key: str) -> list[Any]:
+        """All entries that a visible node showed under `key`, in order."""
+        return [entry for shown, output in self.executed if shown == node for entry in (output or {}).get(key, [])]
+
+
+class Refused(Exception):
+    """The server did not accept the prompt; `str` is its whole answer."""
+
+
+During = Callable[["Client", Run, str, dict[str, Any]], Awaitable[None]]
+"""Called with every event of the run: (client, run so far, type, data)."""
+
+
+class Client:
+    """Speaks to one server."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._session: aiohttp.ClientSession | None = None
+
+    def run(self, prompt: Prompt, during: During | None = None) -> Run:
+        """Run to the end. Refused if the prompt is not valid; a failing node is in the run's `error`."""
+        return asyncio.run(asyncio.wait_for(self._run(prompt, during), RUN_SECONDS))
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        return asyncio.run(self._alone("POST", path, body))
+
+    def get(self, path: str) -> tuple[int, Any]:
+        return asyncio.run(self._alone("GET", path, None))
+
+    async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Inside a run."""
+        assert self._session is not None
+        async with self._session.request(method, self.address + path, json=body) as answer:
+            if answer.content_type == "application/json":
+                return answer.status, await answer.json()
+            return answer.status, await answer.read()
+
+    async def _alone(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        async with aiohttp.ClientSession() as self._session:
+            return await self.request(method, path, body)
+
+    async def _run(self, prompt: Prompt, during: During | None) -> Run:
+        client_id = uuid.uuid4().hex
+        async with aiohttp.ClientSession() as self._session:
+            async with self._session.ws_connect(f"{self.address}/ws?clientId={client_id}", max_msg_size=0) as events:
+                status, answer = await self.request("POST", "/prompt", {"prompt": prompt, "client_id": client_id})
+                if status != 200:
+                    raise Refused(str(answer))
+                run = Run(answer["prompt_id"])
+                async for event in events:
+                    if event.type == aiohttp.WSMsgType.TEXT and await self._over(run, event.json(), during):
+                        break
+            await self._read_history(run)
+        return run
+
+    async def _over(self, run: Run, event: dict[str, Any], during: During | None) -> bool:
+        kind, content = event["type"], event.get("data", {})
+        if content.get("prompt_id") != run.prompt_id:
+            return False
+        if kind == "executing" and content["node"] is not None:
+            run.ran.append(content["node"])
+            run.shown.append(content["display_node"])
+        elif kind == "execution_cached":
+            run.cached |= set(content["nodes"])
+        elif kind == "executed":
+            run.executed.append((content["display_node"], content["output"]))
+        elif kind == "rationalrewards.loop":
+            run.loops.append(content)
+        elif kind == "execution_error":
+            run.error = content["exception_message"].strip()
+        elif kind == "execution_interrupted":
+            run.interrupted = True
+        if during is not None:
+            await during(self, run, kind, content)
+        return kind == "executing" and content["node"] is None
+
+    async def _read_history(self, run: Run) -> None:
+        """The history is written a moment after the last event."""
+        for _ in range(100):
+            _, history = await self.request("GET", f"/history/{run.prompt_id}")
+            if run.prompt_id in history:
+                run.outputs = history[run.prompt_id]["outputs"]
+                run.status = history[run.prompt_id]["status"]["status_str"]
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"prompt {run.prompt_id} never reached the history")

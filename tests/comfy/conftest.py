@@ -1,0 +1,42 @@
+"""One real ComfyUI at a time, per cache mode, with the pack in it. Skipped, loudly, where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.comfy.comfy_client import Client
+from tests.comfy.comfy_server import CACHE_MODES, Comfy, ComfyServer, find_comfy
+
+
+@pytest.fixture(scope="session")
+def comfy() -> Comfy:
+    found = find_comfy()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="session", params=list(CACHE_MODES))
+def cache_mode(request: pytest.FixtureRequest, comfy: Comfy) -> str:
+    """Pytest runs all tests of one mode before those of the next, so that one server runs at a time."""
+    if request.param == "classic" and comfy.keeps_copies:
+        pytest.skip("this ComfyUI's default cache is the classic one")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(comfy: Comfy, cache_mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    running = ComfyServer(comfy, tmp_path_factory.mktemp(f"comfy_{cache_mode}"), CACHE_MODES[cache_mode])
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(server: ComfyServer) -> Client:
+    return Client(server.address)
+
+
+one_mode = pytest.mark.parametrize("cache_mode", ["default"], indirect=True, scope="session")
+"""For tests that have nothing to do with caching."""

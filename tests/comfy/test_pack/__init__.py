@@ -1,0 +1,93 @@
+"""Nodes for the loop's tests: a generator, a judge and a reward that do what their widgets say."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+
+def _module(name: str) -> ModuleType:
+    """A module of the pack, which ComfyUI loads under a name made from its path."""
+    for full, module in list(sys.modules.items()):
+        if full.endswith(f".{name}"):
+            return module
+    raise RuntimeError("RationalRewards is not loaded")
+
+
+class Generator:
+    """Pictures of one colour, made from prompt and seed."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "generate", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "prompt": ("STRING", {"default": ""}),
+                "seed": ("INT", {"default": 0, "max": 2**63}),
+                "batch": ("INT", {"default": 1}),
+                "size": ("INT", {"default": 16}),
+                "seconds": ("FLOAT", {"default": 0.0}),
+            }
+        }
+
+    def generate(self, prompt: str, seed: int, batch: int, size: int, seconds: float) -> tuple[Any]:
+        import torch
+
+        time.sleep(seconds)
+        pixels = torch.empty(batch, size, size, 3)
+        for index in range(batch):
+            digest = hashlib.sha256(f"{prompt}|{seed}|{index}".encode()).digest()
+            pixels[index] = torch.tensor([byte / 255 for byte in digest[:3]])
+        return (pixels,)
+
+
+class Critic:
+    """A critique whose scores follow a script, one word per iteration: `0.2 nan 0.9`, or per image `0.2/0.4`."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "judge", ("RR_CRITIQUE", "FLOAT")
+    OUTPUT_IS_LIST = (False, True)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "prompt": ("STRING", {"default": ""}),
+                "iteration": ("INT", {"default": 0}),
+                "script": ("STRING", {"default": "0.5"}),
+                "refined": ("STRING", {"default": ""}),
+            }
+        }
+
+    def judge(self, image: Any, prompt: str, iteration: int, script: str, refined: str) -> tuple[Any, list[float]]:
+        sockets, core = _module("nodes.sockets"), _module("rationalrewards_core.critique")
+        rubric = _module("rationalrewards_core.rubric_file").generation_rubric()
+        words = script.split()
+        wanted = [float(word) for word in words[min(iteration, len(words) - 1)].split("/")]
+        rewards = [wanted[min(index, len(wanted) - 1)] for index in range(len(image))]
+        outcomes = tuple(
+            _outcome(core, rubric, value, f"{refined} {iteration + 1}" if refined else "") for value in rewards
+        )
+        critiques = sockets.Critiques(request=sockets.UserRequest(prompt), rubric=rubric, outcomes=outcomes)
+        return critiques, rewards
+
+
+def _outcome(core: ModuleType, rubric: Any, value: float, refined: str) -> Any:
+    if value != value:
+        return core.Unscored(reason="truncated", message="The reply broke off.")
+    scale = rubric.scale
+    score = scale.minimum + value * (scale.maximum - scale.minimum)
+    return core.Critique(
+        rubric=rubric.name,
+        judgements=tuple(
+            core.Judgement(key=d.key, justification="<b>as the script says</b>", score=score) for d in rubric.dimensions
+        ),
+        refinement=core.Refinement(comments="", request=refined) if refined else None,
+    )
+
+
+NODE_CLASS_MAPPINGS = {"RRTest_Generator": Generator, "RRTest_Critic": Critic}
