@@ -60,7 +60,9 @@ async def judged(
             )
         )
         start = end
-    return replace(answers[0], outcomes=tuple(outcome for answer in answers for outcome in answer.outcomes))
+    outcomes = tuple(outcome for answer in answers for outcome in answer.outcomes)
+    notes = tuple(dict.fromkeys(note for answer in answers for note in answer.notes))
+    return replace(answers[0], outcomes=outcomes, notes=notes)
 
 
 def executing_node() -> str | None:

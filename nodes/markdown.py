@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,9 @@ from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
 from ..rationalrewards_core.scorer import Outcome
 from .sockets import Critiques
+
+LONG_DIFF = 2000
+"""Words above which frequent ones are no anchors of a diff, which would take quadratic time."""
 
 _MARKS = re.compile(r"([\\`*_~\[\]|])")
 _LINE_START = re.compile(r"(?m)^(\s{0,3})([#+=-]|\d+[.)])")
@@ -43,6 +47,22 @@ def scores_only(critiques: Critiques, chosen: Sequence[int] | None = None) -> st
     )
 
 
+def word_diff(before: str, after: str) -> str:
+    """`after` as Markdown, with new words bold and the words of `before` that went struck out."""
+    old, new = before.split(), after.split()
+    pieces: list[str] = []
+    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=len(old) + len(new) > LONG_DIFF)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag == "equal":
+            pieces.append(as_text(" ".join(new[j1:j2])))
+            continue
+        if i2 > i1:
+            pieces.append(f"~~{as_text(' '.join(old[i1:i2]))}~~")
+        if j2 > j1:
+            pieces.append(f"**{as_text(' '.join(new[j1:j2]))}**")
+    return " ".join(pieces)
+
+
 def reward_text(value: float | None) -> str:
     return "unscored" if value is None else f"{value:.3f}"
 
@@ -58,7 +78,7 @@ def _joined(
     for index in _indices(critiques, chosen):
         body = write(critiques.outcomes[index], critiques.rewards[index], critiques.rubric)
         blocks.append(body if count == 1 else heading.format(index + 1, count) + "\n\n" + body)
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *critiques.notes])
 
 
 def _indices(critiques: Critiques, chosen: Sequence[int] | None) -> Sequence[int]:

@@ -33,37 +33,7 @@ NEW_SHARE: Final = 0.5
 _CLAUSE = re.compile(r"[^,;.!?\n]*(?:[,;\n]|[.!?]+(?=\s|$)|[.!?])*\s*")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’-][^\W_]+)*")
 _FILLERS = frozenset(
-    (
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "for",
-        "from",
-        "has",
-        "have",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "so",
-        "that",
-        "the",
-        "their",
-        "there",
-        "this",
-        "to",
-        "was",
-        "with",
-    )
+    "a an and are as at be by for from has have in into is it its of on or so that the their there this to was with".split()  # noqa: SIM905
 )
 
 

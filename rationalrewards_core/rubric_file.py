@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -80,6 +80,35 @@ def checkpoint_rubric(folder: Path, kind: Kind) -> Rubric | None:
     """The rubric a checkpoint folder carries (`rubric_generation.toml`, `rubric_edit.toml`), if it does."""
     path = folder / f"rubric_{kind}.toml"
     return load_rubric(path) if path.is_file() else None
+
+
+def with_dimensions(base: Rubric, text: str, origin: str) -> Rubric:
+    """`base` with the [[dimensions]] of a TOML text: a known key changes what the table names, a new key is added.
+
+    Every mistake is a `ConfigError` that opens with `origin`.
+    """
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{origin} is not valid TOML: {error}.") from error
+    try:
+        _only(table, {"dimensions"}, "this text")
+        rows = table.get("dimensions", [])
+        if not isinstance(rows, list):
+            raise ConfigError("dimensions must be [[dimensions]] tables.")
+        dimensions = {d.key: d for d in base.dimensions}
+        for number, row in enumerate(rows, 1):
+            known = dimensions.get(row.get("key")) if isinstance(row, dict) else None
+            changed = _dimension(row if known is None else {**_row(known), **row}, number)
+            dimensions[changed.key] = changed
+        return replace(base, dimensions=tuple(dimensions.values()))
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+
+
+def _row(dimension: Dimension) -> dict[str, Any]:
+    """The table that gives a dimension back."""
+    return {**vars(dimension), "anchors": {_level(level): text for level, text in dimension.anchors}}
 
 
 def rubric_to_toml(rubric: Rubric) -> str:

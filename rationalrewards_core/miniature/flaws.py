@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..critique import Critique
 from .edits import Edit, apply_edit, sample_edit
-from .render import Rendering, flipped_background, place, render
+from .render import Placement, Rendering, flipped_background, place, render
 from .truth import Defects, Shown, judge_edit, judge_generation
 from .world import (
     COLOURS,
@@ -70,7 +70,11 @@ def sample_edited(rng: np.random.Generator, *, reserved: bool = False) -> Exampl
     """A source picture, an edit request, and an edited picture that may have gone wrong."""
     source = sample_wish(rng, reserved=reserved)
     placement = place(rng, source, room_for_edits=True)
-    edit = sample_edit(rng, source)
+    return edited_example(rng, sample_edit(rng, source), source, placement)
+
+
+def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
+    """`source`, placed by `placement`, after an edit that may have gone wrong."""
     shown, places, kept = _flawed_edit(rng, edit, source)
     after = replace(
         placement,

@@ -1,0 +1,56 @@
+"""Critique to Text: critiques for text boxes, files and other nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rationalrewards_core.errors import ConfigError
+from .markdown import markdown, plain, scores_only
+from .schema import schema
+from .sockets import Critiques, CritiqueSocket
+
+
+class CritiqueToText(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RR_CritiqueToText",
+            display_name="Critique to Text",
+            description="Writes critiques as Markdown, plain text, JSON, or their scores only.",
+            search_aliases=["report", "json", "markdown", "rationalrewards"],
+            inputs=[
+                CritiqueSocket.Input("critique", tooltip="From Rational Critique or Multi-Dim Score."),
+                io.Int.Input(
+                    "index", default=-1, min=-1, max=4095, tooltip="Which image of the batch, from 0; -1 writes all."
+                ),
+                io.Combo.Input(
+                    "format", options=list(FORMATS), default="markdown", tooltip="How the critique is written."
+                ),
+            ],
+            outputs=[io.String.Output("text", tooltip="The critique.")],
+        )
+
+    @classmethod
+    def execute(cls, critique: Critiques, index: int, format: str) -> io.NodeOutput:
+        count = len(critique.outcomes)
+        if index >= count:
+            raise ConfigError(f"index is {index}, and there are {count} critiques: 0 to {count - 1}, or -1 for all.")
+        return io.NodeOutput(FORMATS[format](critique, None if index < 0 else [index]))
+
+
+def as_json(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+    """All critiques as one table, or the chosen ones as a list."""
+    table: Any = critiques.to_json() if chosen is None else [critiques.outcomes[index].to_json() for index in chosen]
+    return json.dumps(table, ensure_ascii=False, indent=1)
+
+
+FORMATS: dict[str, Callable[[Critiques, Sequence[int] | None], str]] = {
+    "markdown": markdown,
+    "plain": plain,
+    "json": as_json,
+    "scores only": scores_only,
+}

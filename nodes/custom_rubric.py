@@ -1,0 +1,70 @@
+"""Custom Rubric: the built-in dimensions with other weights and words, and dimensions of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+
+from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.rubric_file import BUILT_IN, load_rubric, with_dimensions
+from .schema import schema
+from .sockets import RubricSocket
+from .thresholds import parse_weights
+
+MAX_CHARACTERS = 50_000
+EXAMPLE = """\
+# [[dimensions]]
+# key = "mood"
+# title = "Mood"
+# question = "Does the picture feel the way the prompt asks for?"
+# weight = 1.0
+# optional = false
+# [dimensions.anchors]
+# 4 = "Exactly the mood that was asked for."
+# 1 = "The opposite mood."
+"""
+
+
+class CustomRubric(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RR_CustomRubric",
+            display_name="Custom Rubric",
+            description="What the judge looks at: the built-in dimensions with your weights and words, and your own.",
+            search_aliases=["rubric", "criteria", "dimensions", "weights", "rationalrewards"],
+            inputs=[
+                io.Combo.Input(
+                    "base",
+                    options=list(BUILT_IN),
+                    default=BUILT_IN[0],
+                    tooltip="generation judges an image by its prompt; edit judges it against its source image too.",
+                ),
+                io.String.Input(
+                    "weights",
+                    multiline=True,
+                    default="",
+                    tooltip="Weights in the reward, such as text_faithfulness=2, text_rendering=0; empty keeps them.",
+                ),
+                io.String.Input(
+                    "dimensions",
+                    multiline=True,
+                    default=EXAMPLE,
+                    tooltip="TOML tables: a known key changes its title, question, anchors or weight; a new key adds a "
+                    "dimension. Needs an engine that follows instructions: the miniature knows its own dimensions only.",
+                ),
+                io.String.Input("name", default="custom", tooltip="What reports call this rubric."),
+            ],
+            outputs=[RubricSocket.Output("rubric", tooltip="For the rubric input of the nodes that judge.")],
+        )
+
+    @classmethod
+    def execute(cls, base: str, weights: str, dimensions: str, name: str) -> io.NodeOutput:
+        if base not in BUILT_IN:
+            raise ConfigError(f"base must be one of {', '.join(BUILT_IN)}, not {base[:60]!r}.")
+        if len(dimensions) > MAX_CHARACTERS:
+            raise ConfigError(f"dimensions has {len(dimensions)} characters; at most {MAX_CHARACTERS} are read.")
+        rubric = with_dimensions(load_rubric(base), dimensions, "dimensions")
+        rubric = rubric.with_weights(parse_weights(weights, rubric))
+        return io.NodeOutput(replace(rubric, name=name.strip()[:80] or "custom"))

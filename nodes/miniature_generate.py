@@ -1,0 +1,101 @@
+"""Miniature Generate: the demo generator, so that a whole loop runs where no other model is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comfy_api.latest import io
+from PIL import Image
+
+from ..rationalrewards_core.errors import RequestError
+from ..rationalrewards_core.miniature.world import EXAMPLE
+from .miniature import generate
+from .ranking import blocked
+from .schema import schema
+from .tensors import to_images
+
+DRAW, RENDER, EDIT = "draw", "render", "render an edit"
+LARGEST_SEED = 2**64 - 1
+
+
+class MiniatureGenerate(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RR_MiniatureGenerate",
+            display_name="Miniature Generate",
+            description="Draws 48 x 48 pictures of coloured shapes with a tiny diffusion model that comes with the pack: "
+            "a loop to try without any download.",
+            search_aliases=["demo", "tiny diffusion", "shapes", "rationalrewards"],
+            inputs=[
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    default=EXAMPLE,
+                    tooltip="Up to two shapes (circle, square, triangle), colours, sizes, where they stand, and a word.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LARGEST_SEED,
+                    control_after_generate=True,
+                    tooltip="The same prompt and seed give the same picture; a batch uses seed, seed + 1, ...",
+                ),
+                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="How many pictures."),
+                io.Int.Input(
+                    "scale",
+                    default=1,
+                    min=1,
+                    max=16,
+                    tooltip="Enlarge each pixel to a square this wide, to see the picture better (8 gives 384 x 384).",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=[DRAW, RENDER, EDIT],
+                    default=DRAW,
+                    tooltip="draw: the diffusion model. render: exactly what the prompt says, by a program. render an edit: "
+                    "the picture of the prompt after an edit that goes wrong for some seeds, by a program too.",
+                ),
+                io.String.Input(
+                    "edit",
+                    default="",
+                    tooltip="For 'render an edit': what to change, such as make the circle green.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The pictures."),
+                io.Image.Output("source_image", tooltip="For 'render an edit': the picture before it."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, prompt: str, seed: int, batch_size: int, scale: int, method: str, edit: str) -> io.NodeOutput:
+        seeds = [(seed + index) % (LARGEST_SEED + 1) for index in range(batch_size)]
+        if method == EDIT:
+            source, pictures = edited(prompt, edit, seeds)
+            return io.NodeOutput(to_images(enlarged(pictures, scale)), to_images(enlarged([source], scale)))
+        pictures = generate(prompt, seeds) if method == DRAW else rendered(prompt, seeds)
+        no_source = blocked(f"Miniature Generate has a source image only with the method '{EDIT}'.")
+        return io.NodeOutput(to_images(enlarged(pictures, scale)), no_source)
+
+
+def rendered(prompt: str, seeds: Sequence[int]) -> list[Image.Image]:
+    from ..rationalrewards_core.miniature.drawings import draw_request
+
+    return [draw_request(prompt, seed) for seed in seeds]
+
+
+def edited(prompt: str, edit: str, seeds: Sequence[int]) -> tuple[Image.Image, list[Image.Image]]:
+    """(source, one edited picture per seed)."""
+    from ..rationalrewards_core.miniature.drawings import draw_edit
+
+    if not edit.strip():
+        raise RequestError(f"The method '{EDIT}' needs an edit, such as: make the circle green.")
+    pairs = [draw_edit(prompt, edit, seed) for seed in seeds]
+    return pairs[0][0], [after for _, after in pairs]
+
+
+def enlarged(pictures: Sequence[Image.Image], scale: int) -> list[Image.Image]:
+    """Every pixel as a square of `scale` pixels."""
+    return [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in pictures]

@@ -1,0 +1,167 @@
+"""Prompt Refine: a better prompt where the critique says that something is missing, and the same prompt where not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rationalrewards_core.critique import Critique, Unscored
+from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.messages import MAX_REQUEST_CHARACTERS
+from ..rationalrewards_core.refine import RefinePolicy
+from ..rationalrewards_core.reward import failing
+from ..rationalrewards_core.rewording import STYLES, Rewording, RewordingRules, reworded
+from ..rationalrewards_core.rubric import Rubric
+from ..rationalrewards_core.scorer import Outcome
+from .markdown import word_diff
+from .schema import schema
+from .sockets import Critiques, CritiqueSocket
+from .thresholds import parse_minimums
+
+
+class PromptRefine(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RR_PromptRefine",
+            display_name="Prompt Refine",
+            description="Rewords the prompt where the critique finds a dimension below its minimum; what you fixed "
+            "(quotes, trigger words, LoRA tags, weights, embeddings) stays.",
+            search_aliases=["rewrite prompt", "improve prompt", "refine", "rationalrewards"],
+            has_intermediate_output=True,
+            inputs=[*_what(), *_how()],
+            outputs=[
+                io.String.Output("prompt", tooltip="The prompt to try next."),
+                io.Boolean.Output("changed", tooltip="Whether it differs from the prompt that went in."),
+                io.String.Output(
+                    "comments", tooltip="Why: failing dimensions, the judge's comments, what was put back."
+                ),
+                io.String.Output("diff", tooltip="What changed, word by word, as Markdown."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        critique: Critiques,
+        prompt: str,
+        style: str,
+        minimum: float,
+        minimums: str,
+        trigger_words: str,
+        prefix: str,
+        suffix: str,
+        max_length: int,
+        index: int,
+    ) -> io.NodeOutput:
+        before = prompt if prompt.strip() else critique.request.text
+        rules = RewordingRules(
+            style=style,  # type: ignore[arg-type]
+            trigger_words=tuple(word.strip() for word in re.split(r"[,\n]", trigger_words) if word.strip()),
+            prefix=prefix,
+            suffix=suffix,
+            max_length=max_length,
+        )
+        lowest = parse_minimums(minimums, critique.rubric)
+        rewording = refined(before, _chosen(critique, index), critique.rubric, rules, minimum, lowest)
+        changed, comments = rewording.prompt != before, "\n".join(rewording.notes)
+        shown = {"before": before, "after": rewording.prompt, "changed": changed, "comments": comments}
+        return io.NodeOutput(
+            rewording.prompt, changed, comments, word_diff(before, rewording.prompt), ui={"rr_refine": [shown]}
+        )
+
+
+def refined(
+    prompt: str,
+    outcome: Outcome,
+    rubric: Rubric,
+    rules: RewordingRules,
+    minimum: float,
+    minimums: Mapping[str, float],
+) -> Rewording:
+    """The prompt, reworded only if a dimension fails and the judge wrote how; the notes say why in either case."""
+    if isinstance(outcome, Unscored):
+        return Rewording(prompt=prompt, notes=(f"The image could not be judged: {outcome.message}",))
+    low = failing(outcome, minimums, minimum)
+    if not low:
+        return Rewording(prompt=prompt, notes=("Every dimension reaches its minimum; the prompt stays.",))
+    said = ", ".join(f"{rubric.dimension(key).title} {rubric.scale.format(outcome.scores[key])}" for key in low)
+    why = f"Below the minimum: {said}."
+    if outcome.refinement is None:
+        return Rewording(
+            prompt=prompt, notes=(why, "The critique has no refined prompt: connect Rational Critique, not a score.")
+        )
+    rewording = reworded(prompt, outcome.refinement.request, rules)
+    comments = outcome.refinement.comments.strip()
+    return Rewording(prompt=rewording.prompt, notes=(why, *([comments] if comments else []), *rewording.notes))
+
+
+def _chosen(critiques: Critiques, index: int) -> Outcome:
+    """The critique of one image: by its position, or of the best image for -1."""
+    count = len(critiques.outcomes)
+    if index >= count:
+        raise ConfigError(f"index is {index}, and there are {count} critiques: 0 to {count - 1}, or -1 for the best.")
+    best: int = critiques.best or 0
+    outcome: Critique | Unscored = critiques.outcomes[best if index < 0 else index]
+    return outcome
+
+
+def _what() -> list[Any]:
+    return [
+        CritiqueSocket.Input(
+            "critique", tooltip="From Rational Critique: why the image falls short, and a better prompt."
+        ),
+        io.String.Input(
+            "prompt",
+            multiline=True,
+            default="",
+            tooltip="The prompt that made the image, with its tags and weights. Empty takes the prompt that was judged.",
+        ),
+        io.Combo.Input(
+            "style",
+            options=list(STYLES),
+            default=STYLES[0],
+            tooltip="full rewrite: the judge's text, with what you fixed put back. minimal change: your prompt, with only "
+            "what is new in the judge's text added.",
+        ),
+        io.Float.Input(
+            "minimum",
+            default=RefinePolicy.minimum,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            tooltip="Score below which a dimension may change the prompt.",
+        ),
+        io.String.Input(
+            "minimums",
+            multiline=True,
+            default="",
+            tooltip="Other minimums for single dimensions, such as text_rendering=3.5.",
+        ),
+    ]
+
+
+def _how() -> list[Any]:
+    return [
+        io.String.Input(
+            "trigger_words",
+            multiline=True,
+            default="",
+            tooltip="Words your LoRA was trained on, separated by commas or lines; those in the prompt are never lost.",
+        ),
+        io.String.Input("prefix", default="", tooltip="Every reworded prompt begins with exactly this."),
+        io.String.Input("suffix", default="", tooltip="Every reworded prompt ends with exactly this."),
+        io.Int.Input(
+            "max_length",
+            default=RewordingRules.max_length,
+            min=1,
+            max=MAX_REQUEST_CHARACTERS,
+            tooltip="Characters at most. Clauses are dropped from the end; what you fixed is never cut.",
+        ),
+        io.Int.Input(
+            "index", default=-1, min=-1, max=4095, tooltip="Which image's critique, from 0; -1 takes the best image's."
+        ),
+    ]
