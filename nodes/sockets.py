@@ -31,6 +31,8 @@ class Critiques:
     rubric: Rubric
     outcomes: tuple[Outcome, ...]
     """One per image of the batch, in its order."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about how they came about, such as images judged at fewer pixels; a sentence each."""
 
     @property
     def rewards(self) -> tuple[float | None, ...]:

@@ -1,0 +1,191 @@
+"""What a scorer asks inside ComfyUI: a core `Backend` with its memory and its way of waiting.
+
+The miniature and local checkpoints decode in this process, under ComfyUI's memory management; servers are awaited.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ..rationalrewards_core.backends.base import Backend, Reply, Sampling
+from ..rationalrewards_core.backends.openai_chat import OpenAIChat
+from ..rationalrewards_core.backends.transformers_local import TransformersLocal
+from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
+from ..rationalrewards_core.errors import BackendError, RationalRewardsError
+from ..rationalrewards_core.messages import Message
+from ..rationalrewards_core.rubric import Kind, Rubric
+from .memory import ResidentModel, comfy_device
+from .models import stamp
+from .progress import NodeProgress
+from .waiting import Work, finish_beside, finish_here
+
+T = TypeVar("T")
+
+MOST_LOCAL = 2
+"""Local engines that stay known; the one unused for longest is unloaded when another comes."""
+
+FULL_REPLY = 2048
+"""Tokens of the longest critique of an 8B judge."""
+MINIATURE_REPLY = 400
+"""The miniature's critiques take 100 to 300; on pictures that are not of its world it may never end by itself."""
+
+_local: OrderedDict[str, LocalEngine] = OrderedDict()
+"""By identity, so that a node that runs again finds the model it loaded."""
+
+
+class Engine(Backend, Protocol):
+    """A backend that knows how a node waits for it."""
+
+    name: str
+    """For display."""
+    rubrics: dict[Kind, Rubric]
+    """The rubrics its checkpoint was trained with; the built-in ones serve where it has none."""
+    max_tokens: int
+    """Longest reply worth waiting for."""
+
+    async def run(self, work: Work[T], progress: NodeProgress) -> T:
+        """Finish `work`, which asks this backend; shows progress and raises ComfyUI's interrupt."""
+        ...
+
+    def make_room(self) -> None:
+        """Called after an out-of-memory: evict what can be evicted."""
+        ...
+
+    def release(self) -> None:
+        """Give memory and connections back; the engine may be used again."""
+        ...
+
+
+class LocalEngine:
+    """A checkpoint in this process, by transformers."""
+
+    def __init__(
+        self, name: str, backend: TransformersLocal, rubrics: dict[Kind, Rubric], identity: str, max_tokens: int
+    ) -> None:
+        self.name, self.rubrics, self.identity, self.max_tokens = name, rubrics, identity, max_tokens
+        self._backend = backend
+        self._resident = ResidentModel(backend)
+        self._brought = False
+        self._refused: RationalRewardsError | None = None
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
+
+    @property
+    def present(self) -> bool:
+        """Whether the model is in memory now."""
+        return self._resident.present
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        self._bring()
+        return await self._backend.reply(messages, sampling)
+
+    async def close(self) -> None:
+        self.release()
+
+    async def run(self, work: Work[T], progress: NodeProgress) -> T:
+        self._brought, self._refused = False, None
+        self._backend.progress = progress.token
+        return finish_here(work, progress.show, self._backend.interrupt)
+
+    def make_room(self) -> None:
+        self._resident.clear_others()
+
+    def release(self) -> None:
+        self._resident.release()
+
+    def _bring(self) -> None:
+        """Load before the first reply of a run, not before: a run that the memo answers needs no model."""
+        if self._refused is not None:
+            raise self._refused
+        if self._brought:
+            return
+        try:
+            self._resident.bring()
+        except RationalRewardsError as error:
+            # A model that cannot be loaded is not tried again for every image of the batch.
+            self._refused = error
+            raise
+        self._brought = True
+
+
+class ServerEngine:
+    """A model behind a named server."""
+
+    def __init__(self, name: str, backend: OpenAIChat) -> None:
+        self.name = name
+        self.rubrics: dict[Kind, Rubric] = {}
+        self.max_tokens = FULL_REPLY
+        self._backend = backend
+
+    @property
+    def identity(self) -> str:
+        return self._backend.identity
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        return await self._backend.reply(messages, sampling)
+
+    async def close(self) -> None:
+        await self._backend.close()
+
+    async def run(self, work: Work[T], progress: NodeProgress) -> T:
+        try:
+            return await finish_beside(work, progress.show)
+        finally:
+            # ComfyUI runs every prompt in an event loop of its own, and a connection cannot outlive its loop.
+            await self._backend.close()
+
+    def make_room(self) -> None:
+        """The server's memory is its own."""
+
+    def release(self) -> None:
+        """Connections are closed after every run."""
+
+
+def miniature_engine() -> LocalEngine:
+    """The embedded default: no download, one second to load."""
+    return _local_engine(EngineName("miniature"), EngineOptions(device=comfy_device()), "miniature", MINIATURE_REPLY)
+
+
+def local_engine(folder: Path, options: EngineOptions) -> LocalEngine:
+    """A checkpoint folder; the same folder with the same options and the same files is the same engine."""
+    return _local_engine(EngineName("local", str(folder)), options, folder.name, FULL_REPLY)
+
+
+def server_engine(name: str) -> ServerEngine:
+    """A server of the user's own config file; ConfigError if it names none so."""
+    backend = make_backend(EngineName("server", name), EngineOptions())
+    assert isinstance(backend, OpenAIChat)
+    return ServerEngine(name, backend)
+
+
+def release_all() -> None:
+    """Unload every local engine of the pack."""
+    for engine in _local.values():
+        engine.release()
+
+
+def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_tokens: int) -> LocalEngine:
+    backend = make_backend(name, options)
+    assert isinstance(backend, TransformersLocal)
+    stamps = [stamp(Path(folder)) for folder in (backend.config.model, options.adapter) if folder]
+    identity = ":".join([backend.identity, options.device, str(options.batch_size), *stamps])
+    if identity not in _local:
+        _local[identity] = LocalEngine(shown, backend, make_rubrics(name), identity, max_tokens)
+    _local.move_to_end(identity)
+    while len(_local) > MOST_LOCAL:
+        _local.popitem(last=False)[1].release()
+    return _local[identity]
+
+
+def broken_off(engine: Engine) -> BackendError:
+    """What an interrupt that nobody asked for is: something took the model away."""
+    return BackendError(f"{engine.name} was unloaded while it judged; queue the prompt again.", reason="unloaded")

@@ -1,0 +1,159 @@
+"""Checkpoints, adapters and rubric files that a workflow may name: what lies inside ComfyUI's model folders.
+
+A workflow is somebody else's file. It names a model as `FOLDER/NAME`, as the lists show it; nothing else is
+opened: no absolute path, no `..`, no address, no hub id, and no link that leads out of the model folders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..rationalrewards_core.errors import ConfigError
+
+CHECKPOINT_FOLDERS: Final = ("LLM", "text_encoders", "rationalrewards")
+ADAPTER_FOLDERS: Final = ("rationalrewards", "loras")
+RUBRIC_FOLDER: Final = "rubrics"
+"""Inside models/rationalrewards, and inside the pack."""
+DEPTH: Final = 3
+"""How many folders below a model folder are looked into."""
+
+NO_CHECKPOINT: Final = (
+    "none found: download TIGER-Lab/RationalRewards-8B-T2I or -Edit from huggingface.co to models/LLM/<name>/"
+)
+NO_ADAPTER: Final = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Something a combo shows."""
+
+    name: str
+    """As in the combo, with forward slashes: `LLM/RationalRewards-8B-T2I`."""
+    path: Path
+
+
+def checkpoints() -> list[Listed]:
+    """Folders of Qwen-VL-class checkpoints, in the order of their names."""
+    return _listed(CHECKPOINT_FOLDERS, is_checkpoint)
+
+
+def adapters() -> list[Listed]:
+    """Folders of peft LoRA adapters."""
+    return _listed(ADAPTER_FOLDERS, is_adapter)
+
+
+def rubric_files() -> list[Listed]:
+    """TOML files of models/rationalrewards/rubrics, and of the pack's own rubrics folder, if it has one."""
+    folders = [root / RUBRIC_FOLDER for root in roots("rationalrewards")]
+    folders.append(Path(__file__).parent.parent / RUBRIC_FOLDER)
+    found: dict[str, Listed] = {}
+    for folder in folders:
+        if folder.is_dir():
+            for file in sorted(folder.glob("*.toml")):
+                if _inside(file, folder):
+                    found.setdefault(file.name, Listed(name=file.name, path=file))
+    return list(found.values())
+
+
+def find_checkpoint(name: object) -> Path:
+    """The folder behind a combo's value; ConfigError with what to download if it is not there."""
+    return _find(name, checkpoints(), "checkpoint", NO_CHECKPOINT.partition(": ")[2].capitalize())
+
+
+def find_adapter(name: object) -> Path | None:
+    """The folder behind a combo's value, or None for `none`."""
+    if name == NO_ADAPTER:
+        return None
+    return _find(name, adapters(), "adapter", "Put the adapter's folder into models/rationalrewards/<name>/")
+
+
+def find_rubric(name: object) -> Path:
+    """The file behind a combo's value."""
+    return _find(name, rubric_files(), "rubric", f"Put the TOML file into models/rationalrewards/{RUBRIC_FOLDER}/")
+
+
+def roots(kind: str) -> list[Path]:
+    """ComfyUI's folders of one kind; `extra_model_paths.yaml` may have added some."""
+    import folder_paths
+
+    known = folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else []
+    own = Path(folder_paths.models_dir) / kind
+    return list(dict.fromkeys([*(Path(path) for path in known), own]))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds safetensors weights of a Qwen-VL-class model."""
+    config = _json(folder / "config.json")
+    family = str(config.get("model_type", ""))
+    return family.startswith("qwen") and "vision_config" in config and any(folder.glob("*.safetensors"))
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a peft LoRA adapter."""
+    config = _json(folder / "adapter_config.json")
+    return config.get("peft_type") == "LORA" and (folder / "adapter_model.safetensors").is_file()
+
+
+def stamp(folder: Path) -> str:
+    """Changes whenever a file that the model is made of changes."""
+    files = sorted((*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.toml")))
+    return "-".join(f"{file.stat().st_mtime_ns:x}.{file.stat().st_size:x}" for file in files)
+
+
+def _json(file: Path) -> dict[str, object]:
+    """A small JSON object, or an empty one: a folder with a damaged file is not what we look for."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size < 1_000_000 else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _listed(kinds: tuple[str, ...], wanted: object) -> list[Listed]:
+    assert callable(wanted)
+    found: dict[str, Listed] = {}
+    for kind in kinds:
+        for root in roots(kind):
+            for folder in _folders(root, DEPTH):
+                name = f"{kind}/{folder.relative_to(root).as_posix()}"
+                if name not in found and wanted(folder) and _inside(folder, root):
+                    found[name] = Listed(name=name, path=folder)
+    return sorted(found.values(), key=lambda listed: listed.name.lower())
+
+
+def _folders(root: Path, depth: int) -> Iterator[Path]:
+    try:
+        inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return
+    for folder in inside:
+        yield folder
+        if depth > 1 and not folder.is_symlink():
+            yield from _folders(folder, depth - 1)
+
+
+def _inside(path: Path, root: Path) -> bool:
+    """Whether a path, with every link followed, is in its folder or in another model folder."""
+    real = path.resolve()
+    allowed = [root, *(other for kind in {*CHECKPOINT_FOLDERS, *ADAPTER_FOLDERS} for other in roots(kind))]
+    return any(real.is_relative_to(folder.resolve()) for folder in allowed)
+
+
+def _find(name: object, listed: list[Listed], what: str, advice: str) -> Path:
+    for one in listed:
+        if one.name == name:
+            return one.path
+    shown = name if isinstance(name, str) and len(name) <= 120 else "that was asked for"
+    if isinstance(name, str) and (
+        ":" in name.removeprefix("none found") or ".." in name or name.startswith(("/", "\\", "~"))
+    ):
+        raise ConfigError(
+            f"A workflow can only name a {what} from the list, not an address or a path such as {shown!r}."
+        )
+    if isinstance(name, str) and name.startswith("none found"):
+        raise ConfigError(f"There is no {what} yet. {advice}.")
+    raise ConfigError(f"There is no {what} {shown!r} in ComfyUI's model folders. {advice}.")

@@ -1,0 +1,191 @@
+"""The value of an RR_SCORER socket: an engine with its rubric, asked by every node that judges."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from PIL import Image
+
+from ..rationalrewards_core.comparison import Comparison
+from ..rationalrewards_core.critique import Unscored
+from ..rationalrewards_core.errors import BackendError, ConfigError, Interrupted, RequestError
+from ..rationalrewards_core.images import within_pixels
+from ..rationalrewards_core.memo import Memo
+from ..rationalrewards_core.messages import UserRequest
+from ..rationalrewards_core.parsing import Mode, Reason
+from ..rationalrewards_core.rubric import Rubric
+from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
+from ..rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
+from .engines import Engine, broken_off
+from .progress import NodeProgress
+from .sockets import Critiques
+from .waiting import Work
+
+T = TypeVar("T")
+
+log = logging.getLogger("rationalrewards.nodes")
+
+MEMO: Final = Memo(limit=2048)
+"""Shared by every scorer of this process: a graph that runs again never pays the judge twice."""
+
+SMALLER: Final = (0.5, 0.25)
+"""Shares of the pixels that are tried, one after the other, when an image does not fit into memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedScorer:
+    """Judges pictures for nodes. Nothing is loaded before the first reply that the memo does not know."""
+
+    engine: Engine
+    rubric: Rubric | None = None
+    """None chooses by the request: with source images the edit rubric, else the generation rubric."""
+    keep: bool = True
+    """Whether the model stays loaded after a call (until ComfyUI needs its memory)."""
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def identity(self) -> str:
+        """Same identity, same critiques: engine, weights and rubric."""
+        rubric = rubric_to_toml(self.rubric) if self.rubric is not None else "automatic"
+        return f"{self.engine.identity}#{hashlib.sha256(rubric.encode()).hexdigest()[:16]}"
+
+    def rubric_for(self, request: UserRequest) -> Rubric:
+        """The rubric this request is judged under."""
+        if self.rubric is not None:
+            return self.rubric
+        if request.sources:
+            return self.engine.rubrics.get("edit") or edit_rubric()
+        return self.engine.rubrics.get("generation") or generation_rubric()
+
+    async def critique_many(
+        self,
+        request: UserRequest,
+        pictures: Sequence[Image.Image],
+        mode: Mode = "critique",
+        node_id: str | None = None,
+        rubric: Rubric | None = None,
+        weights: dict[str, float] | None = None,
+    ) -> Critiques:
+        """Judge every picture; `score` mode stops after the last score.
+
+        Pictures that cannot be judged are `Unscored`. Raises ConfigError and RequestError for what no picture could be
+        judged with, BackendError when the engine failed on every one, and ComfyUI's interrupt.
+        """
+        judged = rubric or self.rubric_for(request)
+        if weights:
+            judged = judged.with_weights(weights)
+        check_sources(request, judged)
+        scorer = self._scorer(judged)
+        progress = NodeProgress(node_id, len(pictures))
+
+        async def work() -> tuple[list[Outcome], list[str]]:
+            return await judge(scorer, self.engine, request, pictures, mode, progress)
+
+        outcomes, notes = await self._run(work, progress)
+        raise_if_all_failed(outcomes)
+        return Critiques(request=request, rubric=judged, outcomes=tuple(outcomes), notes=tuple(notes))
+
+    async def compare(
+        self,
+        request: UserRequest,
+        first: Image.Image,
+        second: Image.Image,
+        method: CompareMethod = "pointwise",
+        node_id: str | None = None,
+    ) -> Comparison:
+        """Which of two pictures is better. Raises like `critique_many`, and CritiqueParseError for unreadable replies."""
+        judged = self.rubric_for(request)
+        check_sources(request, judged)
+        scorer = self._scorer(judged)
+
+        async def work() -> Comparison:
+            return await scorer.compare(request, first, second, method)
+
+        return await self._run(work, NodeProgress(node_id, 2))
+
+    def unload(self) -> None:
+        """Give the model's memory back; it is loaded again when it is needed."""
+        self.engine.release()
+
+    def _scorer(self, rubric: Rubric) -> Scorer:
+        return Scorer(self.engine, {rubric.kind: rubric}, ScorerSettings(max_tokens=self.engine.max_tokens), MEMO)
+
+    async def _run(self, work: Work[T], progress: NodeProgress) -> T:
+        try:
+            return await self.engine.run(work, progress)
+        except Interrupted as error:
+            raise broken_off(self.engine) from error
+        finally:
+            if not self.keep:
+                self.engine.release()
+
+
+async def judge(
+    scorer: Scorer,
+    engine: Engine,
+    request: UserRequest,
+    pictures: Sequence[Image.Image],
+    mode: Mode,
+    progress: NodeProgress,
+) -> tuple[list[Outcome], list[str]]:
+    """Outcomes in the order of the pictures, and what the user should know about how they came about."""
+
+    async def ask(asked: UserRequest, shown: Sequence[Image.Image]) -> list[Outcome]:
+        cases = [Case(asked, picture) for picture in shown]
+        batch = await scorer.score_many(cases, mode, lambda index, outcome: progress.image())
+        return list(batch.outcomes)
+
+    outcomes, notes = await ask(request, pictures), []
+    for share in SMALLER:
+        starved = [index for index, outcome in enumerate(outcomes) if is_starved(outcome)]
+        if not starved:
+            break
+        engine.make_room()
+        progress.restart(len(starved))
+        notes.append(
+            f"Out of memory: {len(starved)} of {len(pictures)} images were judged at {share:.0%} of their pixels."
+        )
+        log.warning(notes[-1])
+        smaller = UserRequest(request.text, tuple(shrunk(source, share) for source in request.sources))
+        again = await ask(smaller, [shrunk(pictures[index], share) for index in starved])
+        for index, outcome in zip(starved, again, strict=True):
+            outcomes[index] = outcome
+    return outcomes, notes
+
+
+def shrunk(picture: Image.Image, share: float) -> Image.Image:
+    """The picture with `share` of its pixels."""
+    return within_pixels(picture, max(1, int(picture.width * picture.height * share)))
+
+
+def is_starved(outcome: Outcome) -> bool:
+    return isinstance(outcome, Unscored) and outcome.reason == "out_of_memory"
+
+
+def check_sources(request: UserRequest, rubric: Rubric) -> None:
+    """RequestError before anything is loaded if the rubric and the source image do not go together."""
+    if rubric.kind == "edit" and not request.sources:
+        raise RequestError(
+            f"The rubric {rubric.name!r} judges an edit: connect the source image, or choose another rubric."
+        )
+    if rubric.kind == "generation" and request.sources:
+        raise RequestError(
+            f"The rubric {rubric.name!r} judges a generation and takes no source image: choose automatic or edit."
+        )
+
+
+def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+    """One sentence on the node when the engine, and not the replies, is why nothing was scored."""
+    readings = {reason.value for reason in Reason}
+    failures = [o for o in outcomes if isinstance(o, Unscored) and o.reason not in readings]
+    if outcomes and len(failures) == len(outcomes):
+        first = failures[0]
+        kind = {RequestError.reason: RequestError, ConfigError.reason: ConfigError}.get(first.reason)
+        raise kind(first.message) if kind is not None else BackendError(first.message, reason=first.reason)
