@@ -39,7 +39,7 @@ def test_the_published_rule_by_hand() -> None:
     ],
 )
 def test_scales(scale: str, expected: list[list[float]]) -> None:
-    """The centred rewards are +-0.2, 0 and -0.1, -0.1, 0.2: their mean square is 0.14 / 6 = 0.02333... """
+    """The centred rewards are +-0.2, 0 and -0.1, -0.1, 0.2: their mean square is 0.14 / 6 = 0.02333..."""
     found = advantages(rewards(VALUES), AdvantageConfig(scale=scale)).values_P_G  # type: ignore[arg-type]
     wanted = torch.tensor(expected)
     if scale == "centred_std":

@@ -24,9 +24,7 @@ from training.nft.loss import (
 
 def tensors(batch: int = 6, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    x_0, noise, v_old, delta = (
-        torch.randn(batch, 3, 4, 4, generator=generator, dtype=torch.float64) for _ in range(4)
-    )
+    x_0, noise, v_old, delta = (torch.randn(batch, 3, 4, 4, generator=generator, dtype=torch.float64) for _ in range(4))
     t = torch.rand(batch, generator=generator, dtype=torch.float64) * 0.9 + 0.05
     return {"x_0": x_0, "noise": noise, "v_old": v_old, "v": v_old + 0.3 * delta, "t": t}
 

@@ -1,0 +1,44 @@
+"""One LoRA file that both diffusers and ComfyUI load, at the same strength.
+
+Diffusers keeps alpha in the file's metadata, ComfyUI looks for a tensor and takes 1 for the scale where there is
+none: a file with alpha / rank = 2 would act at half its strength there. So the scale is folded into the second factor,
+and the file needs no alpha at all.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from training.nft.families.base import ModelFamily
+from training.nft.policy import CURRENT, FullPolicy, LoraPolicy
+
+FILE = "pytorch_lora_weights.safetensors"
+
+
+def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: Path) -> Path:
+    """The current policy as it stands: a LoRA file, or a transformer folder after full tuning."""
+    if isinstance(policy, FullPolicy):
+        policy.transformer.save_pretrained(folder / "transformer")
+        return folder / "transformer"
+    pipeline: Any = type(family.pipeline)
+    pipeline.save_lora_weights(folder, transformer_lora_layers=folded(policy))
+    (folder / "about.json").write_text(
+        json.dumps({"family": family.config.family, "base": family.config.pipeline, "rank": policy.lora.r}, indent=2)
+    )
+    return folder / FILE
+
+
+def folded(policy: LoraPolicy) -> dict[str, Tensor]:
+    """The adapter's tensors by diffusers' names, its scale in the second factor."""
+    from peft import get_peft_model_state_dict
+
+    state: dict[str, Tensor] = get_peft_model_state_dict(policy.transformer, adapter_name=CURRENT)
+    scale = policy.lora.lora_alpha / policy.lora.r
+    return {
+        name: (tensor * scale if ".lora_B." in name else tensor).detach().cpu().contiguous()
+        for name, tensor in state.items()
+    }

@@ -1,0 +1,144 @@
+"""What is asked: sources of prompts whose draw depends on the epoch alone, so that no position has to be saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.history import FILE, load_history
+from rationalrewards_core.images import open_image
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.miniature.world import sample_wish, short_request
+from training.nft.config import PromptsConfig
+from training.nft.timesteps import seeded
+
+FIELDS = {"prompt", "image", "generate_with"}
+MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class TrainingPrompt:
+    """One group's request."""
+
+    request: UserRequest
+    """What is judged, and what the current policy is trained under."""
+    generate_with: str = ""
+    """What the old policy is asked instead, such as a refined prompt; empty for the request itself."""
+
+    @property
+    def sampled(self) -> UserRequest:
+        return UserRequest(self.generate_with or self.request.text, self.request.sources)
+
+    @property
+    def key(self) -> str:
+        """Text and source images: one instruction on two images is two groups."""
+        return request_key(self.request)
+
+
+def request_key(request: UserRequest) -> str:
+    digest = hashlib.sha256(request.text.encode())
+    for source in request.sources:
+        digest.update(f"{source.mode}{source.size}".encode() + source.tobytes())
+    return digest.hexdigest()[:16]
+
+
+class PromptSource(Protocol):
+    def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
+        """The epoch's prompts."""
+        ...
+
+
+class MiniaturePrompts:
+    """Short requests of the closed world; held-out ones share no two-thing request with the others."""
+
+    def __init__(self, config: PromptsConfig, seed: int, *, reserved: bool) -> None:
+        self._two, self._seed, self._reserved = config.two, seed, reserved
+
+    def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
+        rng = np.random.default_rng([self._seed, int(self._reserved), epoch])
+        found: dict[str, None] = {}
+        while len(found) < count:
+            found.setdefault(short_request(sample_wish(rng, two=self._two, reserved=self._reserved)))
+        return [TrainingPrompt(UserRequest(text)) for text in found]
+
+
+class ListedPrompts:
+    """A fixed list, gone through in an order that is shuffled anew on every pass."""
+
+    def __init__(self, prompts: Sequence[TrainingPrompt], seed: int) -> None:
+        self._prompts, self._seed = list(prompts), seed
+
+    def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
+        if count > len(self._prompts):
+            raise ConfigError(f"There are {len(self._prompts)} prompts; a draw of {count} would repeat a group.")
+        start = epoch * count
+        return [self._prompts[self._order(start + i)] for i in range(count)]
+
+    def _order(self, position: int) -> int:
+        number, place = divmod(position, len(self._prompts))
+        order = torch.randperm(len(self._prompts), generator=seeded("prompts", self._seed, number))
+        return int(order[place])
+
+
+def make_prompts(name: str, config: PromptsConfig, seed: int, *, held_out: bool = False) -> PromptSource:
+    """A source by its name in the configuration."""
+    kind, _, target = name.partition(":")
+    if name == "miniature":
+        return MiniaturePrompts(config, seed, reserved=held_out)
+    if kind == "file" and target:
+        return ListedPrompts(read_prompts(Path(target)), seed)
+    if kind == "history" and target:
+        return ListedPrompts(refined_prompts(Path(target)), seed)
+    raise ConfigError(f"Unknown prompts {name!r}; use miniature, file:PATH or history:FOLDER.")
+
+
+def read_prompts(file: Path) -> list[TrainingPrompt]:
+    """JSON lines with `prompt`, and where needed `image` (beside the file) and `generate_with`. Duplicates go."""
+    if not file.is_file():
+        raise ConfigError(f"There is no prompt file {file}.")
+    found: dict[str, TrainingPrompt] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            prompt = _prompt(line, f"{file}:{number}", file.parent)
+            found.setdefault(prompt.key, prompt)
+    if not found:
+        raise ConfigError(f"{file} holds no prompts.")
+    return list(found.values())
+
+
+def _prompt(line: str, where: str, folder: Path) -> TrainingPrompt:
+    try:
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{where} is not JSON: {error}.") from error
+    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
+        raise ConfigError(f"{where} needs a text `prompt`.")
+    if unknown := set(row) - FIELDS:
+        raise ConfigError(f"{where} has unknown fields {sorted(unknown)}; known are {', '.join(sorted(FIELDS))}.")
+    sources: tuple[Image.Image, ...] = ()
+    if image := row.get("image"):
+        sources = (open_image(folder / image, MAX_PIXELS),)
+    return TrainingPrompt(UserRequest(row["prompt"], sources), row.get("generate_with", ""))
+
+
+def refined_prompts(folder: Path) -> list[TrainingPrompt]:
+    """Loops that refined with success: the refined prompt generates, the user's own is judged and trained."""
+    found: dict[str, TrainingPrompt] = {}
+    for file in sorted(folder.rglob(FILE)):
+        state = load_history(file.parent)
+        best = state.best
+        if best is not None and best.origin == "refined" and best.request != state.request.text:
+            prompt = TrainingPrompt(state.request, best.request)
+            found.setdefault(prompt.key, prompt)
+    if not found:
+        raise ConfigError(f"No history below {folder} has an accepted refinement.")
+    return list(found.values())

@@ -1,0 +1,121 @@
+"""Rollouts -> critiques -> rewards, while the next rollouts are being sampled.
+
+One thread with one event loop asks the judge for the whole run, so that a server's connections and its limit of
+concurrent calls live as long as the run does. What could not be judged stays `Unscored`: it is counted, and masked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+import torch
+
+from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.engines import EngineOptions, make_scorer
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.memo import Memo
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.parsing import Mode
+from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.scorer import Case, FailureRateError, Outcome, ScoreBatch, ScorerSettings
+from training.nft.advantage import GroupRewards
+from training.nft.config import RewardsConfig
+
+
+class Judge(Protocol):
+    """What the trainer needs of a judge; the core's `Scorer` is one."""
+
+    async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch: ...
+
+    def reward(self, critique: Critique, request: UserRequest, *, expected: bool = False) -> float: ...
+
+    def rubric_for(self, request: UserRequest) -> Rubric: ...
+
+    async def close(self) -> None: ...
+
+
+def make_judge(name: str, config: RewardsConfig) -> Judge:
+    """A judge by its name in the configuration."""
+    kind, _, target = name.partition(":")
+    if name == "oracle":
+        from training.nft.oracle import OracleJudge
+
+        return OracleJudge()
+    if kind == "scalar":
+        from training.nft.scalar import ScalarJudge
+
+        return ScalarJudge.load(target)
+    if kind not in ("miniature", "local", "server"):
+        raise ConfigError(f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, oracle or scalar:FOLDER.")
+    options = EngineOptions(precision=config.precision, batch_size=config.batch)
+    # Rollouts never repeat, so a memo would only grow.
+    return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]
+
+
+class RewardQueue:
+    """Asks one judge, in the background."""
+
+    def __init__(self, judge: Judge, mode: Mode) -> None:
+        self.judge, self._mode = judge, mode
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rewards", daemon=True)
+        self._thread.start()
+
+    def submit(self, cases: Sequence[Case]) -> Future[ScoreBatch]:
+        """Start judging; the caller goes on sampling."""
+        return asyncio.run_coroutine_threadsafe(self.judge.score_many(cases, self._mode), self._loop)
+
+    def close(self) -> None:
+        """Close the judge and end the thread."""
+        asyncio.run_coroutine_threadsafe(self.judge.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def collected(pending: Sequence[Future[ScoreBatch]]) -> list[Outcome]:
+    """Wait for everything that was submitted, in order."""
+    return [outcome for future in pending for outcome in future.result().outcomes]
+
+
+def failures(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """How often each reason occurred."""
+    return Counter(o.reason for o in outcomes if isinstance(o, Unscored))
+
+
+def check_failures(reasons: Counter[str], total: int, most: float) -> None:
+    """Stop the run when too many of an epoch's rollouts are unscored: it would train on what happens to be judged."""
+    if reasons.total() > most * total:
+        listed = ", ".join(f"{reason} {count}x" for reason, count in reasons.most_common(3))
+        raise FailureRateError(
+            f"{reasons.total()} of {total} rollouts are unscored ({listed}), more than rewards.max_failure_rate "
+            f"{most:g}; fix the judge, then start the same command again: it resumes.",
+            (),
+        )
+
+
+def group_rewards(outcomes: Sequence[Outcome], requests: Sequence[UserRequest], group: int, judge: Judge, *,
+                  expected: bool = False) -> GroupRewards:  # fmt: skip
+    """Outcomes in rollout order (prompt by prompt) as tables; the requests are one per group."""
+    rubric = judge.rubric_for(requests[0])
+    shape = (len(requests), group)
+    rewards, scored = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    scores = torch.zeros(*shape, len(rubric.dimensions))
+    applicable = torch.zeros_like(scores, dtype=torch.bool)
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Unscored):
+            continue
+        p, g = divmod(index, group)
+        rewards[p, g] = judge.reward(outcome, requests[p], expected=expected)
+        scored[p, g] = True
+        for d, dimension in enumerate(rubric.dimensions):
+            score = outcome.judgement(dimension.key).score
+            if score is not None:
+                scores[p, g, d], applicable[p, g, d] = rubric.scale.normalise(score), True
+    weights = torch.tensor([d.weight for d in rubric.dimensions])
+    return GroupRewards(rewards, scored, scores, applicable, weights)

@@ -1,0 +1,126 @@
+"""Sampling: noise -> clean latents -> pictures, with the family's own times and diffusers' own solver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rationalrewards_core.messages import UserRequest
+from training.nft.config import RolloutConfig
+from training.nft.families.base import Conditioning, ModelFamily, joined
+from training.nft.prompts import TrainingPrompt, request_key
+from training.nft.timesteps import seeded
+
+
+class Encoded:
+    """Conditioning of requests, encoded once each and kept on the CPU."""
+
+    def __init__(self, family: ModelFamily) -> None:
+        self._family = family
+        self._kept: dict[str, Conditioning] = {}
+
+    def prepare(self, requests: Sequence[UserRequest]) -> None:
+        """Encode what is new, with the text encoders (and the VAE, for sources) on the device for that long."""
+        new = {request_key(r): r for r in requests if request_key(r) not in self._kept}
+        if not new:
+            return
+        parts = (*self._family.text_encoders, *(("vae",) if self._family.edits else ()))
+        if self._family.config.offload:
+            self._family.to(self._family.device, parts=parts)
+        for key, request in new.items():
+            self._kept[key] = {name: t.detach().cpu() for name, t in self._family.encode(request).items()}
+        if self._family.config.offload:
+            self._family.to("cpu", parts=parts)
+
+    def batch(self, requests: Sequence[UserRequest]) -> Conditioning:
+        """Conditioning of these requests, `[B ...]` on the family's device."""
+        return joined([self._kept[request_key(r)] for r in requests], self._family.device)
+
+
+class Stepper(Protocol):
+    def step(self, velocity: Tensor, index: int, x: Tensor) -> Tensor: ...
+
+
+class Euler:
+    """x_{i+1} = x_i + (t_{i+1} - t_i) v."""
+
+    def __init__(self, times_T1: Tensor) -> None:
+        self._times = times_T1
+
+    def step(self, velocity: Tensor, index: int, x: Tensor) -> Tensor:
+        return x + (self._times[index + 1] - self._times[index]) * velocity
+
+
+class DPM2:
+    """Second-order multistep DPM-Solver++ from diffusers on the family's own times; first and last step first order."""
+
+    def __init__(self, times_T1: Tensor) -> None:
+        from diffusers import DPMSolverMultistepScheduler
+
+        self._scheduler = DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2, final_sigmas_type="zero"
+        )
+        self._scheduler.set_timesteps(len(times_T1) - 1)
+        # Its own times are rounded to whole numbers and know no shift by size; the family's are neither.
+        self._scheduler.sigmas = times_T1
+        self._scheduler.set_begin_index(0)
+
+    def step(self, velocity: Tensor, index: int, x: Tensor) -> Tensor:
+        stepped: Tensor = self._scheduler.step(velocity, self._scheduler.timesteps[index], x, return_dict=False)[0]
+        return stepped
+
+
+@torch.no_grad()
+def sample_latents(
+    family: ModelFamily, model: Any, start_B: Tensor, conditioning: Conditioning, times_T1: Tensor, solver: str
+) -> Tensor:
+    """Integrate from noise `start_B` down to clean latents, both `[B ...]`."""
+    stepper: Stepper = DPM2(times_T1) if solver == "dpm2" else Euler(times_T1)
+    x = start_B
+    for index, t in enumerate(times_T1[:-1]):
+        velocity = family.velocity(model, x, t.to(x.device).expand(len(x)), conditioning)
+        x = stepper.step(velocity, index, x)
+    return x
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rollouts of an epoch, in order."""
+
+    requests: tuple[UserRequest, ...]
+    x_0_B: Tensor
+    """On the CPU."""
+    images: tuple[Image.Image, ...]
+
+
+def sample_groups(
+    family: ModelFamily,
+    model: Any,
+    encoded: Encoded,
+    prompts: Sequence[TrainingPrompt],
+    seeds: Sequence[tuple[int, ...]],
+    config: RolloutConfig,
+    group: int,
+) -> Iterator[Chunk]:
+    """`group` rollouts of every prompt, prompt by prompt, in batches; `seeds` has one tuple per prompt.
+
+    A rollout's noise depends on its own seeds only, never on the batch it falls in.
+    """
+    times = family.times(config.steps)
+    wanted = [(prompt, (*seed, member)) for prompt, seed in zip(prompts, seeds, strict=True) for member in range(group)]
+    for begin in range(0, len(wanted), config.batch):
+        part = wanted[begin : begin + config.batch]
+        start = torch.stack([torch.randn(family.latent_shape(), generator=seeded("start", *s)) for _, s in part])
+        conditioning = encoded.batch([prompt.sampled for prompt, _ in part])
+        x_0 = sample_latents(family, model, start.to(family.device), conditioning, times, config.solver)
+        if family.config.offload:
+            family.to(family.device, parts=("vae",))
+        images = family.decode(x_0)
+        if family.config.offload:
+            family.to("cpu", parts=("vae",))
+        yield Chunk(tuple(prompt.request for prompt, _ in part), x_0.float().cpu(), tuple(images))

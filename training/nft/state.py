@@ -1,0 +1,90 @@
+"""Exact resume: everything that decides what happens next, in one file.
+
+Prompts, times, noise and orders are drawn from (seed, epoch, ...) and need no saving; what has a state is the weights
+of three policies, their average, the optimiser, and the global generators (which only a third party's code draws from).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.nft.policy import Average, Policy
+
+
+def run_state(
+    epoch: int, step: int, policy: Policy, average: Average, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """After `epoch` epochs and `step` optimiser steps."""
+    return {
+        "epoch": epoch,
+        "step": step,
+        "policy": policy.state(),
+        "average": {"values": [v.cpu().clone() for v in average.values], "steps": average.steps},
+        "optimiser": optimiser.state_dict(),
+        "generators": generator_states(),
+    }
+
+
+def restore(
+    state: dict[str, Any], policy: Policy, average: Average, optimiser: torch.optim.Optimizer
+) -> tuple[int, int]:
+    """Put everything back; returns (epochs done, optimiser steps done)."""
+    policy.load(state["policy"])
+    for value, saved in zip(average.values, state["average"]["values"], strict=True):
+        value.copy_(saved)
+    average.steps = state["average"]["steps"]
+    optimiser.load_state_dict(state["optimiser"])
+    restore_generators(state["generators"])
+    return state["epoch"], state["step"]
+
+
+def generator_states() -> dict[str, Any]:
+    """Of torch (CPU and GPU), numpy and Python, in types that a checkpoint may hold without being trusted."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    version, numbers, next_gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [
+            name,
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ],
+        "python": [version, list(numbers), next_gauss],
+    }
+
+
+def restore_generators(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, numbers, next_gauss = state["python"]
+    random.setstate((version, tuple(numbers), next_gauss))
+
+
+def trim_lines(file: Path, most: int, key: str) -> None:
+    """Drop the JSON lines whose `key` is above `most`: what a killed run logged after its last checkpoint."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the torn last line of a killed run
+        if row[key] <= most:
+            kept.append(line)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    os.replace(temporary, file)

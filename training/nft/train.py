@@ -1,0 +1,307 @@
+"""The loop: sample with the old policy, judge, compare within groups, optimise the current policy, let the old follow.
+
+epoch:  old policy -> rollouts -> critiques (while sampling goes on) -> advantages
+        -> gradients of (rollout, time) pairs -> optimiser -> old <- eta old + (1 - eta) current
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
+from training.nft.advantage import Advantages, advantages
+from training.nft.board import Board
+from training.nft.config import NFTConfig, OptimiserConfig
+from training.nft.evaluation import FILE as EVALUATION
+from training.nft.evaluation import evaluate, write_evaluation
+from training.nft.families import family_class
+from training.nft.families.base import ModelFamily
+from training.nft.gathering import gathered, own
+from training.nft.lora_file import save_weights
+from training.nft.loss import optimality
+from training.nft.metrics import diversity, failure_figures, optimality_histogram, reward_figures
+from training.nft.policy import DECAYS, Average, FullPolicy, LoraPolicy, make_policy, stepped
+from training.nft.prompts import PromptSource, TrainingPrompt, make_prompts
+from training.nft.records import EpochRecord, write_record
+from training.nft.rewards import Judge, RewardQueue, check_failures, collected, failures, group_rewards, make_judge
+from training.nft.rollout import Encoded, sample_groups
+from training.nft.state import restore, run_state, trim_lines
+from training.nft.timesteps import plan_times, times_per_rollout
+from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
+from training.run import RunDir
+
+log = logging.getLogger("rationalrewards.training.nft")
+
+
+@dataclass
+class Trainer:
+    """The parts of a run, and how far it is."""
+
+    config: NFTConfig
+    accelerator: Accelerator
+    family: ModelFamily
+    policy: LoraPolicy | FullPolicy
+    average: Average
+    optimiser: torch.optim.Optimizer
+    encoded: Encoded
+    prompts: PromptSource
+    held_out: PromptSource | None
+    queue: RewardQueue
+    held_out_queue: RewardQueue
+    epoch: int = 0
+    step: int = 0
+
+    def close(self) -> None:
+        self.queue.close()
+        if self.held_out_queue is not self.queue:
+            self.held_out_queue.close()
+
+
+def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
+    """Load and wire everything; judges may be given, else the configuration names them."""
+    accelerator = Accelerator()
+    if config.rollout.prompts % accelerator.num_processes:
+        raise ConfigError(
+            f"rollout.prompts ({config.rollout.prompts}) must be a multiple of the {accelerator.num_processes} processes."
+        )
+    prompts = make_prompts(config.prompts.source, config.prompts, config.run.seed)
+    held_out = config.prompts.held_out and make_prompts(
+        config.prompts.held_out, config.prompts, config.run.seed, held_out=True
+    )
+    family = family_class(config.model.family).load(config.model)
+    family.freeze()
+    _place(family, accelerator.device)
+    policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
+    if config.model.gradient_checkpointing:
+        family.transformer.enable_gradient_checkpointing()
+    policy.module = accelerator.prepare(policy.module) if accelerator.num_processes > 1 else policy.module
+    queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
+    other = config.rewards.held_out_judge
+    held_out_queue = queue
+    if held_out_judge is not None or other:
+        held_out_queue = RewardQueue(held_out_judge or make_judge(other, config.rewards), "score")
+    return Trainer(
+        config,
+        accelerator,
+        family,
+        policy,
+        Average(policy.parameters, config.policy.ema),
+        make_optimiser(policy.parameters, config.optimiser),
+        Encoded(family),
+        prompts,
+        held_out or None,
+        queue,
+        held_out_queue,
+    )
+
+
+def _place(family: ModelFamily, device: torch.device) -> None:
+    """The transformer on the device; with `offload`, the other parts wait on the CPU."""
+    family.device = device
+    family.to(device, parts=("transformer",) if family.config.offload else tuple(family.pipeline.components))
+
+
+def make_optimiser(parameters: list[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
+    kind: Any = torch.optim.AdamW
+    if config.kind == "adamw8bit":
+        import bitsandbytes
+
+        kind = bitsandbytes.optim.AdamW8bit
+    made: torch.optim.Optimizer = kind(
+        parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+    )
+    return made
+
+
+def train(
+    config: NFTConfig,
+    path: Path,
+    *,
+    judge: Judge | None = None,
+    held_out_judge: Judge | None = None,
+    stop_after: int | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> Path:
+    """Train or resume; returns the folder of the averaged weights. `stop_after` ends early, at that many epochs."""
+    trainer = make_trainer(config, judge, held_out_judge)
+    main = trainer.accelerator.is_main_process
+    run = RunDir(path, config) if main else None
+    trainer.accelerator.wait_for_everyone()
+    _resume(trainer, run or RunDir(path, config))
+    board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
+    try:
+        if trainer.epoch == 0 and config.run.evaluate_every and run is not None:
+            _evaluate(trainer, run, board)
+        last = min(config.run.epochs, stop_after or config.run.epochs)
+        for _ in tqdm(range(trainer.epoch, last), desc="epochs", disable=None if main else True):
+            figures = train_epoch(trainer, path)
+            if run is not None:
+                run.log(trainer.epoch, **figures)
+                board.add(trainer.epoch, figures)
+                _after_epoch(trainer, run, board)
+            trainer.accelerator.wait_for_everyone()
+            if on_epoch is not None:
+                on_epoch(trainer.epoch, figures)
+    finally:
+        board.close()
+        trainer.close()
+    return path / "weights"
+
+
+def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
+    """One turn of the loop; returns what to log."""
+    config, accelerator = trainer.config, trainer.accelerator
+    epoch = trainer.epoch
+    everywhere = trainer.prompts.draw(epoch, config.rollout.prompts)
+    mine = own(len(everywhere), accelerator)
+    prompts = [everywhere[i] for i in mine]
+    x_0, images, outcomes = _rollouts(trainer, prompts, mine)
+    rewards = group_rewards(
+        outcomes,
+        [p.request for p in prompts],
+        config.rollout.group,
+        trainer.queue.judge,
+        expected=config.rewards.expected,
+    )
+    whole = gathered(rewards, accelerator)
+    reasons = failures(outcomes)
+    check_failures(reasons, len(outcomes), config.rewards.max_failure_rate)
+    found = advantages(whole, config.advantage)
+    rubric = trainer.queue.judge.rubric_for(prompts[0].request)
+    pictures = bool(config.run.audit_every) and epoch % config.run.audit_every == 0
+    record = EpochRecord(epoch, prompts, images, outcomes, rewards, _part(found, mine), rubric)
+    write_record(path, record, rank=accelerator.process_index, pictures=pictures)
+    figures = {**reward_figures(whole, found, rubric), **failure_figures(reasons)}
+    figures |= optimality_histogram(optimality(found.values_P_G[found.used_P_G], config.advantage.clip))
+    if (spread := diversity(images, config.rollout.group)) is not None:
+        figures["diversity"] = spread
+    figures |= _optimise(trainer, prompts, mine, x_0, found)
+    trainer.epoch += 1
+    return figures
+
+
+def _rollouts(
+    trainer: Trainer, prompts: list[TrainingPrompt], numbers: range
+) -> tuple[Tensor, list[Any], list[Outcome]]:
+    """Sample this process's groups with the old policy; the judge works on the batches as they come."""
+    config, family = trainer.config, trainer.family
+    trainer.encoded.prepare([r for p in prompts for r in (p.request, p.sampled)])
+    seeds = [(config.run.seed, trainer.epoch, number) for number in numbers]
+    latents: list[Tensor] = []
+    images: list[Any] = []
+    waiting: list[list[Case]] = []
+    pending: list[Future[ScoreBatch]] = []
+    with trainer.policy.old() as model:
+        chunks = sample_groups(family, model, trainer.encoded, prompts, seeds, config.rollout, config.rollout.group)
+        for chunk in chunks:
+            latents.append(chunk.x_0_B)
+            images += chunk.images
+            cases = [Case(request, image) for request, image in zip(chunk.requests, chunk.images, strict=True)]
+            if config.rewards.time_share:
+                waiting.append(cases)
+            else:
+                pending.append(trainer.queue.submit(cases))
+    outcomes = _judged_in_turn(trainer, waiting) if waiting else collected(pending)
+    x_0 = torch.cat(latents)
+    return x_0.reshape(len(prompts), config.rollout.group, *x_0.shape[1:]), images, outcomes
+
+
+def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]]) -> list[Outcome]:
+    """The generator makes room, the judge loads, works and unloads, the generator comes back."""
+    device = trainer.family.device
+    trainer.family.to("cpu", parts=tuple(trainer.family.pipeline.components))
+    outcomes = collected([trainer.queue.submit(cases) for cases in waiting])
+    unload = getattr(getattr(trainer.queue.judge, "backend", None), "unload", None)
+    if unload is not None:
+        unload()
+    _place(trainer.family, device)
+    return outcomes
+
+
+def _optimise(
+    trainer: Trainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, found: Advantages
+) -> dict[str, float]:
+    """The epoch's optimiser steps, then the old policy follows."""
+    config = trainer.config
+    schedule = trainer.family.times(config.rollout.steps)[:-1]
+    times = plan_times(config.times, schedule, config.run.seed, trainer.epoch, list(numbers), config.rollout.group)
+    mine = slice(numbers.start, numbers.stop)
+    chosen = TrainingSet(
+        trainer.epoch, prompts, list(numbers), x_0, found.values_P_G[mine], found.used_P_G[mine], times
+    )
+    per_rollout = times_per_rollout(config.times, config.rollout.steps)
+    figures: dict[str, list[float]] = {}
+    for groups in split_groups(config, trainer.epoch):
+        everywhere = int(found.used_P_G[groups].sum()) * per_rollout
+        if everywhere == 0:
+            continue  # every group of this step was dropped: there is nothing to learn from
+        pairs = pairs_of(chosen, groups, config.run.seed)
+        update = gradients(
+            chosen, pairs, everywhere, trainer.family, trainer.policy, trainer.encoded, config, trainer.accelerator
+        )
+        norm = float(nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm))
+        trainer.optimiser.step()
+        trainer.optimiser.zero_grad(set_to_none=True)
+        stepped(trainer.policy)
+        trainer.average.update(trainer.policy.parameters)
+        trainer.step += 1
+        for name, value in {**update.means(), "grad_norm": norm}.items():
+            figures.setdefault(name, []).append(value)
+    decay = DECAYS[config.policy.old_decay](trainer.step)
+    trainer.policy.follow(decay)
+    means = {name: sum(values) / len(values) for name, values in figures.items()}
+    return {**means, "old_decay": decay, "optimiser_steps": float(trainer.step)}
+
+
+def _part(found: Advantages, numbers: range) -> Advantages:
+    """This process's rows."""
+    mine = slice(numbers.start, numbers.stop)
+    statistics = type(found.statistics)(
+        found.statistics.count_P[mine], found.statistics.mean_P[mine], found.statistics.std_P[mine]
+    )
+    return Advantages(found.values_P_G[mine], found.used_P_G[mine], statistics, found.kept_P[mine], found.divisor)
+
+
+def _resume(trainer: Trainer, run: RunDir) -> None:
+    state = run.load_state()
+    if state is None:
+        return
+    trainer.epoch, trainer.step = restore(state, trainer.policy, trainer.average, trainer.optimiser)
+    if trainer.accelerator.is_main_process:
+        trim_lines(run.path / "metrics.jsonl", trainer.epoch, "step")
+        trim_lines(run.path / EVALUATION, trainer.epoch, "epoch")
+    log.info("resumed after epoch %d", trainer.epoch)
+
+
+def _after_epoch(trainer: Trainer, run: RunDir, board: Board) -> None:
+    """Evaluate and save when it is time."""
+    config, last = trainer.config.run, trainer.epoch == trainer.config.run.epochs
+    if config.evaluate_every and (trainer.epoch % config.evaluate_every == 0 or last):
+        _evaluate(trainer, run, board)
+    if trainer.epoch % config.save_every == 0 or last:
+        with trainer.average.applied(trainer.policy.parameters):
+            save_weights(trainer.policy, trainer.family, run.path / "weights")
+        run.save_state(run_state(trainer.epoch, trainer.step, trainer.policy, trainer.average, trainer.optimiser))
+
+
+def _evaluate(trainer: Trainer, run: RunDir, board: Board) -> None:
+    if trainer.held_out is None:
+        return
+    with trainer.average.applied(trainer.policy.parameters), trainer.policy.current() as model:
+        figures, rewards, images = evaluate(
+            trainer.family, model, trainer.encoded, trainer.held_out, trainer.held_out_queue, trainer.config
+        )
+    write_evaluation(run.path, trainer.epoch, rewards, images)
+    run.log(trainer.epoch, **figures)
+    board.add(trainer.epoch, figures)

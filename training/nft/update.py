@@ -1,0 +1,171 @@
+"""The optimiser's half of an epoch: (rollout, time) pairs -> gradients.
+
+Of the three velocities the loss speaks of, only those are computed that differ: right after a hard copy the old
+policy's is the current one's, before the first step so is the reference's, and without a KL or guard weight there is
+no reference at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from training.nft.advantage import AdvantageConfig
+from training.nft.config import LossConfig, NFTConfig
+from training.nft.families.base import Conditioning, ModelFamily
+from training.nft.loss import awm_loss, nft_loss, noisy, norm_guard, norm_ratio, optimality, velocity_kl
+from training.nft.metrics import UpdateFigures
+from training.nft.policy import Policy
+from training.nft.prompts import TrainingPrompt
+from training.nft.rollout import Encoded
+from training.nft.timesteps import seeded, training_noise
+
+Pair = tuple[int, int, int]
+"""Prompt (in this process), member of its group, number of its time."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One process's part of an epoch."""
+
+    epoch: int
+    prompts: Sequence[TrainingPrompt]
+    numbers: Sequence[int]
+    """Of the prompts in the whole epoch, over all processes."""
+    x_0_P_G: Tensor
+    """Clean latents, `[P G ...]`."""
+    advantages_P_G: Tensor
+    used_P_G: Tensor
+    times_P_G_N: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch on the device."""
+
+    x_0_B: Tensor
+    x_t_B: Tensor
+    t_B: Tensor
+    advantages_B: Tensor
+    conditioning: Conditioning
+
+
+def split_groups(config: NFTConfig, epoch: int) -> list[list[int]]:
+    """Prompt numbers of each optimiser step of an epoch: every group once, in an order that all processes share."""
+    order = torch.randperm(config.rollout.prompts, generator=seeded("order", config.run.seed, epoch)).tolist()
+    return [order[update :: config.optimiser.updates] for update in range(config.optimiser.updates)]
+
+
+def pairs_of(chosen: TrainingSet, numbers: Sequence[int], seed: int) -> list[Pair]:
+    """The used pairs of these prompts that live in this process, shuffled."""
+    wanted = set(numbers)
+    times = range(chosen.times_P_G_N.shape[-1])
+    pairs = [
+        (p, int(g), n)
+        for p, number in enumerate(chosen.numbers)
+        if number in wanted
+        for g in torch.nonzero(chosen.used_P_G[p]).flatten()
+        for n in times
+    ]
+    order = torch.randperm(len(pairs), generator=seeded("order", seed, chosen.epoch, *sorted(wanted)))
+    return [pairs[i] for i in order.tolist()]
+
+
+def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, encoded: Encoded, config: NFTConfig) -> Batch:  # fmt: skip
+    """Latents, noise, times, advantages and conditioning of these pairs."""
+    p, g, n = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    x_0, t = chosen.x_0_P_G[p, g], chosen.times_P_G_N[p, g, n]
+    shape = tuple(x_0.shape[1:])
+    drawn = [
+        training_noise(config.times, shape, config.run.seed, chosen.epoch, chosen.numbers[i], j, k) for i, j, k in pairs
+    ]
+    x_t = noisy(x_0, torch.stack(drawn), t)
+    conditioning = encoded.batch([chosen.prompts[i].request for i, _, _ in pairs])
+    device = family.device
+    return Batch(x_0.to(device), x_t.to(device), t.to(device), chosen.advantages_P_G[p, g].to(device), conditioning)
+
+
+def accumulate(
+    batch: Batch, family: ModelFamily, policy: Policy, loss: LossConfig, advantage: AdvantageConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Losses `[B]` with their graph, and what to log of them, each `[B]`."""
+
+    def velocity(model: Any) -> Tensor:
+        return family.velocity(model, batch.x_t_B, batch.t_B, batch.conditioning)
+
+    old = reference = None
+    # Before the graph of the current policy exists, so that no adapter is switched between its two passes.
+    if not policy.old_is_current:
+        with policy.old() as model:
+            old = velocity(model)
+    wants_reference = loss.kl_weight > 0 or loss.guard_weight > 0
+    if wants_reference and not policy.at_reference:
+        with policy.reference() as model:
+            reference = velocity(model)
+    current = velocity(policy.module)
+    old = current.detach() if old is None else old
+    reference = current.detach() if reference is None and wants_reference else reference
+    losses = _policy_loss(batch, current, old, loss, advantage)
+    logged = {"policy_loss": losses}
+    if reference is not None:
+        kl, ratio = velocity_kl(current, reference), norm_ratio(current, reference)
+        losses = losses + loss.kl_weight * kl
+        if loss.guard_weight > 0:
+            losses = losses + loss.guard_weight * norm_guard(current, reference, loss.guard_margin)
+        logged |= {"velocity_kl": kl, "norm_ratio": ratio}
+    return losses, {"loss": losses, "old_gap": velocity_kl(current, old), **logged}
+
+
+def _policy_loss(batch: Batch, current: Tensor, old: Tensor, loss: LossConfig, advantage: AdvantageConfig) -> Tensor:
+    velocities = (current, old, batch.x_t_B, batch.x_0_B, batch.t_B)
+    if loss.algorithm == "awm":
+        return awm_loss(
+            *velocities, batch.advantages_B, ratio_clip=loss.ratio_clip, self_normalised=loss.self_normalised
+        )
+    return nft_loss(
+        *velocities,
+        optimality(batch.advantages_B, advantage.clip),
+        mix_beta=loss.mix_beta,
+        clip=advantage.clip,
+        self_normalised=loss.self_normalised,
+    )
+
+
+def gradients(
+    chosen: TrainingSet,
+    pairs: Sequence[Pair],
+    everywhere: int,
+    family: ModelFamily,
+    policy: Policy,
+    encoded: Encoded,
+    config: NFTConfig,
+    accelerator: Accelerator,
+) -> UpdateFigures:
+    """Add the gradients of these pairs' mean loss; `everywhere` is how many pairs all processes have together.
+
+    Gradients are exchanged once, with the last micro-batch. A process without pairs takes part with a weight of zero.
+    """
+    figures = UpdateFigures()
+    size = config.optimiser.micro_batch
+    parts = [list(pairs[i : i + size]) for i in range(0, len(pairs), size)]
+    empty = not parts
+    parts = parts or [[(0, 0, 0)]]
+    # Distributed gradients are averaged over the processes; the loss is a mean over all pairs.
+    weight = 0.0 if empty else accelerator.num_processes / everywhere
+    for number, part in enumerate(parts):
+        batch = make_batch(chosen, part, family, encoded, config)
+        if number + 1 < len(parts):
+            with accelerator.no_sync(policy.module):
+                losses, logged = accumulate(batch, family, policy, config.loss, config.advantage)
+                accelerator.backward(losses.sum() * weight)
+        else:
+            losses, logged = accumulate(batch, family, policy, config.loss, config.advantage)
+            accelerator.backward(losses.sum() * weight)
+        if not empty:
+            figures.add(**logged)
+    return figures
