@@ -59,6 +59,9 @@ class LoopRoutes:
         state = self._board.last(node)
         if state is None:
             return _error(404, "This loop has not run since ComfyUI was started.")
+        if state["running"] and state["prompt_id"] not in {prompt_id for prompt_id, _ in self._running()}:
+            # Its prompt ended without the loop's last word: an interrupt, or an error in the body.
+            state = {**state, "running": False, "stopped": "interrupted"}
         return web.json_response(state)
 
     def _prompts_with(self, node: str) -> list[str]:

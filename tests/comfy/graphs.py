@@ -45,13 +45,21 @@ def preview(image: str, slot: int = 0) -> dict[str, Any]:
     return {"class_type": "PreviewImage", "inputs": {"images": [image, slot]}}
 
 
-def loop(script: str, *, refined: str = "", generates: dict[str, Any] | None = None, **ends: Any) -> Prompt:
+def loop(
+    script: str,
+    *,
+    request: str = "a cat",
+    refined: str = "",
+    generates: dict[str, Any] | None = None,
+    **ends: Any,
+) -> Prompt:
     """start -> gen -> critic -> end, a preview that hangs off the body, one of the best image, and all outputs shown.
 
-    `script` holds the reward of each iteration; `generates` changes the generator, `ends` Loop Until Score.
+    `script` holds the reward of each iteration; `generates` changes the generator, `ends` Loop Until Score. A test that
+    counts what runs needs a `request` of its own: the server's cache remembers what other tests ran.
     """
     prompt: Prompt = {
-        "start": start(),
+        "start": start(request),
         "gen": generator("start", **(generates or {})),
         "critic": critic("start", "gen", script, refined),
         "dangling": preview("gen"),

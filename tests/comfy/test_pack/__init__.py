@@ -90,4 +90,18 @@ def _outcome(core: ModuleType, rubric: Any, value: float, refined: str) -> Any:
     )
 
 
-NODE_CLASS_MAPPINGS = {"RRTest_Generator": Generator, "RRTest_Critic": Critic}
+class Impostor:
+    """Gives a flow without being a Loop Start."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "give", ("RR_FLOW",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    def give(self) -> tuple[Any]:
+        flow = _module("nodes.loop_state").Flow
+        return (flow(original="x", base_seed=0, seeds="fixed", prompt="x", seed=0, iteration=0),)
+
+
+NODE_CLASS_MAPPINGS = {"RRTest_Generator": Generator, "RRTest_Critic": Critic, "RRTest_Flow": Impostor}
