@@ -71,11 +71,7 @@ class ResidentModel:
 
     def clear_others(self) -> None:
         """Evict every other model from this one's device."""
-        import comfy.model_management as management
-
-        patcher = self._patched()
-        keep = [entry for entry in management.current_loaded_models if entry.model is patcher]
-        management.free_memory(1e30, patcher.load_device, keep_loaded=keep)
+        evict_others(self._patched())
 
     def release(self) -> None:
         """Unload, and leave ComfyUI's books."""
@@ -119,6 +115,14 @@ def evict(patcher: Any) -> None:
         if known is not None and patcher.is_clone(known):
             loaded.pop(index).model_unload()
     management.soft_empty_cache()
+
+
+def evict_others(patcher: Any) -> None:
+    """Unload every model but this one from its device."""
+    import comfy.model_management as management
+
+    keep = [entry for entry in management.current_loaded_models if entry.model is patcher]
+    management.free_memory(1e30, patcher.load_device, keep_loaded=keep)
 
 
 def estimated_bytes(folder: Path, precision: str) -> int:

@@ -40,14 +40,17 @@ class NodeProgress:
         under_way = 0 if self._finished == self._images else min(0.95, self._tokens / self._usual)
         return int(STEPS_PER_IMAGE * (self._finished + under_way))
 
-    def show(self) -> None:
-        """Send the bar, and raise ComfyUI's interrupt if the user asked for it."""
+    def check(self) -> None:
+        """Raise ComfyUI's interrupt if the user asked for it."""
         import comfy.model_management
+
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    def show(self) -> None:
+        """Check, and send the bar."""
         import comfy.utils
 
-        # The flag is left set: an engine that works in another thread looks at it too.
-        if comfy.model_management.processing_interrupted():
-            raise comfy.model_management.InterruptProcessingException
+        self.check()
         if self._bar is None:
             self._bar = comfy.utils.ProgressBar(STEPS_PER_IMAGE * max(1, self._images), node_id=self._node_id)
         if self.value > self._bar.current:
