@@ -1,0 +1,143 @@
+"""Stage 2, consistency: keep z only if P(y | x, z) puts y first, the label hidden (arXiv 2604.11626, sec. 2.1, App. C).
+
+Three variants. `text` (the default) shows request and *evidence*: scores, winner lines, summary and verdict words
+are withheld. `images` shows both candidates too, so that evidence about things that are not there fails. `paper` shows
+request and whole rationale, as the paper prints it; a rationale that only repeats its label passes that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rationalrewards_core.backends.base import Reply
+from rationalrewards_core.comparison import Comparison, Verdict, parse_comparison
+from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.scorer import check_finished
+
+from .evidence import leak
+from .prompts import TeacherTexts, Variant, consistency_question
+from .records import Check, Rationale
+from .run import ParrotRun, Rubrics
+from .teaching import Question, Teacher
+
+_ANSWER: Final = re.compile(
+    r"\b(?:(?:image|candidate)\s+)?(?P<letter>[AB])\s+(?:is|would\s+be)\s+(?:the\s+)?(?:preferred|better)\b"
+    r"|\banswer\W{1,6}(?:image\s+)?(?P<short>[AB])\b(?!\s+and\b)"
+    r"|\b(?P<tie>tie|equally\s+good)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """What is asked of a rationale."""
+
+    variant: Variant = "text"
+    """What the teacher sees when it predicts the label."""
+    fewest_evidence_words: int = 4
+    """Distinct words of evidence below which a rationale says nothing; 0 for languages other than English."""
+    ask_leaking: bool = False
+    """Whether rationales that the leak check drops are asked about as well, to measure both filters apart."""
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("text", "images", "paper"):
+            raise ConfigError(f"variant must be text, images or paper, not {self.variant!r}.")
+        if self.fewest_evidence_words < 0:
+            raise ConfigError("fewest_evidence_words must not be negative.")
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """One rationale that stage 1 kept."""
+
+    rationale: Rationale
+
+    @property
+    def key(self) -> str:
+        return self.rationale.key
+
+
+def check_tasks(rationales: Iterable[Rationale]) -> Iterator[CheckTask]:
+    return (CheckTask(r) for r in rationales if r.kept)
+
+
+class Checker:
+    """Asks the teacher which candidate is better, from the rationale."""
+
+    def __init__(
+        self, run: ParrotRun, teacher: Teacher, rubrics: Rubrics, texts: TeacherTexts, settings: CheckSettings
+    ) -> None:
+        self._run, self._teacher, self._rubrics, self._texts = run, teacher, rubrics, texts
+        self._settings = settings
+
+    async def __call__(self, task: CheckTask) -> Check:
+        rationale, settings = task.rationale, self._settings
+        rubric = self._rubrics.teacher(rationale.pair.kind)
+        comparison = parse_comparison(rationale.reply, rubric)
+        leaked, message = "", ""
+        if settings.variant != "paper":
+            leaked, message = leak(comparison, rubric, rationale.reply, fewest=settings.fewest_evidence_words)
+        record = Check(
+            key=task.key,
+            pair=rationale.pair,
+            order=rationale.order,
+            rationale=rationale.key,
+            leak=leaked,
+            reason=leaked,
+            message=message,
+        )
+        return record if leaked and not settings.ask_leaking else await self._asked(record, rationale, comparison)
+
+    async def _asked(self, record: Check, rationale: Rationale, comparison: Comparison) -> Check:
+        rubric = self._rubrics.teacher(rationale.pair.kind)
+        try:
+            question = await asyncio.to_thread(self._question, rationale, comparison, rubric)
+        except RequestError as error:
+            return replace(record, reason=error.reason, message=str(error))
+        answer = await self._teacher.ask(question, read_prediction)
+        reason, message = answer.reason, answer.message
+        wanted = rationale.shown.preference
+        if answer.value is not None and answer.value is not wanted:
+            reason = "undecided" if answer.value is Verdict.TIE else "inconsistent"
+            message = f"From the rationale alone the teacher says {answer.value.value}; people said {wanted.value}."
+        if record.leak:
+            reason, message = record.leak, record.message
+        return replace(
+            record,
+            predicted=answer.value,
+            reason=reason,
+            message=message,
+            reply=answer.reply,
+            provenance=answer.provenance,
+            usage=answer.usage,
+        )
+
+    def _question(self, rationale: Rationale, comparison: Comparison, rubric: Rubric) -> Question:
+        shown, variant = rationale.shown, self._settings.variant
+        if variant != "images":
+            # Text only: the sources are not opened either, and their number is not told.
+            return consistency_question(UserRequest(shown.request), comparison, rubric, self._texts, variant)
+        images = self._run.store.open(shown.first), self._run.store.open(shown.second)
+        return consistency_question(self._run.request(shown), comparison, rubric, self._texts, variant, images)
+
+
+def read_prediction(reply: Reply) -> Verdict:
+    """The one outcome that a reply names; CritiqueParseError if it names none, or two."""
+    check_finished(reply)
+    text = re.sub(r"[*_`\"'“”]", "", reply.text)
+    named = {_verdict(match) for match in _ANSWER.finditer(text)}
+    if len(named) == 1:
+        return named.pop()
+    what = "names no outcome" if not named else "names two outcomes"
+    raise CritiqueParseError("no_prediction", f"The reply {what}.", reply.text)
+
+
+def _verdict(match: re.Match[str]) -> Verdict:
+    letter = match["letter"] or match["short"]
+    return Verdict(letter.upper()) if letter else Verdict.TIE

@@ -1,0 +1,215 @@
+"""What the command line does: settings from arguments, one job, a summary."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from tqdm import tqdm
+
+from rationalrewards_core.backends.openai_chat import OpenAIChat
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.rubric_file import rubric_to_toml
+from rationalrewards_core.servers import ServerConfig, server
+
+from .calibration import Calibration
+from .check import Checker, CheckSettings, check_tasks
+from .export import Exporter, ExportSettings
+from .importers.intake import ImportCounts, Intake, write_pairs
+from .importers.miniature import Crowd, miniature_pairs
+from .job import Shard, Tally, Task, run_job
+from .journal import Journal, read_records
+from .pairs import digest
+from .project import Projector, direct_tasks, projection_tasks
+from .prompts import TeacherTexts, load_texts
+from .rationalize import Rationalizer, rationale_tasks
+from .records import Rationale, Record, check_from_json, rationale_from_json
+from .run import ParrotRun, Rubrics, load_rubrics
+from .splits import Shares
+from .store import ImageRoots
+from .teaching import Budget, Teacher
+
+DONE, OPEN = 0, 3
+"""Exit codes: all is done; something is left for the next run."""
+
+TaskAny = Any
+
+
+class StageCommand:
+    """What every teacher stage needs: run, rubrics, texts, teacher, shard; and how it is run and reported."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.run = ParrotRun(arguments.run)
+        self.rubrics: Rubrics = load_rubrics(arguments.rubric)
+        self.texts: TeacherTexts = load_texts(arguments.prompts)
+        self.shard = Shard.parse(arguments.shard)
+        self.config: ServerConfig = server(arguments.teacher, arguments.config)
+        budget = Budget(requests=arguments.max_requests, tokens=arguments.max_spend_tokens)
+        self.teacher = Teacher(
+            OpenAIChat(self.config), max_tokens=arguments.max_tokens, ask_again=arguments.ask_again, budget=budget
+        )
+        self._settings = {
+            "model": self.config.model,
+            "max_pixels": self.config.max_pixels,
+            "rubrics": digest([rubric_to_toml(self.rubrics.generation), rubric_to_toml(self.rubrics.edit)]),
+            "prompts": digest(asdict(self.texts)),
+            "max_tokens": arguments.max_tokens,
+            "ask_again": arguments.ask_again,
+            "language": arguments.language,
+        }
+
+    def work(
+        self,
+        stage: str,
+        tasks: Iterable[TaskAny],
+        ask: Callable[[TaskAny], Awaitable[Record]],
+        **settings: Any,
+    ) -> int:
+        """Run the stage to its end or to its budget's; returns the exit code."""
+        self.run.settle(stage, {**self._settings, **settings})
+        started = time.monotonic()
+        with Journal(self.run.stage_file(stage, self.shard)) as journal, tqdm(desc=stage, unit=" records") as bar:
+            tally = asyncio.run(self._job(tasks, ask, journal, self.run.done(stage), bar))
+        spent = asdict(self.teacher.spent)
+        self.run.note(
+            {"stage": stage, "shard": f"{self.shard.index}/{self.shard.count}", **_line(tally), **spent}
+            | {"seconds": round(time.monotonic() - started, 2)}
+        )
+        print(f"{stage}: {_sentence(tally)} {spent['requests']} requests, {_tokens(spent)} tokens.")
+        return DONE if tally.finished else OPEN
+
+    async def _job(
+        self,
+        tasks: Iterable[Task],
+        ask: Callable[[TaskAny], Awaitable[Record]],
+        journal: Journal,
+        done: frozenset[str],
+        bar: Any,
+    ) -> Tally:
+        # A quarter more workers than requests: while one prepares its images or saves its record, another asks.
+        workers = self.config.concurrency + max(1, self.config.concurrency // 4)
+        try:
+            return await run_job(tasks, ask, journal, done=done, workers=workers, on_record=lambda _: bar.update())
+        finally:
+            await self.teacher.close()
+
+
+def rationalize(arguments: argparse.Namespace) -> int:
+    stage = StageCommand(arguments)
+    ask = Rationalizer(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
+    tasks = rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders)
+    stage.run.pair_files()
+    return stage.work("rationales", tasks, ask, orders=arguments.orders)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    stage = StageCommand(arguments)
+    settings = CheckSettings(
+        variant=arguments.variant,
+        fewest_evidence_words=arguments.fewest_evidence_words if arguments.language == "en" else 0,
+        ask_leaking=arguments.ask_leaking,
+    )
+    ask = Checker(stage.run, stage.teacher, stage.rubrics, stage.texts, settings)
+    tasks = check_tasks(_rationales(stage)())
+    return stage.work(f"checks-{settings.variant}", tasks, ask, **asdict(settings))
+
+
+def project(arguments: argparse.Namespace) -> int:
+    stage, arm, variant = StageCommand(arguments), arguments.arm, arguments.variant
+    ask = Projector(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
+    if arm == "direct":
+        tasks = direct_tasks(stage.run.pairs(stage.shard, arguments.limit))
+        stage.run.pair_files()
+    else:
+        checks = None
+        if arm == "parrot":
+            files = stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
+            checks = read_records(files, check_from_json)
+        tasks = projection_tasks(_rationales(stage), checks)
+    return stage.work(f"critiques-{arm}", tasks, ask, variant=variant if arm == "parrot" else "")
+
+
+def _rationales(stage: StageCommand) -> Callable[[], Iterable[Rationale]]:
+    """The rationales of this shard, as often as they are asked for."""
+    files = stage.run.needed_files("rationales", "rationalize")
+    return lambda: (r for r in read_records(files, rationale_from_json) if stage.shard.holds(r.pair.key))
+
+
+def export(arguments: argparse.Namespace) -> int:
+    settings = ExportSettings(
+        arm=arguments.arm,
+        form=arguments.format,
+        pairwise=arguments.pairwise,
+        variant=arguments.variant,
+        shares=Shares(dev=arguments.dev, test=arguments.test),
+        calibration=Calibration(margin=arguments.margin, tie_margin=arguments.tie_margin),
+    )
+    counts = Exporter(ParrotRun(arguments.run), load_rubrics(arguments.rubric), settings, arguments.out).write()
+    print(f"{arguments.out}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) + ".")
+    return DONE
+
+
+def import_pairs(arguments: argparse.Namespace) -> int:
+    run = ParrotRun(arguments.run)
+    intake = Intake(run.store, ImageRoots(arguments.images), arguments.keep)
+    name = arguments.name or arguments.dataset
+    if arguments.dataset == "miniature":
+        crowd = Crowd(wrong=arguments.wrong)
+        pairs = miniature_pairs(
+            intake, arguments.count, arguments.seed, crowd, reserved=arguments.reserved, edits=arguments.edits
+        )
+    else:
+        raise ConfigError(f"Unknown data set {arguments.dataset!r}.")
+    path = run.folder / "pairs" / f"{name}.jsonl"
+    counts = write_pairs(path, pairs, intake.skipped, arguments.limit)
+    run.note({"stage": "import", "dataset": arguments.dataset, "pairs": counts.pairs, "skipped": dict(counts.skipped)})
+    print(f"{path}: {_import_sentence(counts)}")
+    return DONE
+
+
+def _import_sentence(counts: ImportCounts) -> str:
+    left = ", ".join(f"{count} {reason}" for reason, count in counts.skipped.most_common())
+    return f"{counts.pairs} pairs ({counts.ties} ties); left out: {left or 'none'}."
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from .report import write_parrot_report
+
+    out = arguments.out or arguments.run / "report.html"
+    write_parrot_report(
+        ParrotRun(arguments.run), load_rubrics(arguments.rubric), out, arguments.samples, arguments.teacher_log
+    )
+    print(out)
+    return DONE
+
+
+def _line(tally: Tally) -> dict[str, Any]:
+    return {
+        "found": tally.found,
+        "kept": tally.kept,
+        "dropped": dict(tally.dropped),
+        "failed": dict(tally.failed),
+        "stopped": tally.stopped,
+    }
+
+
+def _sentence(tally: Tally) -> str:
+    parts = [f"{tally.kept} kept", f"{tally.dropped.total()} dropped{_reasons(tally.dropped)}"]
+    if tally.found:
+        parts.append(f"{tally.found} were there already")
+    if tally.failed:
+        parts.append(f"{tally.failed.total()} without an answer{_reasons(tally.failed)}, run again to ask them")
+    stopped = f" Stopped: {tally.stopped}" if tally.stopped else ""
+    return "; ".join(parts) + "." + stopped
+
+
+def _reasons(counter: Any) -> str:
+    return " (" + ", ".join(f"{reason} {count}" for reason, count in counter.most_common()) + ")" if counter else ""
+
+
+def _tokens(spent: dict[str, int]) -> int:
+    return spent["prompt_tokens"] + spent["completion_tokens"]

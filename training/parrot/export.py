@@ -1,0 +1,219 @@
+"""Stage 4: kept critiques as chat examples, split by request, with their images beside them.
+
+    OUT/train.jsonl dev.jsonl test.jsonl    examples: messages, images, request_id, split, provenance
+    OUT/pairs.jsonl                         the pairs of the splits, to measure pair accuracy with
+    OUT/images/NAME.png                     upright RGB, named by content
+    OUT/export.json                         settings and counts
+
+The held-out pairs are all there are, kept or not: an evaluation on pairs that a teacher's filter chose would flatter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rationalrewards_core.comparison import parse_comparison
+from rationalrewards_core.critique import Critique, render_critique
+from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
+from rationalrewards_core.images import png_bytes
+from rationalrewards_core.messages import Message, UserRequest, critique_messages, pairwise_messages
+
+from .calibration import Calibration, Fate, fates
+from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
+from .journal import read_records
+from .pairs import PreferencePair
+from .project import Arm
+from .prompts import Variant
+from .records import Projection, Rationale, Record, check_from_json, projection_from_json, rationale_from_json
+from .run import ParrotRun, Rubrics
+from .splits import SPLITS, Shares, Split, assign_splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What is exported, and how."""
+
+    arm: Arm = "parrot"
+    """Which critiques: filtered, unfiltered, or direct distillation."""
+    form: ChatFormat = "chat"
+    """chat (our SFT), trl, or llamafactory."""
+    pairwise: bool = False
+    """Whether validated comparisons are exported too; the paper trains on both, the nodes need only critiques."""
+    variant: Variant = "text"
+    """Which check validates comparisons."""
+    shares: Shares = field(default_factory=Shares)
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMATS:
+            raise ConfigError(f"form must be one of {', '.join(FORMATS)}, not {self.form!r}.")
+
+
+class Exporter:
+    """Writes one folder. The counts are complete once `write` has returned."""
+
+    def __init__(self, run: ParrotRun, rubrics: Rubrics, settings: ExportSettings, out: Path) -> None:
+        self._run, self._rubrics, self._settings, self._out = run, rubrics, settings, out
+        self._names: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
+
+    def write(self) -> Counter[str]:
+        """Everything, each file replaced as a whole. Returns the counts."""
+        (self._out / "images").mkdir(parents=True, exist_ok=True)
+        splits = assign_splits(self._run.pairs(), self._settings.shares)
+        fate = self._fates()
+        files = {split: (self._out / f"{split}.partial").open("w", encoding="utf-8") for split in SPLITS}
+        try:
+            for split, row in self._examples(splits, fate):
+                files[split].write(json.dumps(row, ensure_ascii=False) + "\n")
+        finally:
+            for file in files.values():
+                file.close()
+        self._write_pairs(splits, fate)
+        for split in SPLITS:
+            os.replace(self._out / f"{split}.partial", self._out / f"{split}.jsonl")
+        self._write_tables()
+        return self.counts
+
+    def _fates(self) -> Mapping[str, Fate]:
+        arm = self._settings.arm
+        calibration = self._settings.calibration if arm == "parrot" else None
+        return fates(self._projections(), self._rubrics, calibration)
+
+    def _projections(self) -> Iterator[Projection]:
+        arm = self._settings.arm
+        files = self._run.needed_files(f"critiques-{arm}", f"project --arm {arm}")
+        return read_records(files, projection_from_json)
+
+    def _examples(
+        self, splits: Mapping[str, Split], fate: Mapping[str, Fate]
+    ) -> Iterator[tuple[Split, dict[str, Any]]]:
+        for record in self._projections():
+            split = splits.get(record.pair.key)
+            if split is None or record.critique is None or fate[record.pair.key].reason:
+                continue
+            row = self._readable(self._critique_row, record, record.critique)
+            if row is not None:
+                self.counts[f"{split} critiques"] += 1
+                yield split, row | {"split": split}
+        if self._settings.pairwise:
+            for rationale in self._validated():
+                split = splits.get(rationale.pair.key)
+                row = self._readable(self._comparison_row, rationale) if split is not None else None
+                if split is not None and row is not None:
+                    self.counts[f"{split} comparisons"] += 1
+                    yield split, row | {"split": split}
+
+    def _readable(self, make: Any, record: Record, *more: Any) -> dict[str, Any] | None:
+        """The example, or None where an image has gone since or a comparison has other headings: that is counted."""
+        try:
+            row: dict[str, Any] = make(record, *more)
+        except (RequestError, CritiqueParseError) as error:
+            self.counts[f"left out: {error.reason}"] += 1
+            return None
+        return row
+
+    def _critique_row(self, record: Projection, critique: Critique) -> dict[str, Any]:
+        pair = record.pair
+        rubric = self._rubrics.student(pair.kind)
+        candidate = pair.first if record.side == "A" else pair.second
+        messages = critique_messages(self._request(pair), self._picture(candidate), rubric)
+        answer = render_critique(critique, rubric)
+        return self._row(messages, answer, (*pair.sources, candidate), record, {"side": record.side})
+
+    def _comparison_row(self, record: Rationale) -> dict[str, Any]:
+        shown = record.shown
+        rubric = self._rubrics.student(shown.kind)
+        parse_comparison(record.reply, rubric)
+        first, second = self._picture(shown.first), self._picture(shown.second)
+        messages = pairwise_messages(self._request(shown), first, second, rubric)
+        return self._row(messages, record.reply.strip(), shown.images, record, {"order": record.order})
+
+    def _row(
+        self, messages: tuple[Message, ...], answer: str, images: tuple[str, ...], record: Record, more: dict[str, str]
+    ) -> dict[str, Any]:
+        pair = record.pair
+        names = [self._names[name] for name in images]
+        own = {} if record.provenance is None else asdict(record.provenance)
+        origin = {
+            "origin": pair.origin,
+            "row": pair.row,
+            "licence": pair.licence,
+            "pair": pair.key,
+            "record": record.key,
+        }
+        return {
+            **chat_rows(messages, answer, names, self._settings.form),
+            "request_id": pair.request_id,
+            "provenance": {**origin, **more, "arm": self._settings.arm, "teacher": own},
+        }
+
+    def _validated(self) -> Iterator[Rationale]:
+        variant = self._settings.variant
+        checks = self._run.needed_files(f"checks-{variant}", f"check --variant {variant}")
+        passed = {check.rationale for check in read_records(checks, check_from_json) if check.kept}
+        rationales = self._run.needed_files("rationales", "rationalize")
+        return (r for r in read_records(rationales, rationale_from_json) if r.key in passed)
+
+    def _request(self, pair: PreferencePair) -> UserRequest:
+        return UserRequest(pair.request, tuple(self._picture(name) for name in pair.sources))
+
+    def _picture(self, reference: str) -> Image.Image:
+        """Open a picture; its copy is in the export afterwards, and its name known."""
+        picture = self._run.store.open(reference)
+        if reference not in self._names:
+            content = png_bytes(picture)
+            name = f"images/{hashlib.sha256(content).hexdigest()[:32]}.png"
+            path = self._out / name
+            if not path.exists():
+                temporary = path.with_suffix(".partial")
+                temporary.write_bytes(content)
+                os.replace(temporary, path)
+            self._names[reference] = name
+        return picture
+
+    def _write_pairs(self, splits: Mapping[str, Split], fate: Mapping[str, Fate]) -> None:
+        """Held-out pairs, all of them, and the training pairs that were given to the teacher."""
+        asked = self._asked_pairs() | fate.keys()
+        temporary = self._out / "pairs.partial"
+        with temporary.open("w", encoding="utf-8") as file:
+            for pair in self._run.pairs():
+                split = splits[pair.key]
+                if split == "train" and pair.key not in asked:
+                    self.counts["train pairs never asked about, left out"] += 1
+                    continue
+                row = self._readable(self._pair_row, Record(key=pair.key, pair=pair))
+                if row is not None:
+                    kept = pair.key in fate and not fate[pair.key].reason
+                    file.write(json.dumps(row | {"split": split, "kept": kept}, ensure_ascii=False) + "\n")
+                    self.counts[f"{split} pairs"] += 1
+        os.replace(temporary, self._out / "pairs.jsonl")
+
+    def _asked_pairs(self) -> set[str]:
+        files = self._run.stage_files("rationales")
+        return {record.pair.key for record in read_records(files, rationale_from_json)}
+
+    def _pair_row(self, record: Record) -> dict[str, Any]:
+        pair = record.pair
+        for name in pair.images:
+            if name not in self._names:
+                self._picture(name)
+        images = {"first": self._names[pair.first], "second": self._names[pair.second]}
+        sources = [self._names[name] for name in pair.sources]
+        return {**pair.to_json(), **images, "sources": sources, "request_id": pair.request_id}
+
+    def _write_tables(self) -> None:
+        table = {"settings": asdict(self._settings), "counts": dict(sorted(self.counts.items()))}
+        (self._out / "export.json").write_text(json.dumps(table, indent=2), encoding="utf-8")
+        if self._settings.form == "llamafactory":
+            info = json.dumps(dataset_table(SPLITS), indent=2)
+            (self._out / "dataset_info.json").write_text(info, encoding="utf-8")

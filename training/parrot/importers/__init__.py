@@ -1,0 +1,1 @@
+"""Importers: each reads one data set by its exact column names and yields `PreferencePair`s."""

@@ -1,0 +1,156 @@
+"""What importers share: pictures taken in, rows left out and why, pairs written once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.messages import UserRequest
+
+from ..pairs import PreferencePair, digest
+from ..store import ImageRoots, ImageStore
+
+Row = Mapping[str, Any]
+Keep = Literal["copy", "reference"]
+"""Copies of the pictures in the run's folder, or references to where they are (pictures inside rows are copied)."""
+
+
+class Skip(Exception):
+    """A row gives no pair; the reason is counted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One data set that can be imported."""
+
+    name: str
+    """What the user types."""
+    origin: str
+    licence: str
+    required: tuple[str, ...]
+    """Columns without which a table is not this data set."""
+    pairs: Callable[[Iterator[Row], Intake], Iterator[PreferencePair]] = field(repr=False)
+
+    def check(self, columns: Iterable[str], where: str) -> None:
+        """ConfigError, in one sentence, if columns are missing."""
+        known = set(columns)
+        missing = [name for name in self.required if name not in known]
+        if missing:
+            has = ", ".join(sorted(known)[:12]) or "none"
+            raise ConfigError(f"{where} is not {self.name}: it lacks the column {missing[0]!r} (it has {has}).")
+
+
+class Intake:
+    """Takes pictures into a run and counts what is left out."""
+
+    def __init__(self, store: ImageStore, roots: ImageRoots, keep: Keep = "copy") -> None:
+        self._store, self._roots, self._keep = store, roots, keep
+        self.skipped: Counter[str] = Counter()
+
+    def each(self, rows: Iterable[Row], convert: Callable[[Row], PreferencePair]) -> Iterator[PreferencePair]:
+        """One pair per row; rows that give none are counted."""
+        for row in rows:
+            try:
+                yield convert(row)
+            except Skip as skip:
+                self.skipped[skip.reason] += 1
+
+    def image(self, value: Any) -> str:
+        """Reference of a picture given as bytes, as `{bytes, path}`, or by its path. Raises Skip."""
+        if isinstance(value, Mapping):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes | bytearray | memoryview) and len(value):
+            return self._taken(bytes(value))
+        if not isinstance(value, str) or not value:
+            raise Skip("no image")
+        found = self._roots.reference(value)
+        if found is None:
+            raise Skip("image not found")
+        return found if self._keep == "reference" else self._taken(self._store.read(found))
+
+    def _taken(self, content: bytes) -> str:
+        try:
+            return self._store.add(content)
+        except RequestError as error:
+            raise Skip("image unreadable") from error
+
+
+def text(row: Row, column: str) -> str:
+    """A request that can be judged. Raises Skip."""
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        raise Skip("no request")
+    try:
+        UserRequest(value)
+    except RequestError as error:
+        raise Skip("request cannot be judged") from error
+    return value
+
+
+def number(row: Row, column: str) -> float:
+    """A finite number. Raises Skip."""
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
+        raise Skip(f"no number in {column}")
+    return float(value)
+
+
+def models_of(row: Row, first: str, second: str) -> tuple[str, str] | None:
+    a, b = row.get(first), row.get(second)
+    return (a, b) if isinstance(a, str) and isinstance(b, str) else None
+
+
+@dataclass
+class ImportCounts:
+    """What an import did."""
+
+    pairs: int = 0
+    ties: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def write_pairs(
+    path: Path, pairs: Iterable[PreferencePair], skipped: Counter[str], limit: int | None = None
+) -> ImportCounts:
+    """Write the pairs, each question once in either order, replacing the file as a whole.
+
+    Memory grows by about 80 bytes a pair, for finding what was there before.
+    """
+    counts = ImportCounts(skipped=skipped)
+    seen: dict[int, str] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        for pair in pairs:
+            if pair.first == pair.second:
+                skipped["the same image twice"] += 1
+                continue
+            either = int(digest([pair.request, pair.sources, sorted((pair.first, pair.second))]), 16)
+            better = {"A": pair.first, "B": pair.second}.get(pair.preference.value, "")[-6:]
+            if either in seen:
+                skipped["asked before" if seen[either] == better else "asked before, with another preference"] += 1
+                continue
+            seen[either] = better
+            file.write(json.dumps(pair.to_json(), ensure_ascii=False) + "\n")
+            counts.pairs += 1
+            counts.ties += pair.preference.value == "TIE"
+            if limit is not None and counts.pairs >= limit:
+                break
+        file.flush()
+        os.fsync(file.fileno())
+    if not counts.pairs:
+        temporary.unlink()
+        most = ", ".join(f"{reason} ({count})" for reason, count in skipped.most_common(2)) or "no rows"
+        raise ConfigError(f"Not one row gave a pair: {most}.")
+    os.replace(temporary, path)
+    return counts

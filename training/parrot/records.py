@@ -1,0 +1,160 @@
+"""What each stage writes: one record per question to the teacher, complete in itself, as one line of JSON.
+
+A record carries its pair, the teacher's reply word for word, why it was dropped (if it was), where it came from and
+what it cost. It holds no clock: the same questions give the same lines, however often the job was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.critique import Critique, critique_from_json
+
+from .pairs import PreferencePair, pair_from_json
+
+Order = Literal["AB", "BA"]
+"""Which candidate the teacher saw as Image A: the pair's first (AB) or its second (BA)."""
+Side = Literal["A", "B"]
+"""A candidate, by its place in the pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a reply came from."""
+
+    model: str
+    """As the server names it."""
+    prompt: str
+    """Hash of the prompt's fixed texts (rubric and stage)."""
+    question: str
+    """Hash of the whole question, images included."""
+    rubric: str
+    temperature: float
+    seed: int | None
+    """None where nothing was drawn."""
+    version: str
+    """Version of this project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a record cost, replies that could not be used included."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What all stages write."""
+
+    key: str
+    """Unique in the stage: the pair's key and what was asked about it."""
+    pair: PreferencePair
+    reason: str = ""
+    """Stable code of why it was dropped; empty if it was kept."""
+    message: str = ""
+    """The reason as a sentence."""
+    reply: str = field(default="", repr=False)
+    """The teacher's words; the last ones where it was asked again."""
+    provenance: Provenance | None = None
+    """None if no question was asked."""
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def kept(self) -> bool:
+        return not self.reason
+
+    def to_json(self) -> dict[str, Any]:
+        table = {f.name: getattr(self, f.name) for f in fields(self)}
+        table |= {"kept": self.kept, "pair": self.pair.to_json(), "usage": asdict(self.usage)}
+        table["provenance"] = None if self.provenance is None else asdict(self.provenance)
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rationale(Record):
+    """Stage 1: why the preferred candidate is better, written with the label in view."""
+
+    order: Order
+
+    @property
+    def shown(self) -> PreferencePair:
+        """The pair as the teacher saw it: its `first` was Image A."""
+        return self.pair if self.order == "AB" else self.pair.swapped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Record):
+    """Stage 2: whether the label follows from the rationale."""
+
+    order: Order
+    rationale: str
+    """Key of the rationale that was checked."""
+    predicted: Verdict | None = None
+    """What the teacher predicted, in the order it was shown; None if it was not asked or gave no answer."""
+    leak: str = ""
+    """Reason code of the leak check; empty if nothing leaked."""
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"predicted": None if self.predicted is None else self.predicted.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection(Record):
+    """Stage 3: an absolute critique of one candidate, as if judged by itself."""
+
+    side: Side
+    rationale: str = ""
+    """Key of the rationale that was the hint; empty in the direct arm."""
+    critique: Critique | None = None
+    """None if the reply could not be used."""
+
+    def to_json(self) -> dict[str, Any]:
+        critique = self.critique
+        return super().to_json() | {"critique": None if critique is None else critique.to_json() | {"raw": ""}}
+
+
+def _shared(table: Mapping[str, Any]) -> dict[str, Any]:
+    provenance = table["provenance"]
+    return {
+        "key": table["key"],
+        "pair": pair_from_json(table["pair"]),
+        "reason": table["reason"],
+        "message": table["message"],
+        "reply": table["reply"],
+        "provenance": None if provenance is None else Provenance(**provenance),
+        "usage": Usage(**table["usage"]),
+    }
+
+
+def rationale_from_json(table: Mapping[str, Any]) -> Rationale:
+    return Rationale(order=table["order"], **_shared(table))
+
+
+def check_from_json(table: Mapping[str, Any]) -> Check:
+    predicted = table["predicted"]
+    return Check(
+        order=table["order"],
+        rationale=table["rationale"],
+        predicted=None if predicted is None else Verdict(predicted),
+        leak=table["leak"],
+        **_shared(table),
+    )
+
+
+def projection_from_json(table: Mapping[str, Any]) -> Projection:
+    critique = table["critique"]
+    return Projection(
+        side=table["side"],
+        rationale=table["rationale"],
+        critique=None if critique is None else critique_from_json(critique),
+        **_shared(table),
+    )
+
+
+RecordT = TypeVar("RecordT", bound=Record)

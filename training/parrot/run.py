@@ -1,0 +1,131 @@
+"""A PARROT run: one folder that holds pairs, images and what every stage wrote, readable by a person.
+
+pairs/NAME.jsonl             preference pairs, one file per imported set
+images/                      pictures by content
+rationales.jsonl             stage 1                          (with shards: rationales.2of8.jsonl, ...)
+checks-VARIANT.jsonl         stage 2
+critiques-ARM.jsonl          stage 3
+STAGE.settings.json          what the stage was run with; another setting is refused
+log.jsonl                    one line per run of a stage: when, how long, how many, what it cost
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
+
+from .job import Shard
+from .journal import line_places
+from .pairs import PreferencePair, read_pairs
+from .prompts import teacher_rubric
+from .store import ImageStore
+
+
+@dataclass(frozen=True)
+class ParrotRun:
+    """Where everything is."""
+
+    folder: Path
+    store: ImageStore = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", ImageStore(self.folder))
+
+    def pair_files(self) -> list[Path]:
+        files = sorted((self.folder / "pairs").glob("*.jsonl"))
+        if not files:
+            raise ConfigError(f"{self.folder} holds no pairs; begin with `python -m training.parrot import`.")
+        return files
+
+    def pairs(self, shard: Shard | None = None, limit: int | None = None) -> Iterator[PreferencePair]:
+        """Pairs in the order of their files, each once; `limit` counts before the shard is taken."""
+        seen: set[int] = set()
+        for pair in read_pairs(self.pair_files()):
+            number = int(pair.key, 16)
+            if number in seen:
+                continue
+            if limit is not None and len(seen) >= limit:
+                return
+            seen.add(number)
+            if shard is None or shard.holds(pair.key):
+                yield pair
+
+    def stage_file(self, stage: str, shard: Shard) -> Path:
+        """The file that this process writes."""
+        return self.folder / f"{stage}{shard.suffix}.jsonl"
+
+    def stage_files(self, stage: str) -> list[Path]:
+        """Every file of a stage, shards included; none if it has not run."""
+        whole = self.folder / f"{stage}.jsonl"
+        return ([whole] if whole.exists() else []) + sorted(self.folder.glob(f"{stage}.*of*.jsonl"))
+
+    def needed_files(self, stage: str, command: str) -> list[Path]:
+        files = self.stage_files(stage)
+        if not files:
+            raise ConfigError(f"{self.folder} holds no {stage}; run `python -m training.parrot {command}` first.")
+        return files
+
+    def done(self, stage: str) -> frozenset[str]:
+        """Keys that need no asking any more, over all shards."""
+        return frozenset(key for path in self.stage_files(stage) for key, _ in line_places(path))
+
+    def settle(self, stage: str, settings: Mapping[str, Any]) -> None:
+        """Save what a stage is run with; ConfigError if it was begun with something else."""
+        path = self.folder / f"{stage}.settings.json"
+        resolved = json.dumps(settings, indent=2, sort_keys=True)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".partial")
+            temporary.write_text(resolved, encoding="utf-8")
+            temporary.replace(path)
+            return
+        known = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(k for k in {**known, **settings} if known.get(k) != settings.get(k))
+        if changed:
+            raise ConfigError(
+                f"{self.folder} holds {stage} made with another {', '.join(changed)}; use another --run, or delete them."
+            )
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Append to the run's log; here clocks are allowed."""
+        stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"at": stamp, **line}) + "\n")
+
+    def request(self, pair: PreferencePair) -> UserRequest:
+        """The pair's request with its source images opened. RequestError if one is missing or damaged."""
+        return UserRequest(pair.request, tuple(self.store.open(name) for name in pair.sources))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rubrics:
+    """The rubric of the student for each kind of request; the teacher's is the same with guidelines."""
+
+    generation: Rubric
+    edit: Rubric
+
+    def student(self, kind: Kind) -> Rubric:
+        return self.edit if kind == "edit" else self.generation
+
+    def teacher(self, kind: Kind) -> Rubric:
+        return teacher_rubric(self.student(kind))
+
+
+def load_rubrics(files: Sequence[Path] = ()) -> Rubrics:
+    """The built-in rubrics, or those of files, each taken for its own kind."""
+    given: dict[Kind, Rubric] = {}
+    for path in files:
+        rubric = load_rubric(path)
+        if rubric.kind in given:
+            raise ConfigError(f"{path} is a second rubric of kind {rubric.kind!r}; give one of each kind at most.")
+        given[rubric.kind] = rubric
+    return Rubrics(generation=given.get("generation", generation_rubric()), edit=given.get("edit", edit_rubric()))

@@ -1,0 +1,46 @@
+"""The teacher's eyes: the oracle's reading of a picture, and on demand a picture that is not there."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rationalrewards_core.critique import Critique
+from rationalrewards_core.miniature.edits import parse_edit
+from rationalrewards_core.miniature.flaws import flawed
+from rationalrewards_core.miniature.oracle import read_picture
+from rationalrewards_core.miniature.truth import Shown, judge_edit, judge_generation
+from rationalrewards_core.miniature.world import SIDE, parse_request
+
+BACKGROUND_STEP: Final = 60.0
+"""Change of the median grey level (0..255) above which a background counts as another one."""
+
+
+def see(request: str, images: tuple[Image.Image, ...], *, imagined: random.Random | None = None) -> Critique:
+    """The critique of the last image; earlier ones are the source. RequestError for requests of another world.
+
+    With `imagined`, it is the critique of a picture with two flaws that the real one has not.
+    """
+    candidate = _pixels(images[-1])
+    shown = read_picture(candidate)
+    if imagined is not None:
+        shown = _imagined(shown, imagined)
+    if len(images) == 1:
+        return judge_generation(parse_request(request), shown)
+    source = _pixels(images[0])
+    kept = abs(float(np.median(source)) - float(np.median(candidate))) < BACKGROUND_STEP
+    return judge_edit(parse_edit(request), read_picture(source).content, shown, background_kept=kept)
+
+
+def _imagined(shown: Shown, rng: random.Random) -> Shown:
+    if not shown.content.things:
+        return shown
+    return flawed(np.random.default_rng(rng.getrandbits(32)), shown.content, flaws=2)
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8)
