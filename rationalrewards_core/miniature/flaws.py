@@ -68,13 +68,20 @@ def sample_generation(rng: np.random.Generator, *, reserved: bool = False, flaws
 
 def sample_edited(rng: np.random.Generator, *, reserved: bool = False) -> Example:
     """A source picture, an edit request, and an edited picture that may have gone wrong."""
+    return sample_attempts(rng, 1, reserved=reserved)[0]
+
+
+def sample_attempts(rng: np.random.Generator, count: int, *, reserved: bool = False) -> tuple[Example, ...]:
+    """`count` attempts at one edit of one source picture, each with flaws of its own."""
     source = sample_wish(rng, reserved=reserved)
     placement = place(rng, source, room_for_edits=True)
-    return edited_example(rng, sample_edit(rng, source), source, placement)
+    edit = sample_edit(rng, source)
+    attempts = [_attempt(rng, edit, source, placement) for _ in range(count)]
+    before = render(rng, Shown(source), placement).picture
+    return tuple(replace(attempt, source=before) for attempt in attempts)
 
 
-def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
-    """`source`, placed by `placement`, after an edit that may have gone wrong."""
+def _attempt(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
     shown, places, kept = _flawed_edit(rng, edit, source)
     after = replace(
         placement,
@@ -87,7 +94,6 @@ def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placem
         rendering=render(rng, shown, after if kept else flipped_background(after)),
         critique=judge_edit(edit, source, shown, background_kept=kept),
         shown=shown,
-        source=render(rng, Shown(source), placement).picture,
     )
 
 
