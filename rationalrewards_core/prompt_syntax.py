@@ -57,10 +57,15 @@ def commands(text: str) -> tuple[str, ...]:
 
 
 def without_terms(text: str, terms: tuple[str, ...]) -> str:
-    """`text` with `terms` blanked."""
-    for term in terms:
-        text = text.replace(term, " ")
-    return text
+    """`text` with `terms` blanked, quotations left whole."""
+    blanked = "|".join([f"({_QUOTED.pattern})", *map(re.escape, terms)])
+    return re.sub(blanked, lambda match: match[1] or " ", text)
+
+
+def without_halves(text: str, kept: tuple[str, ...]) -> str:
+    """`text` without single quotation marks and the marks of commands outside `kept`: no neighbour can complete one."""
+    whole = "|".join([*map(re.escape, kept), _QUOTED.pattern])
+    return re.sub(f'({whole})|[<>{{}}"“”«»]|__+', lambda match: match[1] or " ", text)
 
 
 def has_sections(text: str) -> bool:

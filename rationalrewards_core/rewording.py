@@ -20,6 +20,7 @@ from .prompt_syntax import (
     fixed_terms,
     has_sections,
     weighted_words,
+    without_halves,
     without_sections,
     without_terms,
 )
@@ -125,10 +126,11 @@ def _prose(proposal: str, body: str) -> tuple[str, list[str]]:
     removed: list[str] = []
     while foreign := tuple(term for term in commands(proposal) if term not in own):
         removed += foreign
-        proposal = without_terms(proposal, foreign)
-    proposal = proposal if has_sections(body) else without_sections(proposal)
-    if removed:
-        proposal = re.sub(r"\s+([,;.])", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(proposal.split())))
+        for term in foreign:
+            proposal = proposal.replace(term, " ")
+    words = without_halves(without_sections(proposal), own)
+    if removed or words != proposal:
+        proposal = re.sub(r"\s+([,;.])", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(words.split())))
     notes = [f"Left out of the rewriting: {', '.join(removed)}."] if removed else []
     return proposal.strip(" ,;"), notes
 
