@@ -35,6 +35,10 @@ class ModelFamily(ABC):
     lora_targets: ClassVar[tuple[str, ...]] = JOINT_ATTENTION
     """Endings of the modules that get an adapter."""
     text_encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    token_pixels: ClassVar[int] = 16
+    """Side of the square that one image token stands for."""
+    text_tokens: ClassVar[int] = 256
+    """Of a usual prompt; only estimates use it."""
     edits: ClassVar[bool] = False
     """Whether requests have a source image."""
 

@@ -1,0 +1,99 @@
+"""Tune a diffusers flow model online with critiques as the reward.
+
+    python -m training.nft --preset miniature_cpu --run runs/nft
+    python -m training.nft --preset sd35_medium_8gpu --set rewards.judge='"server:judge"' --show
+    accelerate launch -m training.nft --config my.toml --run runs/nft
+
+The same command resumes a run that was stopped, exactly where its last checkpoint is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rationalrewards_core.errors import ConfigError, RationalRewardsError
+from training.nft.config import NFTConfig, changed
+from training.nft.presets import PRESETS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nft", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=list(PRESETS), default="miniature_cpu", help="what to start from")
+    parser.add_argument("--config", type=Path, help="TOML file with settings that differ from the preset")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting in TOML, such as run.epochs=20"
+    )
+    parser.add_argument("--run", type=Path, default=Path("runs/nft"), help="run directory (default: %(default)s)")
+    parser.add_argument("--show", action="store_true", help="print the resolved configuration and end")
+    parser.add_argument("--estimate", action="store_true", help="print memory and time before loading, and end")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    return parser
+
+
+def resolved(preset: str, file: Path | None, settings: list[str]) -> NFTConfig:
+    """Preset, then file, then single settings; ConfigError names what cannot be used."""
+    config = PRESETS[preset]()
+    if file is not None:
+        try:
+            config = changed(config, tomllib.loads(file.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{file} cannot be read: {error}") from error
+    for setting in settings:
+        config = changed(config, _table(setting))
+    return config
+
+
+def _table(setting: str) -> dict[str, Any]:
+    """`a.b=1` as a nested table; a value that is no TOML is a text."""
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"--set needs KEY=VALUE, such as run.epochs=20, not {setting!r}.")
+    try:
+        found = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        found = value
+    table: Any = found
+    for part in reversed(key.strip().split(".")):
+        table = {part: table}
+    return table  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    arguments = build_parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        config = resolved(arguments.preset, arguments.config, arguments.set)
+        if arguments.show:
+            print(json.dumps(asdict(config), indent=2))
+            return
+        from training.nft.estimate import estimate
+
+        print(estimate(config))
+        if arguments.estimate:
+            return
+        if arguments.threads:
+            import torch
+
+            torch.set_num_threads(arguments.threads)
+        from training.nft.train import train
+
+        print(f"weights: {train(config, arguments.run)}")
+    except RationalRewardsError as error:
+        raise SystemExit(f"{error}") from error
+
+
+if __name__ == "__main__":
+    main()
