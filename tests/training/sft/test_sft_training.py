@@ -1,0 +1,349 @@
+"""Fine-tuning on the miniature: the engine's tokens, the answer's loss, exact resume, adapters that the engine loads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+pytest.importorskip("accelerate")
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rationalrewards_core.backends.base import Sampling
+from rationalrewards_core.backends.checkpoint import CheckpointConfig, load_checkpoint
+from rationalrewards_core.critique import Critique
+from rationalrewards_core.engines import EngineOptions, make_scorer
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.miniature import scorer_folder
+from rationalrewards_core.scorer import Case, ScorerSettings
+from tests.training.sft.exports import write_export
+from training.evaluate.pairs import PairFolder
+from training.sft import trainer as trainer_module
+from training.sft.artefacts import adapter_base, merge
+from training.sft.config import SftConfig, miniature
+from training.sft.development import InProcess
+from training.sft.encoding import IGNORED, Encoder
+from training.sft.estimate import estimate
+from training.sft.loss import AnswerLoss
+from training.sft.records import ChatFile
+from training.sft.trainer import Trainer
+from training.sft.weights import load_trainee
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_export(tmp_path_factory.mktemp("export"), train=18, dev_pairs=4)
+
+
+def small(export: Path, **changes: Any) -> SftConfig:
+    values = {
+        "data": str(export), "batch": 4, "micro_batch": 2, "max_steps": 4, "evaluate_every": 0, "save_every": 2,
+        "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.1, "lr": 1e-3, **changes,
+    }  # fmt: skip
+    return replace(miniature(), **values)
+
+
+def weights(folder: Path, name: str = "adapter_model.safetensors") -> dict[str, Tensor]:
+    return load_file(folder / name)
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
+
+
+def rewards(pairs: Path, **options: Any) -> list[float]:
+    """What the core's own engine says of the development pictures."""
+    model = options.pop("model", str(scorer_folder()))
+    engine = EngineOptions(precision="fp32", device="cpu", **options)
+    scorer = make_scorer(f"local:{model}", engine, settings=ScorerSettings(guided=True))
+    folder = PairFolder(pairs)
+    cases = [
+        Case(folder.request(labelled.pair), candidate)
+        for labelled in folder.pairs("dev")
+        for candidate in folder.candidates(labelled.pair)
+    ]
+
+    async def work() -> list[float]:
+        batch = await scorer.score_many(cases, "score")
+        await scorer.close()
+        assert not batch.reasons
+        return [
+            scorer.reward(o, c.request, expected=True)
+            for o, c in zip(batch.outcomes, cases, strict=True)
+            if isinstance(o, Critique)
+        ]
+
+    return asyncio.run(work())
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Any:
+    return load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision="fp32", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def trained(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps at a learning rate that shows."""
+    path = tmp_path_factory.mktemp("run") / "run"
+    assert Trainer(small(export, lr=5e-3, evaluate_every=2, dev_pairs=4), path).train() == path / "adapter"
+    return path
+
+
+class TestEncoding:
+    def test_the_student_learns_on_the_tokens_that_the_engine_sends(
+        self, checkpoint: Any, export: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[dict[str, Tensor]] = []
+        generate = checkpoint.model.generate
+
+        def watched(**inputs: Any) -> Any:
+            sent.append(inputs)
+            return generate(**inputs)
+
+        monkeypatch.setattr(checkpoint.model, "generate", watched)
+        encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
+        engine = InProcess(checkpoint, batch_size=1)
+        for index in (0, 2):  # a generation and an edit
+            record = file[index]
+            asyncio.run(engine.reply(record.messages(), Sampling(max_tokens=1)))
+            encoded = encoder(record)
+            batch = encoder.collate([encoded])
+            assert torch.equal(encoded.ids[: encoded.prompt], sent[-1]["input_ids"][0])
+            assert encoded.pixels is not None
+            assert torch.equal(encoded.pixels, sent[-1]["pixel_values"])
+            assert torch.equal(batch.inputs["mm_token_type_ids"][0, : encoded.prompt], sent[-1]["mm_token_type_ids"][0])
+        engine.unload()
+
+    def test_only_the_answer_and_its_end_are_learned(self, checkpoint: Any, export: Path) -> None:
+        encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
+        batch = encoder.collate([encoder(file[i]) for i in range(3)])
+        for row in range(3):
+            learned = batch.labels[row][batch.labels[row] != IGNORED].tolist()
+            assert checkpoint.tokeniser.decode(learned) == file[row].answer + "<|im_end|>"
+        assert not (batch.labels[batch.inputs["attention_mask"] == 0] != IGNORED).any()
+
+    def test_lengths_are_known_without_reading_images(self, checkpoint: Any, export: Path) -> None:
+        encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
+        assert [encoder.length(file[i]) for i in range(6)] == [len(encoder(file[i]).ids) for i in range(6)]
+
+    def test_the_loss_is_the_stock_models_with_prompts_masked(self, checkpoint: Any, export: Path) -> None:
+        encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
+        batch = encoder.collate([encoder(file[i]) for i in range(3)])
+        with torch.no_grad():
+            found = AnswerLoss(checkpoint.model)(batch.inputs, batch.labels) / batch.answer_tokens
+            stock = checkpoint.model(**batch.inputs, labels=batch.labels).loss
+        assert float(found) == pytest.approx(float(stock), rel=1e-4)
+
+    def test_a_checkpoint_that_would_never_stop_is_refused(
+        self, checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checkpoint.model.generation_config, "eos_token_id", [5])
+        with pytest.raises(ConfigError, match="would never stop"):
+            Encoder(checkpoint)
+
+
+class TestAdapter:
+    def test_the_engine_loads_it_and_its_scores_change(self, trained: Path, export: Path) -> None:
+        plain, adapted = rewards(export), rewards(export, adapter=str(trained / "adapter"))
+        assert max(abs(a - b) for a, b in zip(plain, adapted, strict=True)) > 1e-3
+
+    def test_it_is_a_peft_folder_on_the_language_model_alone(self, trained: Path) -> None:
+        names = list(weights(trained / "adapter"))
+        assert names
+        assert all("language_model" in name for name in names)
+        assert adapter_base(trained / "adapter") == str(scorer_folder())
+        assert "--adapter" in (trained / "adapter" / "README.md").read_text()
+
+    def test_the_run_directory_tells_what_happened(self, trained: Path) -> None:
+        lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+        assert lines[0]["examples"] == 18
+        assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
+        assert [line["step"] for line in lines if "pair_accuracy" in line] == [2, 4]
+        note = json.loads((trained / "adapter" / "training.json").read_text())
+        assert note["config"]["lora_rank"] == 4
+        assert note["development"][0]["step"] == 2
+
+    def test_merged_it_judges_as_beside_its_base(self, trained: Path, export: Path, tmp_path: Path) -> None:
+        merge(str(scorer_folder()), trained / "adapter", tmp_path / "merged")
+        assert (tmp_path / "merged" / "rubric_edit.toml").is_file()
+        beside = rewards(export, adapter=str(trained / "adapter"))
+        assert rewards(export, model=str(tmp_path / "merged")) == pytest.approx(beside, abs=0.06)  # rounded to bf16
+        with pytest.raises(ConfigError, match="is not empty"):
+            merge(str(scorer_folder()), trained / "adapter", tmp_path / "merged")
+
+    def test_what_is_no_adapter_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="not a LoRA adapter folder"):
+            adapter_base(tmp_path)
+
+
+class Stopped(Exception):
+    """The process was killed."""
+
+
+def dying_after(calls: int) -> Callable[..., Any]:
+    step, left = Trainer._step, calls
+
+    def dying(self: Trainer, *arguments: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise Stopped
+        left -= 1
+        step(self, *arguments)
+
+    return dying
+
+
+class TestResume:
+    @pytest.mark.parametrize("method", ["lora", "full"])
+    def test_a_stopped_run_goes_on_bit_for_bit(
+        self, method: str, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With dropout, accumulation, a new epoch after step 4 and measurements; stopped between checkpoints."""
+        measured = 3 if method == "lora" else 0
+        config = small(export, max_steps=6, method=method, evaluate_every=measured, dev_pairs=2, patience=0)
+        Trainer(config, tmp_path / "undisturbed").train()
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_step", dying_after(3))
+            with pytest.raises(Stopped):
+                Trainer(config, tmp_path / "stopped").train()
+        Trainer(config, tmp_path / "stopped").train()
+        states = [torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("stopped", "undisturbed")]
+        assert_same(states[0]["trained"], states[1]["trained"])
+        for name, moments in states[1]["optimiser"]["state"].items():
+            assert_same(states[0]["optimiser"]["state"][name], moments)
+        assert states[0]["progress"] == states[1]["progress"]
+
+    def test_a_finished_run_is_not_trained_again(self, export: Path, tmp_path: Path) -> None:
+        config = small(export, max_steps=2)
+        first = weights(Trainer(config, tmp_path).train())
+        lines = (tmp_path / "metrics.jsonl").read_text()
+        assert_same(weights(Trainer(config, tmp_path).train()), first)
+        assert (tmp_path / "metrics.jsonl").read_text() == lines
+
+    def test_other_settings_or_other_data_are_refused(self, export: Path, tmp_path: Path) -> None:
+        Trainer(small(export, max_steps=2), tmp_path / "run").train()
+        with pytest.raises(SystemExit, match="another configuration"):
+            Trainer(small(export, max_steps=3), tmp_path / "run")
+        state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+        torch.save(state | {"examples": 99}, tmp_path / "run" / "state.pt")
+        with pytest.raises(ConfigError, match="trained on 99 examples"):
+            Trainer(small(export, max_steps=2), tmp_path / "run").train()
+
+
+class TestRun:
+    def test_micro_batches_add_up_to_the_batch(self, export: Path, tmp_path: Path) -> None:
+        for size in (1, 4):
+            Trainer(small(export, micro_batch=size, lora_dropout=0.0), tmp_path / str(size)).train()
+        one, four = (weights(tmp_path / name / "adapter") for name in ("1", "4"))
+        for name in one:
+            torch.testing.assert_close(one[name], four[name], atol=2e-4, rtol=1e-3)
+
+    def test_it_stops_when_development_stands_still(
+        self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        accuracies = iter([0.5, 0.75, 0.75, 0.25])
+        share = trainer_module.dev_accuracy([])
+
+        def told(opinions: Any) -> Any:
+            return replace(share, value=next(accuracies))
+
+        monkeypatch.setattr(trainer_module, "dev_accuracy", told)
+        config = small(export, max_steps=12, evaluate_every=1, patience=2, dev_pairs=1, save_every=50)
+        folder = Trainer(config, tmp_path).train()
+        note = json.loads((folder / "training.json").read_text())
+        assert note["step"] == 2
+        state = torch.load(tmp_path / "state.pt", weights_only=True)
+        assert (state["progress"]["step"], state["progress"]["best_step"]) == (4, 2)
+        assert_same(weights(folder), weights(tmp_path / "best"))
+
+    def test_examples_that_do_not_fit_are_left_out_and_counted(self, export: Path, tmp_path: Path) -> None:
+        lengths = Trainer(small(export), tmp_path / "all").examples.lengths
+        limit = sorted(lengths)[-4]
+        trainer = Trainer(small(export, max_length=limit), tmp_path / "some")
+        assert trainer.examples.left_out == sum(length > limit for length in lengths) > 0
+        assert max(trainer.examples.lengths) <= limit
+
+    def test_quantised_weights_learn_through_an_adapter(self, export: Path, tmp_path: Path) -> None:
+        pytest.importorskip("bitsandbytes")
+        config = small(export, precision="nf4", max_steps=2, lr=5e-3, checkpointing=True, autocast=False)
+        trainer = Trainer(config, tmp_path)
+        before = {name: p.detach().clone() for name, p in trainer.trainee.trainable.items()}
+        frozen = {n: p.detach().clone() for n, p in trainer.trainee.model.named_parameters() if not p.requires_grad}
+        trainer.train()
+        after = trainer.trainee.trainable
+        assert any(not torch.equal(before[name], after[name]) for name in before)
+        now = dict(trainer.trainee.model.named_parameters())
+        assert all(torch.equal(value, now[name]) for name, value in frozen.items())
+
+    def test_recomputed_activations_change_nothing(self, export: Path, tmp_path: Path) -> None:
+        for name, checkpointing in (("kept", False), ("again", True)):
+            Trainer(small(export, max_steps=2, checkpointing=checkpointing), tmp_path / name).train()
+        kept, again = (weights(tmp_path / name / "adapter") for name in ("kept", "again"))
+        for name in kept:
+            torch.testing.assert_close(kept[name], again[name], atol=1e-6, rtol=1e-5)
+
+    def test_full_fine_tuning_leaves_the_tower_and_writes_a_checkpoint(self, export: Path, tmp_path: Path) -> None:
+        folder = Trainer(small(export, method="full", max_steps=2), tmp_path).train()
+        base, tuned = (weights(path, "model.safetensors") for path in (scorer_folder(), folder))
+        changed = {name for name in base if not torch.equal(base[name].float(), tuned[name].float())}
+        assert base.keys() == tuned.keys()
+        assert changed
+        assert not any("visual" in name for name in changed)
+        assert len(rewards(export, model=str(folder))) == 8
+
+    def test_tower_and_projector_train_when_told(self, export: Path) -> None:
+        names = load_trainee(small(export, train_projector=True, train_tower=True), "cpu").trainable
+        assert {"blocks", "merger", "deepstack_merger_list"} <= {n.split(".")[2] for n in names if "visual" in n}
+
+    def test_a_loss_that_is_no_number_ends_the_run(self, export: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="The loss is nan at step"):
+            Trainer(small(export, lr=1e30, clip=1e30, max_steps=6), tmp_path).train()
+
+
+class TestEstimate:
+    def test_counts_what_really_trains(self, export: Path) -> None:
+        config = small(export, lora_rank=8)
+        found = estimate(config)
+        trainee = load_trainee(config, "cpu")
+        assert found.trained_parameters == sum(p.numel() for p in trainee.trainable.values())
+        held = sum(p.numel() * p.element_size() for p in trainee.model.parameters() if not p.requires_grad)
+        assert found.weights * 2**30 == held
+
+    def test_the_presets_models_have_their_published_sizes(self) -> None:
+        config = replace(miniature(), model="Qwen/Qwen3-VL-8B-Instruct", precision="bf16")
+        found = estimate(config)
+        assert round(found.parameters / 1e9, 2) == 8.77
+        assert found.weights == pytest.approx(16.3, abs=0.1)
+
+    def test_levers_move_it_the_right_way(self) -> None:
+        base = replace(miniature(), model="Qwen/Qwen3-VL-4B-Instruct", precision="bf16", micro_batch=1, batch=8)
+        assert estimate(replace(base, precision="nf4")).weights < 0.5 * estimate(base).weights
+        assert estimate(replace(base, checkpointing=True)).activations < 0.5 * estimate(base).activations
+        full = replace(base, method="full", precision="fp32")
+        assert estimate(full, shards=8).trained == pytest.approx(estimate(full).trained / 8)
+
+    def test_an_unknown_model_is_said(self) -> None:
+        with pytest.raises(ConfigError, match="hf download nobody/nothing"):
+            estimate(replace(miniature(), model="nobody/nothing"))

@@ -1,0 +1,90 @@
+"""A folder of labelled pairs: `pairs.jsonl` beside `images/`, as PARROT exports and benchmark imports write it.
+
+A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and, where people rated dimensions,
+`ratings` (`{"text_faithfulness": [3.0, 2.0]}` for A and B).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest
+from training.parrot.pairs import PreferencePair, pair_from_json
+from training.parrot.store import ImageStore
+
+PAIRS_FILE = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """A pair with what an evaluation needs beside it."""
+
+    pair: PreferencePair
+    split: str = ""
+    ratings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Dimension key -> what people gave A and B; empty where they only chose."""
+
+    def to_json(self) -> dict[str, Any]:
+        ratings = {key: list(scores) for key, scores in self.ratings.items()}
+        return self.pair.to_json() | {"split": self.split} | ({"ratings": ratings} if ratings else {})
+
+
+class PairFolder:
+    """The pairs of a folder and their pictures. Pictures are read when a judge needs them."""
+
+    def __init__(self, path: Path) -> None:
+        if not (path / PAIRS_FILE).is_file():
+            raise ConfigError(f"{path} is no folder of labelled pairs: it has no {PAIRS_FILE}.")
+        self.path = path
+        self._store = ImageStore(path)
+
+    def pairs(self, split: str | None = None, limit: int | None = None) -> list[LabelledPair]:
+        """Pairs of a split (None: all), in the file's order. ConfigError if there are none."""
+        found: list[LabelledPair] = []
+        with (self.path / PAIRS_FILE).open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if limit is not None and len(found) >= limit:
+                    break
+                labelled = self._read(line, number)
+                if split is None or labelled.split == split:
+                    found.append(labelled)
+        if not found:
+            raise ConfigError(
+                f"{self.path / PAIRS_FILE} has no pairs" + (f" of the split {split!r}." if split else ".")
+            )
+        return found
+
+    def request(self, pair: PreferencePair) -> UserRequest:
+        """The request with its sources loaded. RequestError if a picture is missing or damaged."""
+        return UserRequest(pair.request, tuple(self._store.open(reference) for reference in pair.sources))
+
+    def candidates(self, pair: PreferencePair) -> tuple[Image.Image, Image.Image]:
+        return self._store.open(pair.first), self._store.open(pair.second)
+
+    def _read(self, line: bytes, number: int) -> LabelledPair:
+        try:
+            row = json.loads(line)
+            ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
+            return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.path / PAIRS_FILE}, line {number} is no labelled pair; export or import the set again."
+            ) from error
+
+
+def write_pairs(pairs: Iterable[LabelledPair], folder: Path) -> int:
+    """Write `pairs.jsonl`; returns how many pairs it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with (folder / PAIRS_FILE).open("w", encoding="utf-8") as file:
+        for labelled in pairs:
+            file.write(json.dumps(labelled.to_json(), ensure_ascii=False) + "\n")
+            count += 1
+    return count

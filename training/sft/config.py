@@ -1,0 +1,197 @@
+"""What a fine-tuning run can be told, and presets that are known to make sense."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rationalrewards_core.backends.checkpoint import PRECISIONS, Precision
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.miniature import scorer_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+Method = Literal["lora", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftConfig:
+    """Everything that decides what a run computes. It is saved in the run directory as it was resolved."""
+
+    model: str
+    """Checkpoint folder or cached hub id to start from."""
+    data: str = ""
+    """Folder of the export: train.jsonl, pairs.jsonl and images/."""
+    method: Method = "lora"
+    """`lora` trains an adapter (QLoRA when `precision` is nf4 or int8); `full` trains the weights themselves."""
+    precision: Precision = "bf16"
+    """How the weights are held: bf16, fp16, fp32, int8, nf4. `full` needs fp32 (the optimiser's master weights)."""
+    autocast: bool = True
+    """Compute in bf16 whatever the weights are held in."""
+    lora_rank: int = 64
+    lora_alpha: int = 128
+    lora_dropout: float = 0.0
+    train_tower: bool = False
+    """Whether the vision tower trains too; judging lives on its accuracy, so it is frozen unless you say so."""
+    train_projector: bool = False
+    """Whether the layers between tower and language model train too."""
+    epochs: float = 3.0
+    """Passes over train.jsonl."""
+    max_steps: int = 0
+    """Stop after this many optimiser steps; 0 leaves it to `epochs`."""
+    batch: int = 128
+    """Examples per optimiser step, over all processes: the same run whatever the number of GPUs."""
+    micro_batch: int = 1
+    """Examples per forward pass on one device; the rest of `batch` is accumulated."""
+    lr: float = 1e-5
+    """Highest learning rate; linear warm-up, then a cosine to zero."""
+    warmup: float = 0.05
+    """Share of the steps that warm up."""
+    weight_decay: float = 1e-6
+    clip: float = 1.0
+    """Largest gradient norm."""
+    max_length: int = 8192
+    """Most tokens of prompt and answer together; longer examples are left out and counted, never cut."""
+    max_pixels: int | None = 802_816
+    """Pixel cap per image; use the same when judging."""
+    checkpointing: bool = True
+    """Recompute activations in the backward pass: a third slower, several times smaller."""
+    seed: int = 0
+    """Decides order, adapter initialisation and dropout."""
+    evaluate_every: int = 200
+    """Steps between measurements of pair accuracy on the development split; 0 never measures."""
+    dev_pairs: int = 200
+    """Development pairs judged each time, from the front of pairs.jsonl's dev split."""
+    dev_max_tokens: int = 1024
+    """Longest critique a student may write while it is measured."""
+    dev_batch: int = 8
+    """Pictures judged together while it is measured."""
+    patience: int = 3
+    """Stop after this many measurements without a better one; 0 never stops early."""
+    save_every: int = 200
+    """Steps between checkpoints to resume from."""
+    log_every: int = 1
+    """Steps between lines of metrics.jsonl."""
+    workers: int = 0
+    """Processes that read and encode examples ahead; 0 does it in the training process."""
+    device: str = "auto"
+    """auto, cpu or cuda; `accelerate launch` places its processes itself."""
+    download: bool = False
+    """Whether a hub id may be downloaded."""
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ConfigError(f"method must be lora or full, not {self.method!r}.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
+        if self.method == "full" and self.precision != "fp32":
+            raise ConfigError(
+                f"method full needs precision fp32, not {self.precision}: small updates are lost in rounder weights "
+                "(autocast still computes in bf16)."
+            )
+        positive = ("lora_rank", "lora_alpha", "batch", "micro_batch", "lr", "clip", "save_every", "log_every")
+        for name in (*positive, "epochs", "max_length", "dev_pairs", "dev_max_tokens", "dev_batch"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
+        for name in ("max_steps", "evaluate_every", "patience", "workers", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
+        for name in ("warmup", "lora_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
+        if self.batch % self.micro_batch:
+            raise ConfigError(f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch}).")
+
+
+def miniature() -> SftConfig:
+    """The shipped miniature on a CPU, in minutes."""
+    return SftConfig(
+        model=str(scorer_folder()), precision="fp32", autocast=False, lora_rank=16, lora_alpha=32, epochs=3.0, batch=16,
+        micro_batch=16, lr=1e-3, max_length=1024, checkpointing=False, evaluate_every=50, dev_pairs=64,
+        dev_max_tokens=300, dev_batch=32, save_every=50, device="cpu",
+    )  # fmt: skip
+
+
+def qwen3_vl_8b_qlora_24gb() -> SftConfig:
+    """Qwen3-VL-8B on one 24 GB card: NF4 weights, an adapter of rank 64 on the language model."""
+    return SftConfig(
+        model="Qwen/Qwen3-VL-8B-Instruct", precision="nf4", lr=1e-4, batch=32, max_length=4096, epochs=2.0, workers=4
+    )
+
+
+def qwen3_vl_4b() -> SftConfig:
+    """Qwen3-VL-4B with an adapter on bf16 weights: one 24 GB card."""
+    return SftConfig(
+        model="Qwen/Qwen3-VL-4B-Instruct", precision="bf16", lr=1e-4, batch=32, max_length=4096, epochs=2.0, workers=4
+    )
+
+
+def qwen3_vl_8b_paper() -> SftConfig:
+    """Full fine-tuning with the released recipe's settings (arXiv 2604.11626): launch it with FSDP2 on 8 GPUs."""
+    return SftConfig(
+        model="Qwen/Qwen3-VL-8B-Instruct", method="full", precision="fp32", lr=1e-5, warmup=0.05, weight_decay=1e-6,
+        epochs=3.0, batch=128, micro_batch=4, max_length=32_768, evaluate_every=800, save_every=800, workers=4,
+    )  # fmt: skip
+
+
+PRESETS = {
+    "miniature": miniature,
+    "qwen3-vl-8b-qlora-24gb": qwen3_vl_8b_qlora_24gb,
+    "qwen3-vl-8b-paper": qwen3_vl_8b_paper,
+    "qwen3-vl-4b": qwen3_vl_4b,
+}
+
+
+def preset(name: str) -> SftConfig:
+    if name not in PRESETS:
+        raise ConfigError(f"Unknown preset {name!r}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name]()
+
+
+def changed(config: SftConfig, values: Mapping[str, Any], origin: str) -> SftConfig:
+    """`config` with `values` (already typed, or text from the command line) put in; unknown keys are errors."""
+    types = {f.name: str(f.type) for f in fields(SftConfig)}
+    typed = {}
+    for key, value in values.items():
+        if key not in types:
+            raise ConfigError(f"{origin}: unknown key {key!r}; known keys are {', '.join(sorted(types))}.")
+        typed[key] = _typed(key, value, types[key], origin)
+    return replace(config, **typed)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The keys of a TOML file, to be put into a preset by `changed`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not a readable TOML file: {error}.") from error
+
+
+def _typed(key: str, value: Any, wanted: str, origin: str) -> Any:
+    if "None" in wanted and value in (None, "none"):
+        return None
+    try:
+        if wanted == "bool":
+            return {True: True, False: False, "true": True, "false": False}[value]
+        if "int" in wanted.split(" ")[0]:
+            return _whole(value)
+        if wanted == "float":
+            return float(value)
+    except (ValueError, KeyError, TypeError):
+        kinds = {"bool": "true or false", "float": "a number"}
+        raise ConfigError(f"{origin}: {key} must be {kinds.get(wanted, 'a whole number')}, not {value!r}.") from None
+    if not isinstance(value, str):
+        raise ConfigError(f"{origin}: {key} must be a text, not {value!r}.")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)

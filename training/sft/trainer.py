@@ -1,0 +1,290 @@
+"""The loop. A step's randomness is a function of (seed, step, process), so a stopped run goes on bit for bit.
+
+One step sees `batch` examples over all processes; its loss is the mean over all their answer tokens, so a run means
+the same on one device as on eight.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, gather_object
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from rationalrewards_core.errors import ConfigError
+from training.run import RunDir
+from training.sft.artefacts import save_student
+from training.sft.batches import epoch_batches, micro_batches
+from training.sft.config import SftConfig
+from training.sft.development import Development, dev_accuracy
+from training.sft.encoding import Batch, Encoded, Encoder
+from training.sft.loss import AnswerLoss, lr_factor
+from training.sft.records import ChatFile
+from training.sft.weights import load_trainee
+
+log = logging.getLogger("rationalrewards.training.sft")
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+@dataclass
+class Progress:
+    """What a run remembers between steps, beside its weights."""
+
+    step: int = 0
+    best: float = -1.0
+    """Best development accuracy so far; -1 before the first measurement."""
+    best_step: int = 0
+    stale: int = 0
+    """Measurements since the best one."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Examples(torch.utils.data.Dataset[Encoded]):
+    """Records that fit, encoded when asked for."""
+
+    def __init__(self, file: ChatFile, encoder: Encoder, max_length: int) -> None:
+        self._file, self._encoder = file, encoder
+        lengths = [encoder.length(file[i]) for i in tqdm(range(len(file)), desc="lengths", disable=None)]
+        self._kept = [i for i, length in enumerate(lengths) if length <= max_length]
+        self.lengths = [lengths[i] for i in self._kept]
+        self.left_out = len(lengths) - len(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self._encoder(self._file[self._kept[index]])
+
+
+class Order:
+    """This process's micro-batches from a step on, as a DataLoader's batch sampler."""
+
+    def __init__(self, lengths: list[int], config: SftConfig, start: int, steps: int, rank: int, world: int) -> None:
+        self._lengths, self._config, self._span, self._place = lengths, config, (start, steps), (rank, world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        per_epoch, known, batches = len(self._lengths) // self._config.batch, -1, []
+        for step in range(*self._span):
+            epoch = step // per_epoch
+            if epoch != known:
+                known, batches = epoch, epoch_batches(self._lengths, self._config.batch, self._config.seed, epoch)
+            yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
+
+
+def planned_steps(config: SftConfig, examples: int) -> int:
+    """Optimiser steps of a whole run."""
+    if examples < config.batch:
+        raise ConfigError(f"There are {examples} examples, less than one batch of {config.batch}; lower batch.")
+    steps = max(1, math.floor(config.epochs * (examples // config.batch)))
+    return min(steps, config.max_steps) if config.max_steps else steps
+
+
+class Trainer:
+    """One run from its configuration to its finished adapter."""
+
+    def __init__(self, config: SftConfig, path: Path) -> None:
+        self.config, self.path = config, path
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if config.autocast else "no", cpu=config.device == "cpu" or None
+        )
+        self._check_processes()
+        with self.accelerator.main_process_first():
+            self.run = RunDir(path, config)
+        self.trainee = load_trainee(config, str(self.accelerator.device))
+        self.examples = Examples(ChatFile(Path(config.data) / "train.jsonl"), self._encoder(), config.max_length)
+        self.development = Development(config) if config.evaluate_every else None
+        self.steps = planned_steps(config, len(self.examples))
+        self.progress = Progress()
+        self._prepare()
+
+    def train(self) -> Path:
+        """Run to the end, or to where development stops it. Returns the folder of the finished weights."""
+        self._resume()
+        self._note_data()
+        if not self._finished():
+            for step, parts in zip(range(self.progress.step, self.steps), self._batches(), strict=True):
+                self._step(step, parts)
+                if self._after(step + 1):
+                    break
+        return self._finish()
+
+    def _check_processes(self) -> None:
+        accelerator, config = self.accelerator, self.config
+        micro_batches(range(config.batch), config.micro_batch, 0, accelerator.num_processes)
+        if accelerator.distributed_type is DistributedType.FSDP:
+            if config.precision in ("nf4", "int8"):
+                raise ConfigError("Quantised weights cannot be sharded by FSDP here; launch with DDP, or use bf16.")
+            if config.evaluate_every:
+                raise ConfigError(
+                    "Development accuracy cannot be measured on weights sharded by FSDP; set evaluate_every=0 and "
+                    "measure the saved checkpoint with `python -m training.evaluate`."
+                )
+
+    def _encoder(self) -> Encoder:
+        return Encoder(self.trainee.checkpoint)
+
+    def _prepare(self) -> None:
+        module = AnswerLoss(self.trainee.model)
+        trained = [p for p in module.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=self.config.lr, weight_decay=self.config.weight_decay)
+        self.module, self.optimiser = self.accelerator.prepare(module, optimiser)
+        self.module.train()
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """The micro-batches of every step to come, encoded ahead by the workers."""
+        accelerator, config = self.accelerator, self.config
+        place = (accelerator.process_index, accelerator.num_processes)
+        loader = DataLoader(
+            self.examples,
+            batch_sampler=Order(self.examples.lengths, config, self.progress.step, self.steps, *place),  # type: ignore[arg-type]
+            collate_fn=self._encoder().collate,
+            num_workers=config.workers,
+            generator=torch.Generator(),  # its own, so that a resumed loader draws nothing from torch's
+        )
+        share = config.batch // config.micro_batch // accelerator.num_processes
+        waiting: list[Batch] = []
+        for batch in loader:
+            waiting.append(batch)
+            if len(waiting) == share:
+                yield waiting
+                waiting = []
+
+    def _step(self, step: int, parts: list[Batch]) -> None:
+        accelerator = self.accelerator
+        torch.manual_seed(hash((self.config.seed, step, accelerator.process_index)) % 2**63)
+        tokens = float(accelerator.reduce(_number(sum(p.answer_tokens for p in parts), accelerator.device), "sum"))
+        total = _number(0.0, accelerator.device)
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            with accelerator.no_sync(self.module) if not last else nullcontext():
+                batch = part.to(accelerator.device)
+                loss = self.module(batch.inputs, batch.labels)
+                # Processes average their gradients; the step's loss is a sum over all of them.
+                accelerator.backward(loss * (accelerator.num_processes / tokens))
+                total += loss.detach()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.lr * lr_factor(step, self.steps, self.config.warmup)
+        norm = accelerator.clip_grad_norm_(self.module.parameters(), self.config.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        mean = float(accelerator.reduce(total, "sum")) / tokens
+        if not math.isfinite(mean):
+            raise ConfigError(f"The loss is {mean} at step {step + 1}; lower lr, or look at the data.")
+        if accelerator.is_main_process and (step + 1) % self.config.log_every == 0:
+            rate = self.optimiser.param_groups[0]["lr"]
+            self.run.log(step + 1, loss=mean, lr=rate, gradient=float(norm), answer_tokens=tokens)
+
+    def _after(self, done: int) -> bool:
+        """Measure and save where it is due; whether to stop."""
+        self.progress.step = done
+        last = done == self.steps
+        due = self.config.evaluate_every and (done % self.config.evaluate_every == 0 or last)
+        if due and self.development is not None:
+            self._measure(done)
+        if done % self.config.save_every == 0 or last or self._finished():
+            self._save_state()
+        return self._finished()
+
+    def _finished(self) -> bool:
+        stopped = self.config.patience and self.progress.stale >= self.config.patience
+        return bool(stopped) or self.progress.step >= self.steps
+
+    def _measure(self, done: int) -> None:
+        assert self.development is not None
+        accelerator = self.accelerator
+        mine = self.development.pairs[accelerator.process_index :: accelerator.num_processes]
+        opinions = gather_object(self.development.opinions(self.trainee.checkpoint, mine))
+        share = dev_accuracy(opinions)
+        better = share.value > self.progress.best
+        self.progress.stale = 0 if better else self.progress.stale + 1
+        self.progress.history.append({"step": done, "pair_accuracy": share.value, "failures": share.failures})
+        if better:
+            self.progress.best, self.progress.best_step = share.value, done
+            self._save_weights("best")
+        if accelerator.is_main_process:
+            self.run.log(done, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
+
+    def _trained(self, *, frozen: bool = False) -> dict[str, Tensor]:
+        """Whole tensors by their name in the model, on the CPU: the trained ones, or all. Every process must ask."""
+        named = dict(self.trainee.model.named_parameters()) if frozen else self.trainee.trainable
+        names = {f"model.{name}" for name in named}
+        state = get_model_state_dict(self.module, options=_WHOLE)
+        return {name.removeprefix("model."): value for name, value in state.items() if name in names}
+
+    def _save_weights(self, name: str) -> None:
+        weights = self._trained(frozen=self.config.method == "full")
+        note = {"config": asdict(self.config), "step": self.progress.step, "development": self.progress.history}
+        if self.accelerator.is_main_process:
+            save_student(self.trainee, weights, self.path / name, self.config, note)
+        self.accelerator.wait_for_everyone()
+
+    def _save_state(self) -> None:
+        state = {
+            "trained": self._trained(),
+            "optimiser": get_optimizer_state_dict(self.module, self._torch_optimiser, options=_WHOLE),
+            "progress": asdict(self.progress),
+            "examples": len(self.examples),
+        }
+        if self.accelerator.is_main_process:
+            self.run.save_state(state)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        state = self.run.load_state()
+        if state is None:
+            return
+        if state["examples"] != len(self.examples):
+            raise ConfigError(
+                f"{self.path} was trained on {state['examples']} examples and {self.config.data} now has "
+                f"{len(self.examples)}; choose another --run."
+            )
+        weights = {f"model.{name}": value for name, value in state["trained"].items()}
+        partial = StateDictOptions(full_state_dict=True, strict=False)
+        set_model_state_dict(self.module, weights, options=partial)
+        whole = StateDictOptions(full_state_dict=True)
+        set_optimizer_state_dict(self.module, self._torch_optimiser, state["optimiser"], options=whole)
+        self.progress = Progress(**state["progress"])
+        log.info("going on from step %d", self.progress.step)
+
+    @property
+    def _torch_optimiser(self) -> torch.optim.Optimizer:
+        inner: torch.optim.Optimizer = self.optimiser.optimizer
+        return inner
+
+    def _note_data(self) -> None:
+        if self.accelerator.is_main_process and self.progress.step == 0:
+            self.run.log(0, examples=len(self.examples), left_out=self.examples.left_out, steps=self.steps)
+
+    def _finish(self) -> Path:
+        """The best weights by development, or the last ones where it was not measured."""
+        name = "adapter" if self.config.method == "lora" else "checkpoint"
+        if self.progress.best < 0:
+            self._save_weights(name)
+        elif self.accelerator.is_main_process:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            shutil.copytree(self.path / "best", self.path / name)
+        self.accelerator.wait_for_everyone()
+        return self.path / name
+
+
+def _number(value: float, device: Any) -> Tensor:
+    return torch.tensor(float(value), device=device)

@@ -1,0 +1,90 @@
+"""What trains: an adapter on the language model, or the language model itself; the tower as it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
+from rationalrewards_core.errors import ConfigError
+from training.sft.config import SftConfig
+
+LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+TOWER = r".*visual\.blocks\..*\.(qkv|proj|linear_fc1|linear_fc2)"
+PROJECTOR = r".*visual\.(merger|deepstack_merger_list)\..*(linear_fc1|linear_fc2)"
+
+
+@dataclass
+class Trainee:
+    """A checkpoint made ready to learn."""
+
+    checkpoint: Checkpoint
+    adapter: Any
+    """peft's view of the model, which saves adapters; None in full fine-tuning."""
+
+    @property
+    def model(self) -> Any:
+        return self.checkpoint.model
+
+    @property
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+
+def load_trainee(config: SftConfig, device: str) -> Trainee:
+    """Load the checkpoint as the engine does and put the adapter on, or thaw what trains."""
+    checkpoint = load_checkpoint(
+        CheckpointConfig(
+            model=config.model,
+            precision=config.precision,
+            device=device,
+            max_pixels=config.max_pixels,
+            download=config.download,
+        )
+    )
+    trainee = _with_adapter(checkpoint, config) if config.method == "lora" else _thawed(checkpoint, config)
+    if config.checkpointing:
+        trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if not trainee.trainable:
+        raise ConfigError(f"{config.model} has no layers of the names that are trained; it is not of the Qwen-VL kind.")
+    return trainee
+
+
+def target_modules(config: SftConfig) -> str:
+    """The regular expression of the layers that get an adapter."""
+    chosen = [LANGUAGE]
+    chosen += [TOWER] if config.train_tower else []
+    chosen += [PROJECTOR] if config.train_projector else []
+    return "|".join(f"({pattern})" for pattern in chosen)
+
+
+def trains(name: str, config: SftConfig) -> bool:
+    """Whether a parameter of this name trains in full fine-tuning."""
+    if "merger" in name and "visual" in name:
+        return config.train_projector
+    return config.train_tower if "visual." in name else True
+
+
+def _with_adapter(checkpoint: Checkpoint, config: SftConfig) -> Trainee:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(config.seed)
+    checkpoint.model.requires_grad_(False)
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=target_modules(config),
+        bias="none",
+    )
+    adapter = get_peft_model(checkpoint.model, lora)
+    checkpoint.model = adapter.get_base_model()
+    return Trainee(checkpoint, adapter)
+
+
+def _thawed(checkpoint: Checkpoint, config: SftConfig) -> Trainee:
+    for name, parameter in checkpoint.model.named_parameters():
+        parameter.requires_grad_(trains(name, config))
+    return Trainee(checkpoint, None)
