@@ -8,9 +8,11 @@ a tag, a weight, an embedding, a wildcard, a trigger word, or the prefix and suf
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from .clauses import clauses, content_words, shortened
 from .errors import ConfigError
 from .messages import MAX_REQUEST_CHARACTERS
 from .prompt_syntax import (
@@ -30,12 +32,6 @@ Style = Literal["full rewrite", "minimal change"]
 STYLES: Final[tuple[Style, ...]] = get_args(Style)
 NEW_SHARE: Final = 0.5
 """A clause says something new if more than this share of its words is."""
-
-_CLAUSE = re.compile(r"[^,;.!?\n]*(?:[,;\n]|[.!?]+(?=\s|$)|[.!?])*\s*")
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’-][^\W_]+)*")
-_FILLERS = frozenset(
-    "a an and are as at be by for from has have in into is it its of on or so that the their there this to was with".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +126,7 @@ def _prose(proposal: str, body: str) -> tuple[str, list[str]]:
             proposal = proposal.replace(term, " ")
     words = without_halves(without_sections(proposal), own)
     if removed or words != proposal:
-        proposal = re.sub(r"\s+([,;.])", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(words.split())))
+        proposal = re.sub(r"\s+([,;.])(?=\s|$)", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(words.split())))
     notes = [f"Left out of the rewriting: {', '.join(removed)}."] if removed else []
     return proposal.strip(" ,;"), notes
 
@@ -148,7 +144,7 @@ def _rewrite(body: str, proposal: str, rules: RewordingRules, room: int) -> tupl
     ]
     notes = [f"Put back: {', '.join(lost)}."] if lost else []
     fixed = [*fixed_spans(complete), *_occurrences(complete, (*words, *kept_terms(prose)))]
-    short = _shortened(complete, room, fixed)
+    short = shortened(complete, room, fixed)
     if short != complete:
         notes.append(f"Shortened from {len(complete)} to {len(short)} characters.")
     return short, notes
@@ -157,13 +153,7 @@ def _rewrite(body: str, proposal: str, rules: RewordingRules, room: int) -> tupl
 def _with_terms(text: str, terms: tuple[str, ...]) -> tuple[str, list[str]]:
     """Fixed terms put in the place of their plain words, or at the end; and which of them were lost."""
     lost = [term for term in terms if term not in text]
-    appended: list[str] = []
-    for term in lost:
-        place = _free_place(text, weighted_words(term))
-        if place is None:
-            appended.append(term)
-        else:
-            text = text[: place.start] + term + text[place.end :]
+    text, appended = _placed(text, [(weighted_words(term), term) for term in lost])
     return ", ".join([text.rstrip(" .,;"), *appended]) if appended else text, lost
 
 
@@ -175,14 +165,24 @@ def _trigger_words(body: str, words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _with_words(text: str, words: tuple[str, ...]) -> tuple[str, list[str]]:
     """Trigger words in the prompt's spelling, at the front if the text has them in none; and which were lost."""
-    lost = []
-    for word in (word for word in words if not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)):
-        place = _free_place(text, word)
-        if place is None:
-            lost.append(word)
-        else:
-            text = text[: place.start] + word + text[place.end :]
+    misspelt = [word for word in words if not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)]
+    text, lost = _placed(text, [(word, word) for word in misspelt])
     return ", ".join([*lost, text]), lost
+
+
+def _placed(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+    """`text` with each (words, term): the term where its words stand as prose; and the terms that found no place."""
+    taken = fixed_spans(text)
+    placed: list[tuple[Span, str]] = []
+    for words, term in wanted:
+        place = _free_place(text, words, taken)
+        if place is not None:
+            placed.append((place, term))
+            taken.append(place)
+    for place, term in sorted(placed, key=lambda entry: -entry[0].start):
+        text = text[: place.start] + term + text[place.end :]
+    found = {term for _, term in placed}
+    return text, [term for _, term in wanted if term not in found]
 
 
 def _word_pattern(words: str) -> re.Pattern[str]:
@@ -190,50 +190,23 @@ def _word_pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){spaced}(?!\w)", re.IGNORECASE)
 
 
-def _free_place(text: str, words: str) -> Span | None:
-    """Where `words` stand in `text` as prose."""
+def _free_place(text: str, words: str, taken: Sequence[Span]) -> Span | None:
+    """Where `words` stand in `text`, outside of what is taken."""
     if not words:
         return None
-    fixed = fixed_spans(text)
-    for match in _word_pattern(words).finditer(text):
-        if not any(span.overlaps(*match.span()) for span in fixed):
-            return Span(*match.span())
-    return None
+    found = (Span(*match.span()) for match in _word_pattern(words).finditer(text))
+    return next((place for place in found if not any(span.overlaps(place.start, place.end) for span in taken)), None)
 
 
 def _occurrences(text: str, terms: tuple[str, ...]) -> list[Span]:
     return [Span(*m.span()) for term in terms for m in re.finditer(re.escape(term), text, re.IGNORECASE)]
 
 
-def _shortened(text: str, room: int, fixed: list[Span]) -> str:
-    """`text` without its last free clauses, then without its last free words, until it fits or only fixed text is left."""
-    for pattern in (_CLAUSE, re.compile(r"\S+\s*|\s+")):
-        pieces = [(m.start(), m.end()) for m in pattern.finditer(text) if m.end() > m.start()]
-        free = [piece for piece in pieces if not any(span.overlaps(*piece) for span in fixed)]
-        dropped: set[tuple[int, int]] = set()
-        length = len(text)
-        while free and length > room:
-            piece = free.pop()
-            dropped.add(piece)
-            length -= piece[1] - piece[0]
-        if dropped:
-            kept = [piece for piece in pieces if piece not in dropped]
-            fixed = [_moved(span, dropped) for span in fixed]
-            text = "".join(text[start:end] for start, end in kept)
-    return text.rstrip(" ,;") if len(text) > len(text.rstrip(" ,;")) else text
-
-
-def _moved(span: Span, dropped: set[tuple[int, int]]) -> Span:
-    """Where a fixed span stands once pieces before it are gone."""
-    gone = sum(end - start for start, end in dropped if end <= span.start)
-    return Span(span.start - gone, span.end - gone)
-
-
 def _extension(body: str, proposal: str, room: int) -> tuple[str, list[str]]:
     """The prompt's own words, and behind them the clauses of the proposal that say something new and fit."""
-    text, known, left_out = body, _words(body), 0
-    for clause in _clauses(proposal):
-        words = _words(clause)
+    text, known, left_out = body, content_words(body), 0
+    for clause in clauses(proposal):
+        words = content_words(clause)
         if not words or len(words - known) <= NEW_SHARE * len(words):
             continue
         longer = text + (" " if text[-1:] in tuple(",.;:!?") else ", " if text else "") + clause
@@ -245,20 +218,3 @@ def _extension(body: str, proposal: str, room: int) -> tuple[str, list[str]]:
     if text == body and not left_out:
         notes.append("The rewriting says nothing that the prompt does not say already.")
     return text, notes
-
-
-def _clauses(text: str) -> list[str]:
-    """Clauses without their punctuation; marks inside fixed text divide nothing."""
-    fixed = fixed_spans(text)
-    clauses, start = [], 0
-    for match in re.finditer(r"[,;\n]|[.!?](?=\s|$)", text):
-        if not any(span.overlaps(*match.span()) for span in fixed):
-            clauses.append(text[start : match.start()])
-            start = match.end()
-    clauses.append(text[start:])
-    return [stripped for clause in clauses if (stripped := clause.strip().removeprefix("and ").strip())]
-
-
-def _words(text: str) -> frozenset[str]:
-    """Words that say something, folded."""
-    return frozenset(word.casefold() for word in _WORD.findall(text)) - _FILLERS

@@ -98,7 +98,7 @@ def with_dimensions(base: Rubric, text: str, origin: str) -> Rubric:
             raise ConfigError("dimensions must be [[dimensions]] tables.")
         dimensions = {d.key: d for d in base.dimensions}
         for number, row in enumerate(rows, 1):
-            known = dimensions.get(row.get("key")) if isinstance(row, dict) else None
+            known = dimensions.get(str(row.get("key"))) if isinstance(row, dict) else None
             changed = _dimension(row if known is None else {**_row(known), **row}, number)
             dimensions[changed.key] = changed
         return replace(base, dimensions=tuple(dimensions.values()))

@@ -27,7 +27,7 @@ CORE_LAYERS = [
     ["grammar", "comparison", "backends"],
     ["probabilities", "memo"],
     ["scorer"],
-    ["refine", "prompt_syntax", "server_config", "server_metrics", "server_requests"],
+    ["refine", "prompt_syntax", "clauses", "server_config", "server_metrics", "server_requests"],
     ["rewording"],
     ["server"],
     ["history"],

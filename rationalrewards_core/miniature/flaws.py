@@ -76,12 +76,13 @@ def sample_attempts(rng: np.random.Generator, count: int, *, reserved: bool = Fa
     source = sample_wish(rng, reserved=reserved)
     placement = place(rng, source, room_for_edits=True)
     edit = sample_edit(rng, source)
-    attempts = [_attempt(rng, edit, source, placement) for _ in range(count)]
+    attempts = [edited_example(rng, edit, source, placement) for _ in range(count)]
     before = render(rng, Shown(source), placement).picture
     return tuple(replace(attempt, source=before) for attempt in attempts)
 
 
-def _attempt(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
+def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
+    """`source`, placed by `placement`, after an edit that may have gone wrong; without the source picture."""
     shown, places, kept = _flawed_edit(rng, edit, source)
     after = replace(
         placement,

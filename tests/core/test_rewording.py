@@ -174,7 +174,7 @@ rules = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(prompts, prompts, rules)
 def test_fixed_terms_always_survive(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     done = reworded(prompt, rewritten, rules)
@@ -187,7 +187,7 @@ def test_fixed_terms_always_survive(prompt: str, rewritten: str, rules: Rewordin
         assert quotation in done.prompt
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(prompts, prompts, rules)
 def test_a_longer_prompt_than_allowed_is_always_reported(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     done = reworded(prompt, rewritten, rules)
@@ -195,7 +195,7 @@ def test_a_longer_prompt_than_allowed_is_always_reported(prompt: str, rewritten:
         assert "more than" in done.notes[-1]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(tidy, prompts, rules)
 def test_a_rewording_adds_no_command(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     done = reworded(prompt, rewritten, rules)
@@ -204,7 +204,7 @@ def test_a_rewording_adds_no_command(prompt: str, rewritten: str, rules: Rewordi
         assert all(command in own for command in commands(done.prompt))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(tidy, prompts, rules)
 def test_rewording_twice_changes_nothing_more(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     rules = replace(rules, max_length=5000)  # a shortened prompt may have room for what the next turn offers
