@@ -1,7 +1,7 @@
 """Stage 2, consistency: keep z only if P(y | x, z) puts y first, the label hidden (arXiv 2604.11626, sec. 2.1, App. C).
 
 Three variants. `text` (the default) shows request and *evidence*: scores, winner lines, summary and verdict words
-are withheld. `images` shows both candidates too, so that evidence about things that are not there fails. `paper` shows
+are withheld. `images` shows both candidates too, and asks whether the evidence is true of them. `paper` shows
 request and whole rationale, as the paper prints it; a rationale that only repeats its label passes that one.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from rationalrewards_core.backends.base import Reply
@@ -32,6 +33,7 @@ _ANSWER: Final = re.compile(
     r"|\b(?P<tie>tie|equally\s+good)\b",
     re.IGNORECASE,
 )
+_NOTES: Final = re.compile(r"\bnotes\s*[:：]\s*(true|false)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +102,16 @@ class Checker:
             question = await asyncio.to_thread(self._question, rationale, comparison, rubric)
         except RequestError as error:
             return replace(record, reason=error.reason, message=str(error))
-        answer = await self._teacher.ask(question, read_prediction)
+        answer = await self._teacher.ask(question, partial(read_prediction, variant=self._settings.variant))
         reason, message = answer.reason, answer.message
-        wanted = rationale.shown.preference
-        if answer.value is not None and answer.value is not wanted:
-            reason = "undecided" if answer.value is Verdict.TIE else "inconsistent"
-            message = f"From the rationale alone the teacher says {answer.value.value}; people said {wanted.value}."
+        if answer.value is not None:
+            reason, message = answer.value.problem(rationale.shown.preference)
         if record.leak:
             reason, message = record.leak, record.message
         return replace(
             record,
-            predicted=answer.value,
+            predicted=None if answer.value is None else answer.value.verdict,
+            notes_true=None if answer.value is None else answer.value.notes_true,
             reason=reason,
             message=message,
             reply=answer.reply,
@@ -127,13 +128,38 @@ class Checker:
         return consistency_question(self._run.request(shown), comparison, rubric, self._texts, variant, images)
 
 
-def read_prediction(reply: Reply) -> Verdict:
-    """The one outcome that a reply names; CritiqueParseError if it names none, or two."""
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the teacher concludes from a rationale."""
+
+    verdict: Verdict
+    notes_true: bool | None = None
+    """Whether the images bear the rationale out; None where they were not shown."""
+
+    def problem(self, wanted: Verdict) -> tuple[str, str]:
+        """(reason, message) of why the rationale is dropped; two empty texts if it is kept."""
+        if self.verdict is not wanted:
+            reason = "undecided" if self.verdict is Verdict.TIE else "inconsistent"
+            said = f"From the rationale alone the teacher says {self.verdict.value}; people said {wanted.value}."
+            return reason, said
+        if self.notes_true is False:
+            return "untrue", "The images do not bear it out: it says something about them that is not so."
+        return "", ""
+
+
+def read_prediction(reply: Reply, variant: Variant = "text") -> Prediction:
+    """The one outcome that a reply names; CritiqueParseError if it names none, or two.
+
+    The `images` variant wants to be told as well whether the notes are true.
+    """
     check_finished(reply)
     text = re.sub(r"[*_`\"'“”]", "", reply.text)
     named = {_verdict(match) for match in _ANSWER.finditer(text)}
+    held = {match[1].casefold() == "true" for match in _NOTES.finditer(text)}
+    if variant == "images" and len(held) != 1:
+        raise CritiqueParseError("no_prediction", "The reply does not say whether the notes are true.", reply.text)
     if len(named) == 1:
-        return named.pop()
+        return Prediction(verdict=named.pop(), notes_true=held.pop() if variant == "images" else None)
     what = "names no outcome" if not named else "names two outcomes"
     raise CritiqueParseError("no_prediction", f"The reply {what}.", reply.text)
 

@@ -12,13 +12,13 @@ from typing import Any
 from tqdm import tqdm
 
 from rationalrewards_core.backends.openai_chat import OpenAIChat
-from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
 
 from .calibration import Calibration
 from .check import Checker, CheckSettings, check_tasks
 from .export import Exporter, ExportSettings
+from .importers.catalogue import image_roots, read_dataset
 from .importers.intake import ImportCounts, Intake, write_pairs
 from .importers.miniature import Crowd, miniature_pairs
 from .job import Shard, Tally, Task, run_job
@@ -155,7 +155,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def import_pairs(arguments: argparse.Namespace) -> int:
     run = ParrotRun(arguments.run)
-    intake = Intake(run.store, ImageRoots(arguments.images), arguments.keep)
+    intake = Intake(run.store, ImageRoots(image_roots(arguments.source, arguments.images)), arguments.keep)
     name = arguments.name or arguments.dataset
     if arguments.dataset == "miniature":
         crowd = Crowd(wrong=arguments.wrong)
@@ -163,7 +163,7 @@ def import_pairs(arguments: argparse.Namespace) -> int:
             intake, arguments.count, arguments.seed, crowd, reserved=arguments.reserved, edits=arguments.edits
         )
     else:
-        raise ConfigError(f"Unknown data set {arguments.dataset!r}.")
+        pairs = read_dataset(arguments.dataset, arguments.source, intake, arguments.split)
     path = run.folder / "pairs" / f"{name}.jsonl"
     counts = write_pairs(path, pairs, intake.skipped, arguments.limit)
     run.note({"stage": "import", "dataset": arguments.dataset, "pairs": counts.pairs, "skipped": dict(counts.skipped)})

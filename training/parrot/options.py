@@ -72,6 +72,7 @@ def _import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="file or folder, or hub:OWNER/NAME")
     parser.add_argument("--images", type=Path, action="append", default=[], help="folder or tar with the pictures")
     parser.add_argument("--keep", choices=("copy", "reference"), default="copy", help="copy pictures named by path")
+    parser.add_argument("--split", default="", help="only files with this in their name, such as train")
     parser.add_argument("--name", help="name of the pairs file (default: the data set's)")
     parser.add_argument("--limit", type=int, help="stop after so many pairs")
     world = parser.add_argument_group("miniature only")

@@ -64,6 +64,7 @@ class ConsistencyTexts:
     second_label: str
     notes_label: str
     question: str
+    question_images: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,8 @@ def consistency_question(
         for source in request.sources:
             parts += [own.source_label, source, "\n"]
         parts += [own.first_label, images[0], "\n", own.second_label, images[1], "\n"]
-    parts.append(f"\n{own.notes_label}\n{defused(notes)}\n\n{own.question}")
+    question = own.question_images if variant == "images" else own.question
+    parts.append(f"\n{own.notes_label}\n{defused(notes)}\n\n{question}")
     return Question(
         messages=(Message("user", _joined(parts)),),
         prompt=prompt_hash(variant, astuple(own)),

@@ -45,7 +45,7 @@ def rationale_tasks(pairs: Iterable[PreferencePair], orders: Orders) -> Iterator
         drawn: Order = "AB" if int(digest(["order", pair.key])[:8], 16) % 2 else "BA"
         for order in ("AB", "BA"):
             if orders == "both" or order == drawn:
-                yield RationaleTask(pair, order)  # type: ignore[arg-type]
+                yield RationaleTask(pair, order)
 
 
 class Rationalizer:

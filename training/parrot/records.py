@@ -97,6 +97,8 @@ class Check(Record):
     """Key of the rationale that was checked."""
     predicted: Verdict | None = None
     """What the teacher predicted, in the order it was shown; None if it was not asked or gave no answer."""
+    notes_true: bool | None = None
+    """Whether the images bear the rationale out; None where they were not shown."""
     leak: str = ""
     """Reason code of the leak check; empty if nothing leaked."""
 
@@ -142,6 +144,7 @@ def check_from_json(table: Mapping[str, Any]) -> Check:
         order=table["order"],
         rationale=table["rationale"],
         predicted=None if predicted is None else Verdict(predicted),
+        notes_true=table["notes_true"],
         leak=table["leak"],
         **_shared(table),
     )

@@ -98,7 +98,7 @@ class Teacher:
             if attempt:
                 sampling = replace(sampling, temperature=SECOND_TEMPERATURE, seed=attempt)
             reply, failure = await self._reply(question, sampling)
-            cost = _sum(cost, _cost(reply))
+            cost = total_usage(cost, _cost(reply))
             value: T | None = None
             if reply is not None:
                 try:
@@ -126,9 +126,9 @@ class Teacher:
         except BackendError as error:
             if error.reason not in AN_ANSWER:
                 raise
-            self.spent = _sum(self.spent, _cost(None))
+            self.spent = total_usage(self.spent, _cost(None))
             return None, (error.reason, str(error))
-        self.spent = _sum(self.spent, _cost(reply))
+        self.spent = total_usage(self.spent, _cost(reply))
         return reply, ("", "")
 
     def _check_budget(self) -> None:
@@ -161,7 +161,7 @@ def _cost(reply: Reply | None) -> Usage:
     return Usage(requests=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
 
 
-def _sum(first: Usage, second: Usage) -> Usage:
+def total_usage(first: Usage, second: Usage) -> Usage:
     return Usage(
         requests=first.requests + second.requests,
         prompt_tokens=first.prompt_tokens + second.prompt_tokens,

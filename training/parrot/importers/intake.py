@@ -64,6 +64,8 @@ class Intake:
                 yield convert(row)
             except Skip as skip:
                 self.skipped[skip.reason] += 1
+            except KeyError as missing:
+                self.skipped[f"no column {missing.args[0]}"] += 1
 
     def image(self, value: Any) -> str:
         """Reference of a picture given as bytes, as `{bytes, path}`, or by its path. Raises Skip."""

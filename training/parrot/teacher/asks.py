@@ -46,13 +46,14 @@ class Ask:
 def read_ask(body: Mapping[str, Any], texts: TeacherTexts) -> Ask:
     """Raises RequestError for what is none of the pipeline's questions."""
     content = body["messages"][-1]["content"]
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
     text = "".join(part["text"] for part in parts if part["type"] == "text").replace(WORD_JOINER, "")
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     images = tuple(_image(url) for url in urls)
     address = "\x1f".join([text, *urls, str(body.get("temperature")), str(body.get("seed"))])
-    if texts.consistency.question in text:
-        notes = _between(text, f"{texts.consistency.notes_label}\n", texts.consistency.question)
+    question = texts.consistency.question_images if images else texts.consistency.question
+    if question in text:
+        notes = _between(text, f"{texts.consistency.notes_label}\n", question)
         request = _between(text, texts.consistency.request_label, "\n")
         return Ask(kind="check", request=request, images=images, notes=notes, address=address)
     request = _between(text, REQUEST_LABEL, "\n")

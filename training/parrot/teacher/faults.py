@@ -66,7 +66,7 @@ def rationale_fault(shares: FaultShares, rng: random.Random) -> RationaleFault:
     for name in ("hallucinated", "vague", "parrot", "contradicts"):
         place -= getattr(shares, name)
         if place < 0:
-            return name  # type: ignore[return-value]
+            return name
     return "sound"
 
 

@@ -15,7 +15,7 @@ from . import writing
 from .asks import Ask
 from .eyes import see
 from .faults import FaultShares, critique_fault, dice, rationale_fault
-from .reading import predict, sentences
+from .reading import borne_out, predict, sentences
 
 ANSWERS: Final = {
     Verdict.A: "Answer: A is preferred",
@@ -106,10 +106,11 @@ class Mind:
             believed = _sentences_of(first), _sentences_of(second)
         rubric = self._rubric("edit" if "\n4. " in ask.notes else "generation")
         verdict = predict(ask.notes, rubric, believed)
+        held = "" if believed is None else f"Notes: {'true' if borne_out(ask.notes, believed) else 'false'}\n"
         if rng.random() < self._shares.misread:
             wrong = rng.choice([v for v in Verdict if v is not verdict])
-            return Said(text=ANSWERS[wrong], fault="misread")
-        return Said(text=ANSWERS[verdict], fault="sound")
+            return Said(text=held + ANSWERS[wrong], fault="misread")
+        return Said(text=held + ANSWERS[verdict], fault="sound")
 
     def _spoiled(self, said: Said, rubric: Rubric, rng: random.Random) -> Said:
         """The reply after what can happen on its way out."""

@@ -83,7 +83,15 @@ def predict(notes: str, rubric: Rubric, believed: tuple[Collection[str], Collect
     if not count:
         return Verdict.TIE
     scale = rubric.scale
-    return verdict_of_rewards(*(scale.normalise(total / count) for total in totals), margin=MARGIN)
+    of_a, of_b = (scale.normalise(total / count) for total in totals)
+    return verdict_of_rewards(of_a, of_b, margin=MARGIN)
+
+
+def borne_out(notes: str, believed: tuple[Collection[str], Collection[str]]) -> bool:
+    """Whether every flaw that the notes name is one that a reader with eyes sees too."""
+    said = (spoken(line) for line in notes.splitlines())
+    pairs = ((text, true) for both in said for text, true in zip(both, believed, strict=True))
+    return all(cost(text, None) == cost(text, true) for text, true in pairs)
 
 
 def spoken(line: str) -> tuple[str, str]:

@@ -1,0 +1,138 @@
+"""What was kept and dropped, by source and reason, and what it cost: counted from the records themselves."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
+
+from .calibration import Calibration, Fate, fates
+from .journal import read_records
+from .pairs import digest
+from .prompts import Variant
+from .records import (
+    Projection,
+    Record,
+    Usage,
+    check_from_json,
+    projection_from_json,
+    rationale_from_json,
+)
+from .run import ParrotRun, Rubrics
+from .teaching import total_usage
+
+R = TypeVar("R", bound=Record)
+KEPT = "kept"
+
+
+@dataclass
+class StageCount(Generic[R]):
+    """One stage's records, counted; a few of them kept as samples of every reason."""
+
+    title: str
+    samples_wanted: int
+    by_origin: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Origin -> reason (or `kept`) -> count."""
+    usage: Usage = field(default_factory=Usage)
+    models: Counter[str] = field(default_factory=Counter)
+    _drawn: dict[str, list[tuple[int, str, R]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: R, reason: str | None = None) -> None:
+        """Count a record; `reason` is what became of it where that is not its own reason."""
+        why = (record.reason if reason is None else reason) or KEPT
+        self.by_origin[record.pair.origin][why] += 1
+        self.usage = total_usage(self.usage, record.usage)
+        if record.provenance is not None:
+            self.models[record.provenance.model] += 1
+        # The samples with the smallest hashes: drawn evenly, and the same ones in every report.
+        entry = (-int(digest(["sample", record.key])[:8], 16), record.key, record)
+        heap = self._drawn[why]
+        if len(heap) < self.samples_wanted:
+            heapq.heappush(heap, entry)
+        elif self.samples_wanted:
+            heapq.heappushpop(heap, entry)
+
+    def samples(self, reason: str) -> list[R]:
+        return [record for _, _, record in sorted(self._drawn.get(reason, []), reverse=True)]
+
+    @property
+    def reasons(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for counts in self.by_origin.values():
+            found.update(counts)
+        return found
+
+    @property
+    def total(self) -> int:
+        return self.reasons.total()
+
+    def retention(self, origin: str | None = None) -> float | None:
+        """Share that was kept; None where there was nothing."""
+        counts = self.reasons if origin is None else self.by_origin.get(origin, Counter())
+        return counts[KEPT] / counts.total() if counts.total() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A whole run."""
+
+    pairs: Counter[str]
+    """Origin -> pairs."""
+    stages: tuple[StageCount[Record], ...]
+    """The stages that have run, in order."""
+
+    @property
+    def origins(self) -> list[str]:
+        return sorted(self.pairs)
+
+    def stage(self, title: str) -> StageCount[Record] | None:
+        return next((stage for stage in self.stages if stage.title == title), None)
+
+
+RATIONALES, PROJECTION = "rationales", "critiques"
+
+
+def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples: int) -> Account:
+    """Read every record of a run once (critiques twice), and count."""
+    stages: list[StageCount[Record]] = []
+    rationales = run.stage_files("rationales")
+    if rationales:
+        stages.append(_counted(RATIONALES, read_records(rationales, rationale_from_json), samples))
+    variants: tuple[Variant, ...] = ("text", "images", "paper")
+    for variant in variants:
+        files = run.stage_files(f"checks-{variant}")
+        if files:
+            stages.append(_counted(f"check ({variant})", read_records(files, check_from_json), samples))
+    for arm in ("parrot", "unfiltered", "direct"):
+        files = run.stage_files(f"critiques-{arm}")
+        if files:
+            stages.append(_counted(f"{PROJECTION} ({arm})", read_records(files, projection_from_json), samples))
+            if arm == "parrot":
+                stages.append(
+                    _calibrated(partial(read_records, files, projection_from_json), rubrics, calibration, samples)
+                )
+    origins = Counter(pair.origin for pair in run.pairs())
+    return Account(pairs=origins, stages=tuple(stages))
+
+
+def _counted(title: str, records: Iterable[Record], samples: int) -> StageCount[Record]:
+    count: StageCount[Record] = StageCount(title, samples)
+    for record in records:
+        count.add(record)
+    return count
+
+
+def _calibrated(
+    records: Callable[[], Iterable[Projection]], rubrics: Rubrics, calibration: Calibration, samples: int
+) -> StageCount[Record]:
+    """Pairs by what became of them; one record stands for its pair."""
+    fate: dict[str, Fate] = dict(fates(records(), rubrics, calibration))
+    count: StageCount[Record] = StageCount("calibration (pairs)", samples)
+    for record in records():
+        found = fate.pop(record.pair.key, None)
+        if found is not None:
+            count.add(Record(key=record.key, pair=record.pair, reply=record.reply), found.reason)
+    return count

@@ -1,0 +1,203 @@
+"""Rows of tables, one at a time: Parquet, JSON, JSON lines and CSV files, folders and tars of them, and hub ids.
+
+Nothing is held that is not being read: Parquet comes in batches of a few rows (images lie inside), a JSON array is
+decoded element by element, a tar is read in place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+from rationalrewards_core.errors import ConfigError
+
+Row: TypeAlias = Mapping[str, Any]
+CheckColumns: TypeAlias = Callable[[list[str], str], None]
+"""Called with the columns of each table and its name, before its rows; raises ConfigError for a wrong one."""
+
+SUFFIXES: Final = (".parquet", ".jsonl", ".json", ".csv")
+HUB: Final = "hub:"
+BATCH_ROWS: Final = 16
+"""Rows of Parquet decoded at once; a row may hold three images of a few megabytes."""
+CHUNK: Final = 1 << 20
+"""Characters of JSON read at once."""
+
+
+def read_rows(source: str, check: CheckColumns, split: str = "") -> Iterator[Row]:
+    """Every row behind a path or `hub:OWNER/NAME`. `split` keeps the files whose name has it in it.
+
+    Raises ConfigError for what is missing, unreadable, or refused by `check`.
+    """
+    if source.startswith(HUB):
+        yield from _hub_rows(source.removeprefix(HUB), check, split)
+        return
+    path = Path(source)
+    if not path.exists():
+        raise ConfigError(f"There is no file or folder {source!r}; a data set on the hub is written hub:OWNER/NAME.")
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if _is_table(f.name) and split in f.name)
+    if not files:
+        named = f" with {split!r} in its name" if split else ""
+        raise ConfigError(f"{source} holds no {', '.join(SUFFIXES)} file{named}.")
+    for file in files:
+        yield from _file_rows(file, check)
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.rsplit("/", 1)[-1].startswith(".")
+
+
+def _file_rows(path: Path, check: CheckColumns) -> Iterator[Row]:
+    if path.suffix == ".tar":
+        yield from _tar_rows(path, check)
+        return
+    if not _is_table(path.name):
+        raise ConfigError(f"{path} is none of {', '.join(SUFFIXES)}, .tar.")
+    with path.open("rb") as file:
+        yield from _table_rows(file, str(path), check)
+
+
+def _tar_rows(path: Path, check: CheckColumns) -> Iterator[Row]:
+    """The tables in a tar; its pictures are found by `ImageRoots`."""
+    found = False
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() and _is_table(member.name) else None
+                if file is not None:
+                    found = True
+                    yield from _table_rows(file, f"{path}/{member.name}", check)
+    except tarfile.TarError as error:
+        raise ConfigError(f"{path} is no tar that can be read: {error}.") from error
+    if not found:
+        raise ConfigError(f"{path} holds no {', '.join(SUFFIXES)} file.")
+
+
+def _table_rows(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
+    reader = {".parquet": _parquet, ".jsonl": _json_lines, ".json": _json, ".csv": _csv}[Path(name).suffix]
+    return reader(file, name, check)
+
+
+def _parquet(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError("Parquet files need pyarrow; `pip install pyarrow` (or the `training` extra).") from error
+    try:
+        table = pyarrow.parquet.ParquetFile(file)
+        check(list(table.schema_arrow.names), name)
+        for batch in table.iter_batches(batch_size=BATCH_ROWS):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise ConfigError(f"{name} is no Parquet file that can be read: {error}.") from error
+
+
+def _json_lines(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
+    first = True
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{name}, line {number} is no JSON.") from error
+        yield _checked(row, name, check, first)
+        first = False
+
+
+def _json(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
+    first = True
+    for row in json_elements(io.TextIOWrapper(file, encoding="utf-8"), name):
+        yield _checked(row, name, check, first)
+        first = False
+
+
+def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
+    reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+    check(list(reader.fieldnames or ()), name)
+    try:
+        yield from reader
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} is no CSV file in UTF-8: {error}.") from error
+
+
+def _checked(row: Any, name: str, check: CheckColumns, first: bool) -> Row:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{name} must hold JSON objects, one for each row.")
+    if first:
+        check(list(row), name)
+    return row
+
+
+@dataclass
+class _Window:
+    """The part of a JSON text that is being looked at."""
+
+    file: IO[str]
+    name: str
+    text: str = ""
+    place: int = 0
+    ended: bool = False
+
+    def more(self) -> None:
+        try:
+            chunk = self.file.read(CHUNK)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.name} is not in UTF-8.") from error
+        self.ended = not chunk
+        self.text, self.place = self.text[self.place :] + chunk, 0
+
+    def next_mark(self) -> str:
+        """The next character that is neither space nor comma; empty at the end."""
+        while True:
+            while self.place < len(self.text) and self.text[self.place] in " \t\r\n,\ufeff":
+                self.place += 1
+            if self.place < len(self.text) or self.ended:
+                return self.text[self.place : self.place + 1]
+            self.more()
+
+
+def json_elements(file: IO[str], name: str) -> Iterator[Any]:
+    """The elements of a JSON array, decoded one by one; an object alone is one element."""
+    window, decoder = _Window(file, name), json.JSONDecoder()
+    opening = window.next_mark()
+    if opening == "[":
+        window.place += 1
+    elif opening != "{":
+        raise ConfigError(f"{name} must be a JSON array of rows.")
+    while (mark := window.next_mark()) not in ("", "]"):
+        if mark != "{":
+            raise ConfigError(f"{name} must hold JSON objects, one for each row.")
+        while True:
+            try:
+                element, window.place = decoder.raw_decode(window.text, window.place)
+                break
+            except ValueError as error:
+                if window.ended:
+                    raise ConfigError(f"{name} ends in the middle of a row, or is damaged there.") from error
+                window.more()
+        yield element
+    if opening == "[" and mark != "]":
+        raise ConfigError(f"{name} ends in the middle of its array.")
+
+
+def _hub_rows(identity: str, check: CheckColumns, split: str) -> Iterator[Row]:
+    """The tables of a data set on the hub, downloaded one file at a time into the hub's own cache."""
+    try:
+        from huggingface_hub import HfApi, hf_hub_download
+    except ImportError as error:
+        raise ConfigError("Data sets on the hub need huggingface_hub; `pip install huggingface_hub`.") from error
+    try:
+        names = sorted(n for n in HfApi().list_repo_files(identity, repo_type="dataset") if _is_table(n) and split in n)
+        for name in names:
+            yield from _file_rows(Path(hf_hub_download(identity, name, repo_type="dataset")), check)
+    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors or ValueErrors
+        raise ConfigError(f"The data set {identity!r} cannot be had from the hub: {error}.") from error
+    if not names:
+        raise ConfigError(f"The data set {identity!r} holds no {', '.join(SUFFIXES)} file.")

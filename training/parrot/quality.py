@@ -1,0 +1,121 @@
+"""How good the filters are, against the synthetic teacher's own log of its faults.
+
+A rationale is *bad* if the teacher made a fault on purpose, or if its words speak for another outcome than its label
+(a person who voted wrongly, an eye that erred). A filter should drop the bad and nothing else: precision is the share
+of bad ones among those it drops, recall the share of the bad that it drops.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rationalrewards_core.errors import ConfigError
+
+from .journal import read_records
+from .records import Check, check_from_json, rationale_from_json
+from .run import ParrotRun
+from .teacher.server import reply_hash
+
+LEAKS = ("states_label", "no_evidence")
+
+
+@dataclass
+class FilterQuality:
+    """Counts of one filter."""
+
+    name: str
+    dropped_bad: int = 0
+    dropped_good: int = 0
+    kept_bad: int = 0
+    kept_good: int = 0
+
+    def count(self, *, dropped: bool, bad: bool) -> None:
+        name = f"{'dropped' if dropped else 'kept'}_{'bad' if bad else 'good'}"
+        setattr(self, name, getattr(self, name) + 1)
+
+    @property
+    def precision(self) -> float | None:
+        dropped = self.dropped_bad + self.dropped_good
+        return self.dropped_bad / dropped if dropped else None
+
+    @property
+    def recall(self) -> float | None:
+        bad = self.dropped_bad + self.kept_bad
+        return self.dropped_bad / bad if bad else None
+
+    @property
+    def share_bad_after(self) -> float | None:
+        kept = self.kept_bad + self.kept_good
+        return self.kept_bad / kept if kept else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "precision": self.precision,
+            "recall": self.recall,
+            "share_bad_after": self.share_bad_after,
+        }
+
+
+@dataclass
+class Measured:
+    """All filters over one run."""
+
+    filters: list[FilterQuality] = field(default_factory=list)
+    faults: dict[str, Counter[str]] = field(default_factory=dict)
+    """Fault -> what the text check made of it (`kept` or the reason)."""
+    unknown: int = 0
+    """Rationales that the log does not know."""
+
+
+def measure(run: ParrotRun, log: Path) -> Measured:
+    """Join the records of a run with the log of the teacher that wrote them."""
+    known = _read_log(log)
+    truth: dict[str, tuple[str, bool]] = {}
+    measured = Measured()
+    for rationale in read_records(run.needed_files("rationales", "rationalize"), rationale_from_json):
+        told = known.get(reply_hash(rationale.reply))
+        if told is None:
+            measured.unknown += bool(rationale.reply)
+            continue
+        label = rationale.shown.preference.value
+        truth[rationale.key] = told["fault"], told["fault"] != "sound" or told["seen"] != label
+    for variant in ("paper", "text", "images"):
+        files = run.stage_files(f"checks-{variant}")
+        if files:
+            measured.filters += _filters(variant, read_records(files, check_from_json), truth, measured)
+    return measured
+
+
+def _filters(
+    variant: str, checks: Iterable[Check], truth: Mapping[str, tuple[str, bool]], measured: Measured
+) -> list[FilterQuality]:
+    whole = FilterQuality(f"{variant}: all")
+    consistency = FilterQuality(f"{variant}: consistency alone")
+    leaks = FilterQuality(f"{variant}: leak check alone, against vague and parroting")
+    for check in checks:
+        if check.rationale not in truth:
+            continue
+        fault, bad = truth[check.rationale]
+        whole.count(dropped=not check.kept, bad=bad)
+        leaks.count(dropped=bool(check.leak), bad=fault in ("vague", "parrot"))
+        if check.predicted is not None:
+            label = check.pair.preference if check.order == "AB" else check.pair.preference.swapped
+            consistency.count(dropped=check.predicted is not label, bad=bad)
+        if variant == "text":
+            name = fault if fault != "sound" or not bad else "sound, label contradicted"
+            measured.faults.setdefault(name, Counter())[check.reason or "kept"] += 1
+    return [whole, consistency] + ([leaks] if variant != "paper" else [])
+
+
+def _read_log(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {row["reply"]: row for row in rows if row["ask"] in ("anchored", "comparison")}
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is no log of the synthetic teacher: {error}.") from error

@@ -1,0 +1,205 @@
+"""The report: one self-contained HTML page with counts by source and reason, and samples with images beside words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import rationalrewards_core.report
+from rationalrewards_core.errors import RequestError
+from rationalrewards_core.report.parts import escaped, picture
+
+from .accounting import KEPT, Account, StageCount, account
+from .calibration import Calibration
+from .pairs import PreferencePair
+from .quality import Measured, measure
+from .records import Check, Projection, Rationale, Record
+from .run import ParrotRun, Rubrics
+from .store import ImageStore
+
+EXTRA_STYLE = """
+.run pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.45 ui-monospace, monospace; margin: 12px 0 0;
+  max-height: 340px; overflow-y: auto; background: var(--paper); border-radius: 8px; padding: 10px 12px; }
+.strip.pictures figure { width: 150px; } .strip .chosen img { outline: 3px solid var(--good); outline-offset: 1px; }
+td.number { text-align: right; } .scroll { overflow-x: auto; }
+"""
+
+
+def write_parrot_report(
+    run: ParrotRun, rubrics: Rubrics, out: Path, samples: int, teacher_log: Path | None = None
+) -> Account:
+    """Write `out` (HTML) and the same counts as JSON beside it; returns them."""
+    counted = account(run, rubrics, Calibration(), samples)
+    measured = None if teacher_log is None else measure(run, teacher_log)
+    style = resources.files(rationalrewards_core.report).joinpath("style.css").read_text(encoding="utf-8")
+    body = [
+        f"<h1>PARROT: {escaped(run.folder.name)}</h1>",
+        "<p class=lead>What the teacher explained, what passed the checks, and what was dropped for which reason.</p>",
+        _figures(counted),
+        "<h2>By source</h2>",
+        _by_source(counted),
+        "<h2>By reason</h2>",
+        _by_reason(counted),
+        _quality(measured) if measured is not None else "",
+        *(_samples(stage, run.store) for stage in counted.stages),
+    ]
+    page = (
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        f"<title>PARROT: {escaped(run.folder.name)}</title><style>{style}{EXTRA_STYLE}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    table = json.dumps(_as_json(counted, measured), indent=2)
+    out.with_suffix(".json").write_text(table, encoding="utf-8")
+    return counted
+
+
+def _figures(counted: Account) -> str:
+    shown = [(str(counted.pairs.total()), "pairs", f"{len(counted.origins)} sources")]
+    for stage in counted.stages:
+        models = ", ".join(name for name, _ in stage.models.most_common(2))
+        shown.append((_percent(stage.retention()), f"{stage.title} kept", f"of {stage.total}; {models}".rstrip("; ")))
+    requests = sum(stage.usage.requests for stage in counted.stages)
+    tokens = sum(stage.usage.prompt_tokens + stage.usage.completion_tokens for stage in counted.stages)
+    shown.append((f"{requests:,}", "requests", f"{tokens:,} tokens, unusable replies included"))
+    cells = (
+        f"<div class=figure><b>{escaped(value)}</b><span>{escaped(label)}</span><small>{escaped(note)}</small></div>"
+        for value, label, note in shown
+    )
+    return f"<section class=figures>{''.join(cells)}</section>"
+
+
+def _by_source(counted: Account) -> str:
+    head = ["source", "pairs", *(stage.title for stage in counted.stages)]
+    rows = []
+    for origin in counted.origins:
+        kept = [
+            f"{stage.by_origin[origin][KEPT]} of {stage.by_origin[origin].total()} ({_percent(stage.retention(origin))})"
+            if origin in stage.by_origin
+            else "-"
+            for stage in counted.stages
+        ]
+        rows.append([origin, str(counted.pairs[origin]), *kept])
+    return _table(head, rows)
+
+
+def _by_reason(counted: Account) -> str:
+    rows = [
+        [stage.title, reason, str(count), _percent(count / stage.total)]
+        for stage in counted.stages
+        for reason, count in stage.reasons.most_common()
+    ]
+    return _table(["stage", "reason", "records", "share"], rows)
+
+
+def _quality(measured: Measured) -> str:
+    rows = [
+        [
+            one.name,
+            _percent(one.precision),
+            _percent(one.recall),
+            _percent(one.share_bad_after),
+            f"{one.dropped_bad} + {one.dropped_good}",
+            f"{one.kept_bad} + {one.kept_good}",
+        ]
+        for one in measured.filters
+    ]
+    head = ["filter", "precision", "recall", "bad among kept", "dropped: bad + good", "kept: bad + good"]
+    faults = [
+        [fault, reason, str(count)]
+        for fault, reasons in sorted(measured.faults.items())
+        for reason, count in reasons.most_common()
+    ]
+    return (
+        f"<h2>The filters against the teacher's known faults</h2>{_table(head, rows)}"
+        f"<h2>What the text check made of each fault</h2>{_table(['fault', 'became', 'rationales'], faults)}"
+    )
+
+
+def _samples(stage: StageCount[Record], store: ImageStore) -> str:
+    parts = [f"<h2>Samples: {escaped(stage.title)}</h2>"]
+    for reason, count in stage.reasons.most_common():
+        drawn = stage.samples(reason)
+        if drawn:
+            parts.append(f"<h3>{escaped(reason)}: {len(drawn)} of {count}</h3>")
+            parts += [_sample(record, reason, store) for record in drawn]
+    return "".join(parts) if len(parts) > 1 else ""
+
+
+def _sample(record: Record, reason: str, store: ImageStore) -> str:
+    pair = record.pair
+    kind = "good" if reason == KEPT else "bad"
+    pills = [f'<span class="pill {kind}">{escaped(reason)}</span>', *(_pill(text) for text in _facts(record))]
+    message = f"<p class=unscored>{escaped(record.message)}</p>" if record.message else ""
+    words = f"<pre>{escaped(record.reply)}</pre>" if record.reply else ""
+    return (
+        f"<article class=run><header><h3>{escaped(pair.request)}</h3><div>{''.join(pills)}</div></header>"
+        f"{_pictures(pair, store)}{message}{words}</article>"
+    )
+
+
+def _facts(record: Record) -> list[str]:
+    facts = [f"people: {record.pair.preference.value}", record.pair.origin]
+    if isinstance(record, Rationale | Check):
+        facts.append("shown as A, B" if record.order == "AB" else "shown as B, A")
+    if isinstance(record, Check) and record.predicted is not None:
+        facts.append(f"predicted: Image {record.predicted.value}")
+    if isinstance(record, Projection):
+        facts.append(f"critique of {record.side}")
+    return facts
+
+
+def _pill(text: str) -> str:
+    return f"<span class=pill>{escaped(text)}</span>"
+
+
+def _pictures(pair: PreferencePair, store: ImageStore) -> str:
+    shown = [(f"source {n}", name, False) for n, name in enumerate(pair.sources, 1)]
+    shown += [
+        (letter, name, pair.preference.value == letter) for letter, name in (("A", pair.first), ("B", pair.second))
+    ]
+    return f'<div class="strip pictures">{"".join(_figure(*one, store) for one in shown)}</div>'
+
+
+def _figure(label: str, name: str, chosen: bool, store: ImageStore) -> str:
+    try:
+        image = picture(store.open(name), label)
+    except RequestError as error:
+        image = f"<p class=unscored>{escaped(str(error))}</p>"
+    mark = " class=chosen" if chosen else ""
+    return f"<figure{mark}>{image}<figcaption>{escaped(label)}{', preferred' if chosen else ''}</figcaption></figure>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _as_json(counted: Account, measured: Measured | None) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "pairs": dict(counted.pairs),
+        "stages": {
+            stage.title: {
+                "by_origin": {origin: dict(counts) for origin, counts in stage.by_origin.items()},
+                "retention": stage.retention(),
+                "requests": stage.usage.requests,
+                "tokens": stage.usage.prompt_tokens + stage.usage.completion_tokens,
+            }
+            for stage in counted.stages
+        },
+    }
+    if measured is not None:
+        table["filters"] = [one.to_json() for one in measured.filters]
+        table["faults"] = {fault: dict(reasons) for fault, reasons in measured.faults.items()}
+        table["rationales_unknown_to_the_log"] = measured.unknown
+    return table
