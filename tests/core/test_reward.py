@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rationalrewards_core.critique import Critique, Judgement
-from rationalrewards_core.reward import failing, reward
+from rationalrewards_core.reward import failing, reward, reward_spread
 from rationalrewards_core.rubric import Rubric
 
 
@@ -57,3 +57,23 @@ def test_failing_uses_the_minimum_of_each_dimension() -> None:
     assert failing(critique(3.0, 2.9, None), {"text_faithfulness": 3.5, "physical_quality": 2.0}, 3.0) == (
         "text_faithfulness",
     )
+
+
+def test_spread_of_a_reward_by_hand(generation: Rubric) -> None:
+    judged = critique(3.0, 2.0, None)
+    spreads = (0.6, 0.3, None)
+    known = replace(
+        judged, judgements=tuple(replace(j, spread=s) for j, s in zip(judged.judgements, spreads, strict=True))
+    )
+    # Steps of the reward are scores / 3: .2 and .1, each with weight 1/2: sqrt(.2**2 + .1**2) / 2
+    assert reward_spread(known, generation) == pytest.approx(0.05**0.5 / 2)
+    heavy = generation.with_weights({"text_faithfulness": 3.0})
+    assert reward_spread(known, heavy) == pytest.approx((0.6**2 + 0.1**2) ** 0.5 / 4)
+
+
+def test_spread_is_unknown_where_a_dimension_that_counts_has_none(generation: Rubric) -> None:
+    judged = critique(3.0, 2.0, None)
+    assert reward_spread(judged, generation) is None
+    first = replace(judged, judgements=(replace(judged.judgements[0], spread=0.6), *judged.judgements[1:]))
+    assert reward_spread(first, generation) is None
+    assert reward_spread(first, generation.with_weights({"physical_quality": 0.0})) == pytest.approx(0.2)
