@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,8 +28,18 @@ def cache_mode(request: pytest.FixtureRequest, comfy: Comfy) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(comfy: Comfy, cache_mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    running = ComfyServer(comfy, tmp_path_factory.mktemp(f"comfy_{cache_mode}"), CACHE_MODES[cache_mode])
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of the tests' own that every server reads; empty until a test puts something there."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "checkpoints").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(
+    comfy: Comfy, cache_mode: str, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ComfyServer]:
+    running = ComfyServer(comfy, tmp_path_factory.mktemp(f"comfy_{cache_mode}"), CACHE_MODES[cache_mode], models)
     yield running
     running.stop()
 

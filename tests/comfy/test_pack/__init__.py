@@ -104,4 +104,27 @@ class Impostor:
         return (flow(original="x", base_seed=0, seeds="fixed", prompt="x", seed=0, iteration=0),)
 
 
-NODE_CLASS_MAPPINGS = {"RRTest_Generator": Generator, "RRTest_Critic": Critic, "RRTest_Flow": Impostor}
+class MemoCounts:
+    """(hits, misses) of the memo that all scorers share."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "count", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls) -> float:
+        return float("nan")
+
+    def count(self) -> dict[str, Any]:
+        memo = _module("nodes.scorers").MEMO
+        return {"ui": {"text": (str((memo.hits, memo.misses)),)}}
+
+
+NODE_CLASS_MAPPINGS = {
+    "RRTest_Generator": Generator,
+    "RRTest_Critic": Critic,
+    "RRTest_Flow": Impostor,
+    "RRTest_Memo": MemoCounts,
+}

@@ -1,0 +1,78 @@
+"""A real KSampler inside the loop, judged by the real miniature scorer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.comfy.comfy_client import Client, Prompt
+from tests.comfy.comfy_server import Comfy
+from tests.comfy.conftest import one_mode
+from tests.comfy.graphs import preview, start, until
+
+
+@pytest.fixture(scope="module")
+def checkpoint(comfy: Comfy, models: Path) -> Iterator[str]:
+    """Name of the random checkpoint in the server's model folder; 341 MB, gone after the tests."""
+    target = models / "checkpoints" / "tiny_sd15.safetensors"
+    script = Path(__file__).with_name("tiny_checkpoint.py")
+    subprocess.run([comfy.python, script, target], cwd=comfy.folder, check=True, capture_output=True)
+    yield target.name
+    target.unlink()
+
+
+def sampled_loop(checkpoint: str) -> Prompt:
+    text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ["2", 0]}}
+    sampler = {
+        "model": ["1", 0],
+        "positive": ["3", 0],
+        "negative": ["4", 0],
+        "latent_image": ["5", 0],
+        "seed": ["2", 1],
+        "steps": 2,
+        "cfg": 2.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1.0,
+    }
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": checkpoint}},
+        "2": start("a red circle"),
+        "3": text,
+        "4": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 1}},
+        "6": {"class_type": "KSampler", "inputs": sampler},
+        "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
+        "8": {
+            "class_type": "RR_LoadScorer",
+            "inputs": {"engine": "miniature", "rubric": "automatic", "memory": "keep loaded"},
+        },
+        "9": {
+            "class_type": "RR_RationalCritique",
+            "inputs": {"scorer": ["8", 0], "image": ["7", 0], "prompt": ["2", 4]},
+        },
+        "10": until("2", image=["7", 0], critique=["9", 0], threshold=1.0, max_iterations=3, minimum_score=3.0),
+        "11": preview("7"),
+        "12": preview("10"),
+        "13": {"class_type": "PreviewAny", "inputs": {"source": ["10", 6]}},
+    }
+
+
+@pytest.mark.slow
+@one_mode
+def test_a_ksampler_is_looped_over_three_times(client: Client, checkpoint: str) -> None:
+    run = client.run(sampled_loop(checkpoint))
+    assert run.error == ""
+    assert (run.times("6"), run.times("7"), run.times("9")) == (3, 3, 3)
+    assert (run.times("1"), run.times("4"), run.times("5"), run.times("8")) == (1, 1, 1, 1), "outside the body"
+    assert len(run.ui("11", "images")) == 3
+    assert len(run.ui("12", "images")) == 1
+    steps = json.loads(run.text("13"))["iterations"]
+    assert [step["seed"] for step in steps] == [7, 8, 9]
+    addresses = [image["filename"] for image in run.ui("11", "images")]
+    pictures = [client.get(f"/view?filename={name}&type=temp")[1] for name in addresses]
+    assert len(set(pictures)) == 3, "three seeds give three images"
