@@ -15,6 +15,8 @@ const WITH_CARDS = new Set(["RR_RationalCritique", "RR_MultiDimScore"]);
 const DECK = { name: "rr_critique_card", height: 280, width: 380 };
 const FILM = { name: "rr_filmstrip", height: 280, width: 440 };
 
+const TEXT_HEIGHT = 90;
+
 /** Node -> {deck, film}; the views die with their nodes. */
 const views = new WeakMap();
 
@@ -32,6 +34,10 @@ function viewOf(node, kind, make, { name, height, width }) {
     setValue: () => {},
   });
   widget.serialize = false;
+  for (const field of node.widgets) {
+    // A taller node gives its room to the card, not to its text fields.
+    if (field !== widget && field.element && field.options) field.options.getMaxHeight = () => TEXT_HEIGHT;
+  }
   const [least, high] = node.computeSize();
   node.setSize([Math.max(node.size[0], least, width), Math.max(node.size[1], high)]);
   return of[kind];

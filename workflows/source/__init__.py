@@ -1,0 +1,1 @@
+"""Where the example workflows come from; ComfyUI never imports this."""

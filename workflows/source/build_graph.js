@@ -1,0 +1,45 @@
+// Makes one workflow in the page and gives back both of its forms: {ui, api}.
+// Everything that the running ComfyUI does not know is an error.
+async ({ id, nodes, groups }) => {
+  await app.loadGraphData({ id, revision: 0, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 });
+  const made = {};
+
+  for (const [name, { type, at, size, title, widgets }] of Object.entries(nodes)) {
+    const node = LiteGraph.createNode(type);
+    if (!node) throw new Error(`there is no node ${type}`);
+    app.graph.add(node);
+    for (const [key, value] of Object.entries(widgets)) {
+      const widget = node.widgets.find((one) => one.name === key || key === "");
+      if (!widget) throw new Error(`${type} has no widget ${key}: ${node.widgets.map((one) => one.name)}`);
+      widget.value = value;
+      widget.callback?.(value);
+    }
+    if (title) node.title = title;
+    node.pos = at;
+    node.setSize(size);
+    made[name] = node;
+  }
+
+  for (const [name, { wires }] of Object.entries(nodes)) {
+    for (const [key, wire] of Object.entries(wires)) {
+      const [source, output] = wire.split(".");
+      const from = made[source].findOutputSlot(output);
+      const to = made[name].findInputSlot(key);
+      if (from < 0) throw new Error(`${wire}: ${made[source].outputs.map((one) => one.name)}`);
+      if (to < 0) throw new Error(`${name} has no input ${key}: ${made[name].inputs.map((one) => one.name)}`);
+      if (!made[source].connect(from, made[name], to)) throw new Error(`${wire} does not fit ${name}.${key}`);
+    }
+  }
+
+  for (const { title, around, color } of groups) {
+    const group = new LiteGraph.LGraphGroup(title);
+    group.color = color;
+    const boxes = around.map((name) => [...made[name].pos, ...made[name].size]);
+    const [left, top] = [Math.min(...boxes.map((box) => box[0])) - 20, Math.min(...boxes.map((box) => box[1])) - 80];
+    group.pos = [left, top];
+    group.size = [Math.max(...boxes.map((box) => box[0] + box[2])) + 20 - left, Math.max(...boxes.map((box) => box[1] + box[3])) + 20 - top];
+    app.graph.add(group);
+  }
+  const { output } = await app.graphToPrompt();
+  return { ui: app.graph.serialize(), api: output };
+};

@@ -1,0 +1,74 @@
+"""Writes the workflow files: `python -m workflows.source.export http://127.0.0.1:8188` (a ComfyUI with this pack).
+
+    workflows/NAME.json       UI form, as the frontend itself writes it
+    workflows/api/NAME.json   API form, for scripts
+
+With `--pictures` the graphs that run anywhere are run, and all are photographed: workflows/NAME.jpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .frontend import Frontend, opened
+from .graph import Graph
+from .graphs import GRAPHS
+
+FOLDER = Path(__file__).resolve().parents[1]
+KEPT_PROPERTIES = ("Node name for S&R",)
+"""Properties of a node that a file needs; the others name the versions of the machine it was written on."""
+
+
+def export(frontend: Frontend, graph: Graph) -> None:
+    built = frontend.build({"id": graph.id, "nodes": {k: asdict(n) for k, n in graph.nodes.items()}, "groups": [asdict(g) for g in graph.groups]})
+    _write(FOLDER / f"{graph.name}.json", portable(built["ui"]))
+    _write(FOLDER / "api" / f"{graph.name}.json", built["api"])
+
+
+def portable(ui: dict[str, Any]) -> dict[str, Any]:
+    """The UI form without what belongs to one machine or one moment."""
+    for node in ui["nodes"]:
+        node["properties"] = {key: node["properties"][key] for key in KEPT_PROPERTIES if key in node["properties"]}
+    return {**ui, "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}}}
+
+
+def photograph(frontend: Frontend, graph: Graph) -> None:
+    from PIL import Image
+
+    if graph.runs_anywhere:
+        frontend.queue()
+        frontend.page.wait_for_timeout(1500)
+        frontend.idle()
+        frontend.page.wait_for_timeout(1500)
+    frontend.bare()
+    frontend.show()
+    picture = Image.open(io.BytesIO(frontend.page.screenshot())).convert("RGB")
+    picture.resize((960, 600), Image.Resampling.LANCZOS).save(FOLDER / f"{graph.name}.jpg", quality=82, optimize=True)
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("address", help="of a running ComfyUI with this pack, such as http://127.0.0.1:8188")
+    parser.add_argument("--pictures", action="store_true", help="also run and photograph the graphs")
+    parser.add_argument("--only", default="", help="part of a workflow's name")
+    options = parser.parse_args()
+    for graph in (one for one in GRAPHS if options.only in one.name):
+        with opened(options.address, width=1600, height=1000) as frontend:
+            frontend.open()
+            export(frontend, graph)
+            if options.pictures:
+                photograph(frontend, graph)
+
+
+if __name__ == "__main__":
+    main()
