@@ -1,0 +1,107 @@
+"""Miniature Generate: pictures by diffusion and by the renderer, known to ComfyUI, and interrupted between pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.nodes.comfy_stub import ExecutionBlocker, InterruptProcessingException, Pack
+
+PROMPT = "a large red circle left of a small blue square"
+
+
+@pytest.fixture
+def generate(pack: Pack) -> Any:
+    node = pack.module("nodes.miniature_generate").MiniatureGenerate
+    defaults = {entry.id: entry.default for entry in node.define_schema().inputs}
+    return lambda **typed: node.execute(**{**defaults, "prompt": PROMPT, **typed})
+
+
+class Drawer:
+    """Instead of the weights: remembers what it was asked."""
+
+    def __init__(self, on_call: Any = lambda: None) -> None:
+        self.calls: list[list[int]] = []
+        self.on_call = on_call
+
+    def generate_many(self, requests: list[str], seeds: list[int]) -> list[Any]:
+        from PIL import Image
+
+        self.calls.append(seeds)
+        self.on_call()
+        return [Image.new("RGB", (48, 48), (seed % 256, 0, 0)) for seed in seeds]
+
+
+@pytest.fixture
+def drawer(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> Drawer:
+    drawer = Drawer()
+    monkeypatch.setattr(pack.module("nodes.miniature").GENERATOR, "_generator", drawer)
+    return drawer
+
+
+def test_a_batch_counts_its_seeds(generate: Any, drawer: Drawer) -> None:
+    image = generate(seed=2**64 - 2, batch_size=6)[0]
+    assert image.shape == (6, 48, 48, 3)
+    assert drawer.calls == [[2**64 - 2, 2**64 - 1, 0, 1], [2, 3]]
+
+
+def test_it_is_known_to_model_management_and_can_be_evicted(pack: Pack, generate: Any, drawer: Drawer) -> None:
+    import comfy.model_management as management
+
+    resident = pack.module("nodes.miniature").GENERATOR
+    generate()
+    patcher = management.loaded[-1]
+    assert patcher.loaded_size() == resident.size > 1_000_000
+    patcher.detach()
+    assert not resident.present
+    assert patcher.loaded_size() == 0
+
+
+def test_an_interrupt_is_obeyed_between_pictures(generate: Any, drawer: Drawer) -> None:
+    import comfy.model_management as management
+
+    drawer.on_call = lambda: setattr(management, "interrupted", True)
+    with pytest.raises(InterruptProcessingException):
+        generate(batch_size=64)
+    assert len(drawer.calls) == 1
+
+
+def test_scale_makes_squares_of_pixels(generate: Any) -> None:
+    small, large = generate(method="render")[0], generate(method="render", scale=3)[0]
+    assert large.shape == (1, 144, 144, 3)
+    assert large[:, ::3, ::3].equal(small)
+    assert large[:, 2::3, 1::3].equal(small)
+
+
+def test_render_is_exact_and_has_no_source(generate: Any) -> None:
+    image, source = generate(method="render", batch_size=2).args
+    assert image.shape == (2, 48, 48, 3)
+    assert not image[0].equal(image[1])
+    assert isinstance(source, ExecutionBlocker)
+
+
+def test_render_an_edit(pack: Pack, generate: Any) -> None:
+    edit = {"method": "render an edit", "edit": "make the circle green"}
+    image, source = generate(**edit, batch_size=3).args
+    assert image.shape == (3, 48, 48, 3)
+    assert source.shape == (1, 48, 48, 3)
+    assert generate(**edit, seed=99)[1].equal(source), "another seed edits the same picture"
+    with pytest.raises(pack.core("errors").RequestError, match="needs an edit"):
+        generate(method="render an edit")
+
+
+def test_only_the_renderer_refuses_what_is_not_of_its_world(pack: Pack, generate: Any, drawer: Drawer) -> None:
+    with pytest.raises(pack.core("errors").RequestError, match="The miniature only knows requests such as"):
+        generate(prompt="a castle", method="render")
+    assert generate(prompt="a castle")[0].shape == (1, 48, 48, 3)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_shipped_generator_draws(pack: Pack, generate: Any) -> None:
+    pytest.importorskip("diffusers")
+    first, again, other = generate(seed=3)[0], generate(seed=3)[0], generate(seed=4)[0]
+    assert first.equal(again)
+    assert not first.equal(other)
+    pack.module("nodes.miniature").GENERATOR.leave()
