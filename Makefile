@@ -12,6 +12,9 @@ TORCH_INDEX ?=
 # that does not fit torch would be worse than none.
 TORCHVISION ?= torchvision==0.28.0
 
+# Processes that `make test` runs at once.
+WORKERS ?= 2
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
@@ -30,7 +33,7 @@ test: $(TEST_READY)  ## lint, type check and run every test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 setup: $(READY)  ## only make the environment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,6 +11,23 @@ from PIL import Image
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+
+SERVER_FOLDERS = {"comfy", "browser"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, a file's tests stay together, and all that share a ComfyUI server do too.
+
+    The server's tests take longest, so they begin first.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root)
+        group = "comfyui" if place.parts[0] in SERVER_FOLDERS else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in SERVER_FOLDERS)
 
 
 @pytest.fixture

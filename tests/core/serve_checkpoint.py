@@ -5,6 +5,7 @@
 transformers builds the processor of a Qwen3-VL only where torchvision can be imported. The stock wheel's
 compiled half does not load beside every torch (the CPU build, for one). Then two operators that
 torchvision's Python half asks for are declared here, which serving never calls, and Pillow opens images.
+And transformers 5.23 hands stop texts of a picture model to a class that wants its tokeniser, not its processor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -35,11 +36,24 @@ def loads(folder: Path) -> bool:
     return hasattr(torch.ops.torchvision, "nms")
 
 
-def decode_image(content: torch.Tensor, mode: Any = None) -> torch.Tensor:
+def decode_image(content: torch.Tensor, mode: Any = None, apply_exif_orientation: bool = False) -> torch.Tensor:
     """What torchvision.io.decode_image does for an RGB image: channels, rows, columns."""
-    image = Image.open(io.BytesIO(content.numpy().tobytes())).convert("RGB")
+    opened = Image.open(io.BytesIO(content.numpy().tobytes()))
+    image = (ImageOps.exif_transpose(opened) if apply_exif_orientation else opened).convert("RGB")
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return pixels.reshape(image.height, image.width, 3).permute(2, 0, 1).contiguous()
+
+
+def stop_texts_of_processors() -> None:
+    """Let stop texts work for models with a processor; without this the server answers 500 to them."""
+    from transformers.generation import stopping_criteria
+
+    original = stopping_criteria.StopStringCriteria.__init__
+
+    def initialise(self: Any, tokenizer: Any, stop_strings: Any) -> None:
+        original(self, getattr(tokenizer, "tokenizer", tokenizer), stop_strings)
+
+    stopping_criteria.StopStringCriteria.__init__ = initialise
 
 
 def main() -> None:
@@ -51,6 +65,7 @@ def main() -> None:
         import torchvision.io
 
         torchvision.io.decode_image = decode_image
+    stop_texts_of_processors()
     from transformers.cli.transformers import app
 
     sys.argv.insert(1, "serve")
