@@ -151,3 +151,8 @@ def joined(rows: Sequence[Conditioning], device: torch.device) -> Conditioning:
             tensors = [torch.cat([t, t.new_zeros(1, longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors]
         found[name] = torch.cat(tensors).to(device)
     return found
+
+
+def even_times(steps: int) -> list[float]:
+    """1, 1 - 1/T, ... 1/T: what several pipelines start from before their shift."""
+    return [1.0 - i / steps for i in range(steps)]
