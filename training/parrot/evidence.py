@@ -18,7 +18,10 @@ from .language import FUNCTION_WORDS, SAYS_NOTHING, words
 
 WITHHELD: Final = "[withheld]"
 
-_DEGREE: Final = r"(?:(?:not|never|no|less|more|much|far|clearly|slightly|simply|overall|the|a|an|its?|does|did)\s+)*"
+# Articles in lower case only: "A" is the name of an image.
+_DEGREE: Final = (
+    r"(?:(?:not|never|no|less|more|much|far|clearly|slightly|simply|overall|its?|does|did|(?-i:the|a|an))\s+)*"
+)
 _VERDICT: Final = re.compile(
     rf"\b{_DEGREE}(?:better|best|worse|worst|superior|inferior|prefer(?:red|able|ence|s|ring)?|favou?r(?:ed|ite|s)?"
     r"|win(?:s|ner|ning)?|won|los(?:es?|er|ing)|beat(?:s|en)?|outperform(?:s|ed)?|surpass(?:es|ed)?|defeats?"
@@ -29,8 +32,8 @@ _LABEL: Final = re.compile(
     r"\b(?:human|given|known|stated|provided|ground[- ]truth|annotated|user'?s?|people'?s?|rater'?s?)\s+"
     r"(?:preferences?|labels?|ratings?|choices?|verdicts?|judge?ments?|votes?|annotations?)\b"
     r"|\bground[- ]truth\b|\bannotators?\b|\bhuman\s+(?:raters?|evaluators?|judges?)\b|\bpeople\s+(?:preferred|chose|liked)\b"
-    r"|\baccording\s+to\s+the\s+(?:label|preference|hint|vote)\b|\bthe\s+(?:label|hint)\b"
-    r"|\bas\s+(?:i\s+was\s+)?(?:told|stated|given|indicated)\b",
+    r"|\b(?:according\s+to|given)\s+the\s+(?:label|preference|hint|vote)s?\b|\bthe\s+hint\b(?!\s+of\b)"
+    r"|\bas\s+(?:i\s+was\s+)?(?:told|stated|given|indicated)\b(?!\s+(?:in|by)\b)",
     re.IGNORECASE,
 )
 

@@ -9,11 +9,11 @@ import re
 from typing import Final
 
 _MENTION: Final = re.compile(
-    r"(?i:\bhints?\b)"
+    r"(?i:\b(?:the|this|that|my|your)\s+hints?\b(?!\s+of\b))"
     r"|(?i:\b(?:reference|validated|provided|given|previous|earlier|pairwise|supplied)\s+"
     r"(?:comments?|comparisons?|analys[ie]s|rationales?|judge?ments?|reviews?|notes?|scores?))\b"
     r"|\b(?i:image|candidate|picture|edit)\s+[AB]\b"
-    r"|(?i:\bthe\s+other\s+(?:image|candidate|picture|edit|result|version|one)\b)"
+    r"|(?i:\bthe\s+other\s+(?:image|candidate|picture|edit)\b)"
     r"|(?i:\b(?:compared|comparison|relative)\s+(?:to|with)\s+(?:the\s+other|another)\b)"
     r"|(?i:\b(?:human|given|known)\s+preferences?\b|\bpreferred\s+(?:image|candidate|one|over)\b)"
 )

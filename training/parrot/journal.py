@@ -31,6 +31,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = asyncio.Lock()
+        self._waiting: list[bytes] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = path.with_suffix(".lock").open("w")
         self._take_guard()
@@ -45,10 +46,12 @@ class Journal:
         self._guard.close()
 
     async def append(self, record: Mapping[str, Any]) -> None:
-        """Returns once the record is on the disk."""
-        line = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        """Returns once the record is on the disk. Records that wait at the same time share one trip there."""
+        self._waiting.append((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
         async with self._lock:
-            await asyncio.to_thread(self._write, line)
+            lines, self._waiting = self._waiting, []
+            if lines:  # else whoever held the lock before has taken this record along
+                await asyncio.to_thread(self._write, b"".join(lines))
 
     def seal(self, keys: Iterable[str]) -> None:
         """Put the lines in the order of `keys`; lines of other keys follow in the order of theirs."""
@@ -66,8 +69,8 @@ class Journal:
         os.replace(temporary, self.path)
         self._file = self.path.open("ab")
 
-    def _write(self, line: bytes) -> None:
-        self._file.write(line)
+    def _write(self, lines: bytes) -> None:
+        self._file.write(lines)
         self._file.flush()
         os.fsync(self._file.fileno())
 
