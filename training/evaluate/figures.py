@@ -76,6 +76,16 @@ def order_flips(opinions: Sequence[Opinion]) -> tuple[float, int]:
     return (sum(o.forward is not o.backward for o in both) / len(both) if both else math.nan), len(both)
 
 
+def group_accuracy(opinions: Sequence[Opinion], rule: TieProtocol, margin: float = 0.0) -> tuple[float, int]:
+    """Share of requests of which every counted pair is right, and of how many requests."""
+    groups: dict[str, bool] = {}
+    for opinion in opinions:
+        mark = credit(opinion, rule, margin)
+        if mark is not None:
+            groups[opinion.request_id] = groups.get(opinion.request_id, True) and mark == 1.0
+    return (sum(groups.values()) / len(groups) if groups else math.nan), len(groups)
+
+
 def failures(opinions: Sequence[Opinion]) -> Counter[str]:
     """How often each reason left a pair without a verdict."""
     return Counter(o.reason for o in opinions if o.verdict is None)

@@ -1,0 +1,188 @@
+"""`python -m training.evaluate`: import, judge, report, retest, leakage, gate.
+
+python -m training.evaluate import genai-t2i hub:TIGER-Lab/GenAI-Bench --split test_v1 --out bench/genai-t2i
+python -m training.evaluate judge bench/genai-t2i --judge local:models/my-judge --out results/genai-t2i
+python -m training.evaluate judge bench/genai-t2i --judge server:gpt --mode plain --out results/genai-t2i
+python -m training.evaluate report results/genai-t2i
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from rationalrewards_core.backends.checkpoint import PRECISIONS
+from rationalrewards_core.errors import RationalRewardsError
+from training.evaluate.benchmarks import BENCHMARKS, import_benchmark
+from training.evaluate.figures import retest_spread
+from training.evaluate.gate import gate, gate_table
+from training.evaluate.leakage import leakage
+from training.evaluate.pairs import LabelledPair, PairFolder
+from training.evaluate.report import report, retest_line
+from training.evaluate.results import read_results
+from training.evaluate.running import JudgeSettings, judge_pairs, retest
+from training.evaluate.ties import PROTOCOLS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    taken = commands.add_parser("import", help="write a public benchmark as a folder of labelled pairs")
+    taken.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    taken.add_argument("source", help="Parquet, JSON, JSONL or CSV file, a folder of them, or hub:OWNER/NAME")
+    taken.add_argument("--out", type=Path, required=True)
+    taken.add_argument("--images", type=Path, action="append", default=[], help="folder or tar of images named by path")
+    taken.add_argument("--split", default="", help="only files with this in their name")
+    taken.add_argument("--limit", type=int)
+
+    asked = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
+    _add_pairs(asked)
+    _add_judge(asked)
+    asked.add_argument("--mode", choices=["pointwise", "pairwise", "plain"], default="pointwise")
+    asked.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    asked.add_argument(
+        "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
+    )
+
+    shown = commands.add_parser("report", help="judges side by side, as Markdown")
+    shown.add_argument("results", type=Path)
+    shown.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
+    shown.add_argument("--margin", type=float, default=0.0, help="rewards this close are a tie")
+
+    again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
+    _add_pairs(again)
+    _add_judge(again)
+    again.add_argument("--mode", choices=["pointwise", "pairwise", "plain"], default="pointwise")
+    again.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    again.add_argument("--times", type=int, default=3)
+
+    seen = commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any")
+    _add_pairs(seen)
+    seen.add_argument("training", type=Path, help="export folder that a student was trained on")
+
+    quantised = commands.add_parser("gate", help="the same pairs under several precisions; exit code 2 if one fails")
+    _add_pairs(quantised)
+    _add_judge(quantised)
+    quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["bf16", "int8", "nf4"])
+    quantised.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def _add_pairs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pairs", type=Path, help="folder of labelled pairs (an import, or an export of PARROT)")
+    parser.add_argument("--split", help="train, dev or test (default: all of them)")
+    parser.add_argument("--limit", type=int, help="only the first so many pairs")
+
+
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    judges = "miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME or head:FOLDER"
+    parser.add_argument("--judge", default="miniature", help=judges)
+    parser.add_argument("--adapter", help="LoRA adapter folder (local judges)")
+    parser.add_argument("--rubric", help="rubric file")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--ask-again", type=int, default=0, help="more tries for an unreadable reply")
+    parser.add_argument("--unguided", action="store_true", help="do not hold replies to the rubric's grammar")
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(words)
+    logging.basicConfig(level=logging.WARNING)
+    commands = {
+        "import": _import, "judge": _judge, "report": _report, "retest": _retest, "leakage": _leakage, "gate": _gate,
+    }  # fmt: skip
+    try:
+        return commands[arguments.command](arguments)
+    except RationalRewardsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    benchmark = BENCHMARKS[arguments.benchmark]
+    count, skipped = import_benchmark(
+        arguments.benchmark,
+        arguments.source,
+        arguments.out,
+        arguments.images,
+        split=arguments.split,
+        limit=arguments.limit,
+    )
+    print(f"{count} pairs of {benchmark.name} in {arguments.out}; licence: {benchmark.licence or 'see its card'}")
+    for reason, number in skipped.most_common():
+        print(f"  left out, {reason}: {number}")
+    if benchmark.note:
+        print(f"note: {benchmark.note}")
+    return 0
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    folder, pairs = _pairs(arguments)
+    opinions = judge_pairs(_settings(arguments, mode=arguments.mode), folder, pairs, arguments.out)
+    failed = sum(opinion.verdict is None for opinion in opinions)
+    print(f"{len(opinions)} pairs judged, {failed} of them without a verdict; results: {arguments.out}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    protocols = arguments.protocol or list(PROTOCOLS)
+    text = report(read_results(arguments.results), protocols=protocols, margin=arguments.margin)
+    (arguments.results / "report.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def _retest(arguments: argparse.Namespace) -> int:
+    folder, pairs = _pairs(arguments)
+    settings = _settings(arguments, mode=arguments.mode)
+    repeats = retest(settings, folder, pairs, arguments.times)
+    print(retest_line(settings.name, repeats, *retest_spread(repeats)))
+    return 0
+
+
+def _leakage(arguments: argparse.Namespace) -> int:
+    folder, pairs = _pairs(arguments)
+    found = leakage(folder, pairs, PairFolder(arguments.training))
+    print(found)
+    print(json.dumps({"requests": found.requests, "images": found.images}))
+    return 0 if found.clean else 2
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    folder, pairs = _pairs(arguments)
+    arguments.precision = arguments.precisions[0]
+    rows = gate(_settings(arguments, mode="pointwise"), arguments.precisions, folder, pairs, arguments.out)
+    print(gate_table(rows))
+    return 0 if all(row.passed for row in rows) else 2
+
+
+def _pairs(arguments: argparse.Namespace) -> tuple[PairFolder, list[LabelledPair]]:
+    folder = PairFolder(arguments.pairs)
+    return folder, folder.pairs(arguments.split, arguments.limit)
+
+
+def _settings(arguments: argparse.Namespace, *, mode: str) -> JudgeSettings:
+    return JudgeSettings(
+        judge=arguments.judge,
+        mode=mode,  # type: ignore[arg-type]
+        precision=arguments.precision,
+        adapter=arguments.adapter,
+        rubric=arguments.rubric,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        temperature=arguments.temperature,
+        max_tokens=arguments.max_tokens,
+        ask_again=arguments.ask_again,
+        guided=not arguments.unguided,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

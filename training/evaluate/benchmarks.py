@@ -1,0 +1,264 @@
+"""Public benchmarks as folders of labelled pairs, by their exact columns.
+
+Two benchmarks are called EditReward-Bench; here they are `erb-tiger` (TIGER-Lab) and `erb-editscore` (EditScore).
+Rows that give no pair are counted by reason: an unknown label is never a tie.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.errors import ConfigError
+from training.evaluate.pairs import LabelledPair, write_pairs
+from training.parrot.importers.hpdv3 import HPDV3
+from training.parrot.importers.imagereward import IMAGEREWARD
+from training.parrot.importers.intake import Dataset, Intake, Row, Skip, models_of, text
+from training.parrot.importers.tables import read_rows
+from training.parrot.pairs import PreferencePair
+from training.parrot.store import ImageRoots, ImageStore
+
+SPLIT: Final = "test"
+VOTES: Final = {"leftvote": Verdict.A, "rightvote": Verdict.B, "tievote": Verdict.TIE, "bothbad_vote": Verdict.TIE}
+"""GenAI-Bench's votes."""
+DIMENSIONS: Final = {"prompt_following": "text_faithfulness", "consistency": "image_faithfulness", "overall": ""}
+"""What EditScore's dimensions are called here; `overall` is the preference itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One benchmark that can be imported."""
+
+    name: str
+    """What the user types and every table shows."""
+    origin: str
+    licence: str
+    required: tuple[str, ...]
+    """Columns without which a table is not this benchmark."""
+    convert: Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]
+    note: str = ""
+    """What to know before reading its figures."""
+
+    def check(self, columns: Iterable[str], where: str) -> None:
+        known = set(columns)
+        missing = [name for name in self.required if name not in known]
+        if missing:
+            has = ", ".join(sorted(known)[:12]) or "none"
+            raise ConfigError(f"{where} is not {self.name}: it lacks the column {missing[0]!r} (it has {has}).")
+
+
+def import_benchmark(
+    name: str, source: str, folder: Path, roots: list[Path], *, split: str = "", limit: int | None = None
+) -> tuple[int, Counter[str]]:
+    """Write a benchmark's pairs and pictures to a folder; returns (pairs, reasons of rows that gave none)."""
+    if name not in BENCHMARKS:
+        raise ConfigError(f"Unknown benchmark {name!r}; there are {', '.join(BENCHMARKS)}.")
+    benchmark = BENCHMARKS[name]
+    intake = Intake(ImageStore(folder), ImageRoots(roots))
+    pairs = benchmark.convert(read_rows(source, benchmark.check, split), intake)
+    count = write_pairs((pair for number, pair in enumerate(pairs) if limit is None or number < limit), folder)
+    if not count:
+        most = ", ".join(f"{reason} ({n})" for reason, n in intake.skipped.most_common(2)) or "no rows"
+        raise ConfigError(f"Not one row of {source} gave a pair: {most}.")
+    return count, intake.skipped
+
+
+def images_of(value: Any) -> list[Any]:
+    """The images in a cell: a list, a numpy array (what pandas makes of a Parquet list), one image, or none."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None else [value]
+
+
+def label_of(value: Any, first: str = "A", second: str = "B") -> Verdict:
+    """A label in any of the forms in use: `A`, `A>B`, `B<A`, `A=B`, `tie`. Raises Skip for anything else."""
+    word = str(value).strip().replace(" ", "").upper()
+    a, b = first.upper(), second.upper()
+    if word in (a, f"{a}>{b}", f"{b}<{a}"):
+        return Verdict.A
+    if word in (b, f"{b}>{a}", f"{a}<{b}"):
+        return Verdict.B
+    if word in ("TIE", f"{a}={b}", f"{b}={a}", f"{a}=={b}"):
+        return Verdict.TIE
+    raise Skip(f"unknown label {word[:20]!r}")
+
+
+def _each(convert: Callable[[Row, Intake], LabelledPair]) -> Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]:
+    """One pair per row; rows that give none are counted."""
+
+    def pairs(rows: Iterator[Row], intake: Intake) -> Iterator[LabelledPair]:
+        for row in rows:
+            try:
+                yield convert(row, intake)
+            except Skip as skip:
+                intake.skipped[skip.reason] += 1
+
+    return pairs
+
+
+def _of_dataset(dataset: Dataset) -> Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]:
+    def pairs(rows: Iterator[Row], intake: Intake) -> Iterator[LabelledPair]:
+        return (LabelledPair(pair, SPLIT) for pair in dataset.pairs(rows, intake))
+
+    return pairs
+
+
+def _vote(row: Row) -> Verdict:
+    vote = VOTES.get(str(row["vote_type"]))
+    if vote is None:
+        raise Skip(f"unknown vote {str(row['vote_type'])[:20]!r}")
+    return vote
+
+
+def _genai_t2i(row: Row, intake: Intake) -> LabelledPair:
+    return LabelledPair(
+        PreferencePair(
+            request=text(row, "prompt"),
+            first=intake.image(row["left_image"]),
+            second=intake.image(row["right_image"]),
+            preference=_vote(row),
+            models=models_of(row, "left_model", "right_model"),
+            origin="TIGER-Lab/GenAI-Bench image_generation",
+            licence="CC-BY-4.0",
+        ),
+        SPLIT,
+    )
+
+
+def _genai_edit(row: Row, intake: Intake) -> LabelledPair:
+    return LabelledPair(
+        PreferencePair(
+            request=text(row, "instruct_prompt"),
+            sources=(intake.image(row["source_image"]),),
+            first=intake.image(row["left_output_image"]),
+            second=intake.image(row["right_output_image"]),
+            preference=_vote(row),
+            models=models_of(row, "left_model", "right_model"),
+            origin="TIGER-Lab/GenAI-Bench image_edition",
+            licence="CC-BY-4.0",
+        ),
+        SPLIT,
+    )
+
+
+def _mmrb2(row: Row, intake: Intake) -> LabelledPair:
+    first, second = images_of(row["response_a_images"]), images_of(row["response_b_images"])
+    if len(first) != 1 or len(second) != 1:
+        raise Skip("not one image in each response")
+    return LabelledPair(
+        PreferencePair(
+            request=text(row, "prompt_text"),
+            sources=tuple(intake.image(image) for image in images_of(row["prompt_images"])),
+            first=intake.image(first[0]),
+            second=intake.image(second[0]),
+            preference=label_of(row["chosen"]),
+            models=models_of(row, "response_a_model", "response_b_model"),
+            row=str(row["pair_id"]),
+            origin="MMRB2",
+            licence="CC-BY-NC-4.0",
+        ),
+        SPLIT,
+    )
+
+
+def _erb_tiger(row: Row, intake: Intake) -> LabelledPair:
+    """`ranking` names candidates by the letters of `comparison_type` (`AvsC`), where there is one."""
+    letters = str(row.get("comparison_type") or "AvsB").split("vs")
+    if len(letters) != 2:
+        raise Skip("unknown comparison type")
+    return LabelledPair(
+        PreferencePair(
+            request=text(row, "instruction"),
+            sources=(intake.image(row["source_image"]),),
+            first=intake.image(row["candidate_1"]),
+            second=intake.image(row["candidate_2"]),
+            preference=label_of(row["ranking"], *letters),
+            models=models_of(row, "model_1", "model_2"),
+            row=str(row.get("id", "")),
+            origin=f"TIGER-Lab/EditReward-Bench {row.get('dataset', '')}".strip(),
+            licence="Apache-2.0",
+        ),
+        SPLIT,
+        _tiger_ratings(row),
+    )
+
+
+def _tiger_ratings(row: Row) -> dict[str, tuple[float, float]]:
+    """People's scores per dimension, where the table has them."""
+    found = {}
+    for column, key in (("instruction_following", "text_faithfulness"), ("visual_quality", "physical_quality")):
+        scores = [row.get(f"{column}_{number}") for number in (1, 2)]
+        if all(isinstance(s, int | float) and not isinstance(s, bool) and s == s for s in scores):
+            found[key] = (float(scores[0]), float(scores[1]))  # type: ignore[arg-type]
+    return found
+
+
+def _erb_editscore(row: Row, intake: Intake) -> LabelledPair:
+    outputs = images_of(row["output_images"])
+    if len(outputs) != 2:
+        raise Skip("not two output images")
+    dimension = str(row["dimension"])
+    if dimension not in DIMENSIONS:
+        raise Skip(f"unknown dimension {dimension[:20]!r}")
+    pair = PreferencePair(
+        request=text(row, "instruction"),
+        sources=(intake.image(row["input_image"]),),
+        first=intake.image(outputs[0]),
+        second=intake.image(outputs[1]),
+        preference=Verdict.A,
+        row=" > ".join(str(key) for key in images_of(row["key"])),
+        origin=f"EditScore/EditReward-Bench {dimension} {row['task_type']}",
+    )
+    shown = pair.shuffled()
+    key = DIMENSIONS[dimension]
+    ratings = {key: (1.0, 0.0) if shown.preference is Verdict.A else (0.0, 1.0)} if key else {}
+    return LabelledPair(shown, SPLIT, ratings)
+
+
+_ALL: Final = (
+    Benchmark(
+        name="genai-t2i", origin="TIGER-Lab/GenAI-Bench", licence="CC-BY-4.0", convert=_each(_genai_t2i),
+        required=("prompt", "left_image", "right_image", "left_model", "right_model", "vote_type"),
+        note="not the GenAI-Bench of arXiv 2406.13743; `tievote` and `bothbad_vote` are ties, so name the tie protocol",
+    ),
+    Benchmark(
+        name="genai-edit", origin="TIGER-Lab/GenAI-Bench", licence="CC-BY-4.0", convert=_each(_genai_edit),
+        required=("source_prompt", "target_prompt", "instruct_prompt", "source_image", "left_output_image",
+                  "right_output_image", "left_model", "right_model", "vote_type"),
+        note="`tievote` and `bothbad_vote` are ties, so name the tie protocol",
+    ),
+    Benchmark(
+        name="mmrb2", origin="Multimodal RewardBench 2", licence="CC-BY-NC-4.0", convert=_each(_mmrb2),
+        required=("pair_id", "prompt_text", "prompt_images", "response_a_images", "response_b_images", "chosen",
+                  "response_a_model", "response_b_model"),
+        note="its own protocol is the mean over both orders: judge it pairwise",
+    ),
+    Benchmark(
+        name="erb-tiger", origin="TIGER-Lab/EditReward-Bench", licence="Apache-2.0", convert=_each(_erb_tiger),
+        required=("instruction", "source_image", "candidate_1", "candidate_2", "ranking"),
+        note="its own figure for 3 and 4 candidates is the group accuracy: every pair of a source right",
+    ),
+    Benchmark(
+        name="erb-editscore", origin="EditScore/EditReward-Bench", licence="", convert=_each(_erb_editscore),
+        required=("key", "instruction", "input_image", "output_images", "task_type", "dimension"),
+        note="the table has no label; the first output is taken as the preferred one, which is not confirmed by its "
+        "authors' documents: check it on a judge you know",
+    ),
+    Benchmark(
+        name="hpdv3-test", origin=HPDV3.origin, licence=HPDV3.licence, required=HPDV3.required,
+        convert=_of_dataset(HPDV3), note="`path1` always wins in the file; sides are shuffled by content",
+    ),
+    Benchmark(
+        name="imagereward-test", origin=IMAGEREWARD.origin, licence=IMAGEREWARD.licence,
+        required=IMAGEREWARD.required, convert=_of_dataset(IMAGEREWARD), note="equal ranks are ties",
+    ),
+)  # fmt: skip
+BENCHMARKS: Final[Mapping[str, Benchmark]] = {benchmark.name: benchmark for benchmark in _ALL}

@@ -1,0 +1,122 @@
+"""Judges side by side, as Markdown. Every table names its tie protocol; a figure never stands without its counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from training.evaluate.figures import (
+    Share,
+    accuracy,
+    calibration,
+    coverage,
+    difference,
+    dimension_agreement,
+    failures,
+    group_accuracy,
+    order_flips,
+)
+from training.evaluate.opinions import Opinion
+from training.evaluate.results import Result
+from training.evaluate.ties import PROTOCOLS, protocol
+
+
+def report(results: Sequence[Result], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
+    """All tables. Judges are compared on the pairs that all of them were asked."""
+    shared = _shared(results)
+    pairs = len(shared[0].opinions) if shared else 0
+    lines = [f"# Judges on {pairs} pairs", ""]
+    if margin:
+        lines += [f"Rewards within {margin:g} of each other are a tie.", ""]
+    for name in protocols:
+        lines += [*_accuracy_table(shared, name, margin), ""]
+    lines += [*_behaviour_table(shared, margin), "", *_dimension_table(shared), *_cost_table(shared)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _shared(results: Sequence[Result]) -> list[Result]:
+    """The results cut to the pairs that every judge has, in one order."""
+    common = set.intersection(*({o.key for o in r.opinions} for r in results)) if results else set()
+    order = [o.key for o in results[0].opinions if o.key in common] if results else []
+    found = []
+    for result in results:
+        by_key = {o.key: o for o in result.opinions}
+        found.append(Result(result.judge, [by_key[key] for key in order], result.about))
+    return found
+
+
+def _accuracy_table(results: Sequence[Result], name: str, margin: float) -> list[str]:
+    rule = protocol(name)
+    lines = [
+        f"## Accuracy, tie protocol `{name}`: {rule.description}",
+        "",
+        "| judge | accuracy | 95 % | counted | failed | left out | whole requests | minus the first judge |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for index, result in enumerate(results):
+        share = accuracy(result.opinions, rule, margin=margin)
+        whole, groups = group_accuracy(result.opinions, rule, margin)
+        against = ""
+        if index:
+            gap = difference(result.opinions, results[0].opinions, rule, margin=margin)
+            against = f"{_number(gap.value, '+.3f')} ({_number(gap.low, '+.3f')} to {_number(gap.high, '+.3f')})"
+        lines.append(
+            f"| {result.judge} | {_number(share.value)} | {_interval(share)} | {share.counted} | {share.failures} "
+            f"| {share.left_out} | {_number(whole)} of {groups} | {against} |"
+        )
+    return lines
+
+
+def _behaviour_table(results: Sequence[Result], margin: float) -> list[str]:
+    lines = [
+        "## Behaviour",
+        "",
+        "| judge | decided | verdict changes with the order | calibration error | slope | failures |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        flips, both = order_flips(result.opinions)
+        fitted = calibration(result.opinions)
+        error, slope = (f"{fitted.error:.3f} ({fitted.pairs} pairs)", f"{fitted.slope:.1f}") if fitted else ("", "")
+        lost = ", ".join(f"{reason} {count}" for reason, count in failures(result.opinions).most_common()) or "none"
+        turned = f"{_number(flips)} of {both}" if both else ""
+        decided = _number(coverage(result.opinions, margin))
+        lines.append(f"| {result.judge} | {decided} | {turned} | {error} | {slope} | {lost} |")
+    return lines
+
+
+def _dimension_table(results: Sequence[Result]) -> list[str]:
+    found = [(result.judge, dimension_agreement(result.opinions)) for result in results]
+    rows = [
+        f"| {judge} | {key} | {share:.3f} | {pairs} | {against} |"
+        for judge, table in found
+        for key, (share, pairs, against) in table.items()
+    ]
+    head = ["## Dimensions ordered as people did", "", "| judge | dimension | share | pairs | compared with |"]
+    return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
+
+
+def _cost_table(results: Sequence[Result]) -> list[str]:
+    rows = []
+    for result in results:
+        cost = result.about.get("cost", {})
+        if cost:
+            cells = [cost.get(k, "") for k in ("seconds", "replies", "prompt_tokens", "completion_tokens")]
+            rows.append(f"| {result.judge} | " + " | ".join(str(cell) for cell in cells) + " |")
+    head = ["## Cost per pair", "", "| judge | seconds | replies | prompt tokens | written tokens |"]
+    return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
+
+
+def retest_line(judge: str, repeats: Sequence[Sequence[Opinion]], spread: float, same: float) -> str:
+    return (
+        f"{judge}, asked {len(repeats)} times about {len(repeats[0])} pairs: a candidate's reward spreads by "
+        f"{spread:.4f} (standard deviation), the verdict is always the same for {same:.3f} of pairs"
+    )
+
+
+def _interval(share: Share) -> str:
+    return f"{_number(share.low)} to {_number(share.high)}"
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "" if math.isnan(value) else format(value, form)

@@ -1,0 +1,141 @@
+"""Judging a folder of pairs with a judge by name, resumably; and judging it several times."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.scorer import Scorer, ScorerSettings
+from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of
+from training.evaluate.opinions import Opinion
+from training.evaluate.pairs import LabelledPair, PairFolder
+from training.evaluate.results import ResultFile
+
+Mode = Literal["pointwise", "pairwise", "plain"]
+SCALAR = "scalar:"
+HEAD = "head:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """Which judge, and how it is asked."""
+
+    judge: str
+    """miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME, or head:FOLDER (a trained Bradley-Terry head)."""
+    mode: Mode = "pointwise"
+    """pointwise and pairwise ask in our rubric, plain asks any model one question; scalars are always pointwise."""
+    precision: str = "bf16"
+    adapter: str | None = None
+    rubric: str | None = None
+    """Rubric file; None is the checkpoint's own or the built-in one."""
+    device: str = "auto"
+    batch_size: int = 8
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    ask_again: int = 0
+    """Unreadable replies are failures here, unless you allow more tries."""
+    guided: bool = True
+    """Decode along the rubric's grammar where the backend can."""
+
+    @property
+    def name(self) -> str:
+        """What tables show."""
+        parts = [self.judge.replace("local:", "").rstrip("/").rsplit("/", 1)[-1]]
+        if self.judge.startswith(("local:", "miniature")):
+            parts.append(self.precision)
+        if self.adapter:
+            parts.append("+ " + Path(self.adapter).parent.name + "/" + Path(self.adapter).name)
+        return " ".join(parts)
+
+
+@dataclass
+class Loaded:
+    """A judge ready to be asked."""
+
+    judge: Judge
+    meter: Metered | None
+    concurrency: int
+
+    async def close(self) -> None:
+        if self.meter is not None:
+            await self.meter.close()
+
+
+def load_judge(settings: JudgeSettings) -> Loaded:
+    """Build a judge by name. Models load when first asked, except scalars, which load now."""
+    if settings.judge.startswith((SCALAR, HEAD)):
+        from training.evaluate.scalars import ScalarJudge, load_scalar
+
+        return Loaded(ScalarJudge(load_scalar(settings.judge, settings.device), settings.name), None, 1)
+    name = EngineName.parse(settings.judge)
+    options = EngineOptions(
+        precision=settings.precision,
+        adapter=settings.adapter,
+        device=settings.device,
+        batch_size=settings.batch_size,
+    )
+    meter = Metered(make_backend(name, options))
+    if settings.mode == "plain":
+        return Loaded(VlmJudge(meter, settings.name, settings.temperature), meter, meter.concurrency)
+    asked = ScorerSettings(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        ask_again=settings.ask_again,
+        guided=settings.guided,
+    )
+    scorer = Scorer(meter, make_rubrics(name, settings.rubric), asked)
+    if settings.mode == "pairwise":
+        return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
+    return Loaded(PointwiseJudge(scorer, settings.name), meter, meter.concurrency)
+
+
+def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[LabelledPair], out: Path) -> list[Opinion]:
+    """Ask about every pair that is not in `out` yet; returns all opinions in the pairs' order."""
+
+    async def work() -> list[Opinion]:
+        loaded = load_judge(settings)
+        # Where it computes and in batches of what changes no opinion worth a new run.
+        kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
+        file = ResultFile(out, loaded.judge.name, kept)
+        known = file.known()
+        waiting = [labelled for labelled in pairs if labelled.pair.key not in known]
+        with tqdm(total=len(waiting), desc=loaded.judge.name, unit="pair", disable=None) as bar:
+
+            def keep(opinion: Opinion) -> None:
+                file.add(opinion)
+                bar.update()
+
+            try:
+                new = await opinions_of(loaded.judge, folder, waiting, loaded.concurrency, keep)
+            finally:
+                await loaded.close()
+        if loaded.meter is not None and waiting:
+            file.note(cost=loaded.meter.per_pair(len(waiting)))
+        known.update({opinion.key: opinion for opinion in new})
+        return [known[labelled.pair.key] for labelled in pairs]
+
+    return asyncio.run(work())
+
+
+def retest(
+    settings: JudgeSettings, folder: PairFolder, pairs: Sequence[LabelledPair], times: int
+) -> list[list[Opinion]]:
+    """The same judge asked `times` times at its temperature, with nothing remembered in between."""
+    if settings.temperature <= 0.0 or times < 2:
+        raise ConfigError("A retest needs a temperature above 0 and at least two repeats: greedy replies never differ.")
+
+    async def once() -> list[Opinion]:
+        loaded = load_judge(settings)
+        try:
+            return await opinions_of(loaded.judge, folder, pairs, loaded.concurrency)
+        finally:
+            await loaded.close()
+
+    return [asyncio.run(once()) for _ in range(times)]
