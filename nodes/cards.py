@@ -43,6 +43,7 @@ def critique_cards(
             "rubric": critiques.rubric.name,
             "scale": {"minimum": critiques.rubric.scale.minimum, "maximum": critiques.rubric.scale.maximum},
             "request": critiques.request.text,
+            "notes": list(critiques.notes),
             "image": image,
         }
         for index, (outcome, reward, image) in enumerate(rows)

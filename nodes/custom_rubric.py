@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
+from PIL import Image
 
 from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.messages import UserRequest
+from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import BUILT_IN, load_rubric, with_dimensions
 from .schema import schema
-from .sockets import RubricSocket
+from .sockets import RubricSocket, ScorerSocket
 from .thresholds import parse_weights
+
+if TYPE_CHECKING:
+    from .scorers import LoadedScorer
 
 MAX_CHARACTERS = 50_000
 EXAMPLE = """\
@@ -52,19 +59,35 @@ class CustomRubric(io.ComfyNode):
                     multiline=True,
                     default=EXAMPLE,
                     tooltip="TOML tables: a known key changes its title, question, anchors or weight; a new key adds a "
-                    "dimension. Needs an engine that follows instructions: the miniature knows its own dimensions only.",
+                    "dimension. Needs an engine that follows instructions; the miniature only knows its own dimensions.",
                 ),
                 io.String.Input("name", default="custom", tooltip="What reports call this rubric."),
+                ScorerSocket.Input(
+                    "scorer",
+                    optional=True,
+                    tooltip="Start from this scorer's own rubric instead of the built-in one: its wording and layout, "
+                    "which a model trained on them (such as the miniature) needs.",
+                ),
             ],
             outputs=[RubricSocket.Output("rubric", tooltip="For the rubric input of the nodes that judge.")],
         )
 
     @classmethod
-    def execute(cls, base: str, weights: str, dimensions: str, name: str) -> io.NodeOutput:
+    def execute(cls, base: str, weights: str, dimensions: str, name: str, scorer: Any = None) -> io.NodeOutput:
         if base not in BUILT_IN:
             raise ConfigError(f"base must be one of {', '.join(BUILT_IN)}, not {base[:60]!r}.")
         if len(dimensions) > MAX_CHARACTERS:
             raise ConfigError(f"dimensions has {len(dimensions)} characters; at most {MAX_CHARACTERS} are read.")
-        rubric = with_dimensions(load_rubric(base), dimensions, "dimensions")
+        start = load_rubric(base) if scorer is None else own_rubric(scorer, base)
+        rubric = with_dimensions(start, dimensions, "dimensions")
         rubric = rubric.with_weights(parse_weights(weights, rubric))
         return io.NodeOutput(replace(rubric, name=name.strip()[:80] or "custom"))
+
+
+def own_rubric(scorer: LoadedScorer, kind: str) -> Rubric:
+    """The rubric under which a scorer judges requests of this kind."""
+    sources = (Image.new("RGB", (1, 1)),) if kind == "edit" else ()
+    rubric = scorer.rubric_for(UserRequest("any", sources))
+    if rubric.kind != kind:
+        raise ConfigError(f"The scorer has the {rubric.kind} rubric {rubric.name!r}; choose {rubric.kind} as the base.")
+    return rubric

@@ -48,10 +48,10 @@ def scores_only(critiques: Critiques, chosen: Sequence[int] | None = None) -> st
 
 
 def word_diff(before: str, after: str) -> str:
-    """`after` as Markdown, with new words bold and the words of `before` that went struck out."""
+    """`after` as Markdown, with new words bold and the words of `before` that went struck out; commas do not count."""
     old, new = before.split(), after.split()
     pieces: list[str] = []
-    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=len(old) + len(new) > LONG_DIFF)
+    matcher = difflib.SequenceMatcher(a=_bare(old), b=_bare(new), autojunk=len(old) + len(new) > LONG_DIFF)
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag == "equal":
             pieces.append(as_text(" ".join(new[j1:j2])))
@@ -61,6 +61,10 @@ def word_diff(before: str, after: str) -> str:
         if j2 > j1:
             pieces.append(f"**{as_text(' '.join(new[j1:j2]))}**")
     return " ".join(pieces)
+
+
+def _bare(words: Sequence[str]) -> list[str]:
+    return [word.strip(",.;:!?") or word for word in words]
 
 
 def reward_text(value: float | None) -> str:

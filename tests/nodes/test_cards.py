@@ -147,6 +147,6 @@ def test_plain_and_scores_only(pack: Pack, critiques: Callable[..., Any]) -> Non
 
 def test_word_diff(pack: Pack) -> None:
     diff = pack.module("nodes.markdown").word_diff
-    assert diff("a red cat", "a blue cat, sharp") == "a ~~red cat~~ **blue cat, sharp**"
+    assert diff("a red cat", "a blue cat, sharp") == "a ~~red~~ **blue** cat, **sharp**"
     assert diff("a cat", "a cat") == "a cat"
     assert diff("", "<b>x</b>") == "**&lt;b&gt;x&lt;/b&gt;**"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,6 +122,15 @@ def test_custom_rubric(pack: Pack) -> None:
     uncommented = "\n".join(line.removeprefix("# ") for line in module.EXAMPLE.splitlines())
     own = module.CustomRubric.execute("generation", "mood=3", uncommented, "")[0]
     assert (own.name, own.dimension("mood").weight, own.dimension("mood").title) == ("custom", 3.0, "Mood")
+
+
+def test_custom_rubric_of_a_scorers_own(pack: Pack, scorer: Any) -> None:
+    node = pack.module("nodes.custom_rubric").CustomRubric
+    assert len(node.execute("edit", "image_faithfulness=2", "", "x", scorer=scorer())[0].dimensions) == 4
+    generation = pack.core("rubric_file").generation_rubric()
+    only = SimpleNamespace(rubric_for=lambda request: generation)
+    with pytest.raises(pack.core("errors").ConfigError, match="choose generation as the base"):
+        node.execute("edit", "", "", "x", scorer=only)
 
 
 @pytest.mark.parametrize(
