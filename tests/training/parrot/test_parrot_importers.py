@@ -1,0 +1,281 @@
+"""Importers on small copies of each schema: what comes out, what is left out and why, and wrong schemas."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import types
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.errors import ConfigError, RequestError
+from tests.training.parrot.schemas import SCHEMAS, clicks, image, images_in, parquet
+from tests.training.parrot.teaching import rows
+from training.parrot.__main__ import main
+from training.parrot.importers.catalogue import DATASETS
+from training.parrot.importers.tables import CHUNK, json_elements, read_rows
+from training.parrot.pairs import PreferencePair, read_pairs
+from training.parrot.store import ImageRoots, ImageStore
+
+ROOT = Path(__file__).resolve().parents[3]
+A, B, TIE = Verdict.A, Verdict.B, Verdict.TIE
+
+
+def imported(name: str, folder: Path, *more: str) -> tuple[list[PreferencePair], Counter[str]]:
+    """The pairs of a data set's fixture, and what was left out."""
+    source = SCHEMAS[name](folder / "source")
+    run = folder / "run"
+    roots = ["--images", str(source.parent / "images.tar")] if name == "hpdv3" else []
+    assert main(["import", name, str(source), "--run", str(run), *roots, *more]) == 0
+    pairs = list(read_pairs([run / "pairs" / f"{name}.jsonl"]))
+    store = ImageStore(run)
+    for pair in pairs:
+        assert pair.origin == DATASETS[name].origin
+        for reference in pair.images:
+            assert store.open(reference).size == (16, 12)
+    return pairs, Counter(rows(run / "log.jsonl")[-1]["skipped"])
+
+
+def test_every_data_set_has_a_fixture() -> None:
+    assert set(SCHEMAS) == set(DATASETS)
+
+
+def test_editreward(tmp_path: Path) -> None:
+    pairs, skipped = imported("editreward", tmp_path)
+    assert [p.preference for p in pairs] == [A, B, TIE]
+    assert skipped == {"unknown vote": 1}
+    assert pairs[0].request == "make the sky red"
+    assert len(pairs[0].sources) == 1
+    assert pairs[0].strength == 0.5
+    assert pairs[0].models == ("one", "two")
+    assert pairs[0].licence == "CC-BY-NC-4.0"
+
+
+@pytest.mark.parametrize("name", ["editreward-json", "hpdv3"])
+def test_the_winner_stands_on_both_sides(name: str, tmp_path: Path) -> None:
+    """In these files the first path always wins; after the import the place says nothing."""
+    pairs, skipped = imported(name, tmp_path)
+    sides = Counter(p.preference for p in pairs)
+    assert sides[A] >= 3
+    assert sides[B] >= 3
+    winners = {(p.models or ("", ""))[0 if p.preference is A else 1] for p in pairs if p.preference is not TIE}
+    assert len(winners) == 1
+    if name == "hpdv3":
+        assert len(pairs) == 16
+        assert skipped == {"image not found": 1, "asked before": 1}
+        assert pairs[0].strength == 0.9
+
+
+def test_rapidata_votes_and_weights(tmp_path: Path) -> None:
+    pairs, skipped = imported("rapidata", tmp_path / "votes")
+    assert [p.preference for p in pairs] == [A, B, TIE]
+    assert skipped == {"no votes": 1}
+    assert pairs[0].strength == pytest.approx(14 / 26)
+    pairs, _ = imported("rapidata-weighted", tmp_path / "weighted")
+    assert [p.preference for p in pairs] == [A, B, TIE]
+
+
+def test_pickapic(tmp_path: Path) -> None:
+    pairs, skipped = imported("pickapic", tmp_path)
+    assert [p.preference for p in pairs] == [A, B, TIE]
+    assert skipped == {"no label": 1, "no image": 1}
+
+
+def test_imagereward_pairs_the_images_of_a_prompt(tmp_path: Path) -> None:
+    pairs, _ = imported("imagereward", tmp_path)
+    assert len(pairs) == 6
+    assert sum(p.preference is TIE for p in pairs) == 1
+    assert {p.request for p in pairs} == {"a boat number 0", "a boat number 1"}
+    store = ImageStore(tmp_path / "run")
+    best = {image(0), image(4)}
+    for pair in pairs:
+        for reference, verdict in ((pair.first, A), (pair.second, B)):
+            if store.read(reference) in best:
+                assert pair.preference is verdict
+
+
+def test_sft_data_gives_the_preference_of_its_pairwise_answers(tmp_path: Path) -> None:
+    pairs, skipped = imported("rationalrewards-sft", tmp_path)
+    assert [p.preference for p in pairs] == [A]
+    assert pairs[0].request == "a red kite over a lake"
+    assert skipped == {"pointwise row": 1, "answer cannot be read: truncated": 1}
+
+
+def test_a_folder_and_a_csv(tmp_path: Path) -> None:
+    pairs, skipped = imported("folder", tmp_path)
+    assert [(p.request, p.preference) for p in pairs] == [
+        ('a "red", bicycle', A),
+        ("make it blue", B),
+        ("a car", TIE),
+    ]
+    assert len(pairs[1].sources) == 1
+    assert skipped == {"asked before": 1, "image not found": 1, "unknown preference": 1}
+
+
+def test_pictures_can_stay_where_they_are(tmp_path: Path) -> None:
+    pairs, _ = imported("hpdv3", tmp_path, "--keep", "reference")
+    assert all(reference.startswith("tar:") for pair in pairs for reference in pair.images)
+    assert not (tmp_path / "run" / "images").exists()
+    pairs, _ = imported("folder", tmp_path / "own", "--keep", "reference")
+    assert all(reference.startswith("file:") for pair in pairs for reference in pair.images)
+
+
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_a_wrong_schema_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {"id": [1], "prompt_text": ["a"], "chosen": ["A"]}
+    parquet(tmp_path / "wrong.parquet", [{key: value[0] for key, value in wrong.items()}])
+    assert main(["import", name, str(tmp_path / "wrong.parquet"), "--run", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert f"is not {name}: it lacks the column {DATASETS[name].required[0]!r}" in said
+    assert not list((tmp_path / "run").rglob("*.jsonl"))
+
+
+def test_a_wrong_schema_is_told_in_every_file_format(tmp_path: Path) -> None:
+    (tmp_path / "wrong.json").write_text('[{"a": 1}]')
+    (tmp_path / "wrong.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "wrong.csv").write_text("a\n1\n")
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(ConfigError, match="lacks the column 'prompt'"):
+            list(read_rows(str(path), DATASETS["hpdv3"].check))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.json", '[{"a": 1}, {"a"', "ends in the middle"),
+        ("x.json", '[{"a": 1}', "ends in the middle of its array"),
+        ("x.json", '[{"a": 1}, 3]', "JSON objects"),
+        ("x.json", '"text"', "JSON array"),
+        ("x.jsonl", '{"a": 1}\n{"a": \n', "line 2 is no JSON"),
+        ("x.jsonl", "[1]\n", "JSON objects"),
+        ("x.parquet", "PAR?", "no Parquet file"),
+        ("x.tar", "no tar", "no tar"),
+        ("x.txt", "text", "is none of"),
+    ],
+)
+def test_damaged_files_are_one_sentence(name: str, content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        list(read_rows(str(tmp_path / name), lambda *_: None))
+
+
+def test_json_is_read_element_by_element(tmp_path: Path) -> None:
+    """Elements that lie across the borders of what is read at once, with every mark inside their texts."""
+    elements = [{"n": n, "text": '"], [{\\' + "é" * (CHUNK // 3)} for n in range(7)]
+    file = io.StringIO(json.dumps(elements))
+    assert list(json_elements(file, "test")) == elements
+    assert list(json_elements(io.StringIO('{"a": 1}'), "test")) == [{"a": 1}]
+    assert list(json_elements(io.StringIO(" [ ] "), "test")) == []
+
+
+def test_tables_in_a_tar_with_their_pictures(tmp_path: Path) -> None:
+    clicks(tmp_path / "source")
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        for path in sorted((tmp_path / "source").iterdir()):
+            archive.add(path, path.name)
+    assert main(["import", "folder", str(tmp_path / "all.tar"), "--run", str(tmp_path / "run")]) == 0
+    assert len(list(read_pairs([tmp_path / "run" / "pairs" / "folder.jsonl"]))) == 3
+
+
+def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client is asked for the list and then for one file after the other."""
+    source = SCHEMAS["rapidata"](tmp_path / "hub")
+    asked: list[str] = []
+    hub = types.ModuleType("huggingface_hub")
+
+    class HfApi:
+        def list_repo_files(self, identity: str, repo_type: str) -> list[str]:
+            assert (identity, repo_type) == ("Rapidata/some", "dataset")
+            return ["README.md", "data/train_0001.parquet", "data/test.parquet"]
+
+    def hf_hub_download(identity: str, name: str, repo_type: str) -> str:
+        asked.append(name)
+        return str(source)
+
+    hub.HfApi, hub.hf_hub_download = HfApi, hf_hub_download  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    run = tmp_path / "run"
+    assert main(["import", "rapidata", "hub:Rapidata/some", "--run", str(run), "--split", "train"]) == 0
+    assert asked == ["data/train_0001.parquet"]
+    assert len(list(read_pairs([run / "pairs" / "rapidata.jsonl"]))) == 3
+
+
+def test_missing_things_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["--run", str(tmp_path / "run")]
+    for words, said in (
+        (["import", "hpdv4", "x", *run], "There is no data set 'hpdv4'"),
+        (["import", "hpdv3", *run], "Say where hpdv3 is"),
+        (["import", "hpdv3", str(tmp_path / "absent"), *run], "There is no file or folder"),
+        (["import", "hpdv3", str(tmp_path), "--images", str(tmp_path / "no.tar"), *run], "no folder or tar"),
+        (["import", "hpdv3", str(tmp_path), *run], "holds no .parquet"),
+        (["export", "--out", str(tmp_path / "out"), *run], "holds no pairs"),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_set_that_gives_no_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("request,first,second,preference\na,no.png,none.png,A\n")
+    assert main(["import", "folder", str(tmp_path / "x.csv"), "--run", str(tmp_path / "run")]) == 2
+    assert "image not found (1)" in capsys.readouterr().err
+
+
+def test_references_lead_nowhere_else(tmp_path: Path) -> None:
+    images_in(tmp_path / "in", ["a.png"])
+    (tmp_path / "secret.png").write_bytes(image(1))
+    roots = ImageRoots([tmp_path / "in"])
+    assert roots.reference("a.png") == f"file:{tmp_path / 'in' / 'a.png'}"
+    assert roots.reference("./a.png") is not None
+    assert roots.reference("../secret.png") is None
+    assert roots.reference(str(tmp_path / "secret.png")) is None
+    with pytest.raises(RequestError):
+        ImageStore(tmp_path).add(b"<svg/>")
+
+
+MILLION = """
+import sys, resource
+from training.parrot.__main__ import main
+code = main(["import", "hpdv3", sys.argv[1], "--run", sys.argv[2], "--keep", "reference"])
+print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def import_measured(folder: Path, count: int) -> tuple[int, int]:
+    """Write an HPDv3 file of `count` rows over 64 images and import it; (pairs, peak memory in KiB)."""
+    images_in(folder, [f"images/{n}.jpg" for n in range(64)])
+    with (folder / "train.json").open("w") as file:
+        file.write("[")
+        for n in range(count):
+            row = {"prompt": f"a cat number {n}, photographed in soft evening light", "source": "internal"}
+            row |= {"choice_dist": [12, 7], "confidence": 0.9, "model1": "flux", "model2": "sd"}
+            row |= {"path1": f"images/{n % 64}.jpg", "path2": f"images/{(n + 1) % 64}.jpg"}
+            file.write(("," if n else "") + json.dumps(row))
+        file.write("]")
+    command = [sys.executable, "-c", MILLION, str(folder / "train.json"), str(folder / "run")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    code, peak = map(int, done.stdout.split()[-2:])
+    assert code == 0
+    with (folder / "run/pairs/hpdv3.jsonl").open("rb") as lines:
+        return sum(1 for _ in lines), peak // (1024 if sys.platform == "darwin" else 1)
+
+
+def test_memory_does_not_follow_the_size_of_a_set(tmp_path: Path) -> None:
+    """Four times the rows take no more than what finding duplicates takes."""
+    small, large = (import_measured(tmp_path / str(count), count) for count in (2_000, 8_000))
+    assert (small[0], large[0]) == (2_000, 8_000)
+    assert large[1] - small[1] < 8 * 1024
+    assert large[1] < 1024 * 1024
+
+
+@pytest.mark.slow
+def test_a_million_rows_within_a_gigabyte(tmp_path: Path) -> None:
+    pairs, peak = import_measured(tmp_path, 1_000_000)
+    assert pairs == 1_000_000
+    assert peak < 1024 * 1024
