@@ -9,6 +9,7 @@ from typing import Any
 
 import pack
 import torch
+import utils.install_util  # noqa: F401 - as main.py does, before `nodes` puts a `utils` of its own in front
 from rr_pack.nodes.engines import miniature_engine
 from rr_pack.nodes.scorers import LoadedScorer
 
