@@ -72,7 +72,7 @@ FINE_TUNING = SftConfig(
 """Stage 3."""
 
 PRACTICE = SftConfig(
-    seed=6, steps=2200, horizon=2200, cooldown=0, warmup=100, lr=1.4e-3, edits=0.35, frozen_steps=1700, drawn=0.3
+    seed=6, steps=1850, horizon=2200, cooldown=300, warmup=100, lr=1.4e-3, edits=0.35, frozen_steps=1450, drawn=0.3
 )
 """Stage 4."""
 PRACTICE_POOL = DrawnConfig(seed=6, pool=3072)
@@ -211,8 +211,9 @@ def main() -> None:
         if steps:
             generator = MiniatureGenerator.load(arguments.generator or generator_folder())
             drawn = drawn_examples(pool, generator, arguments.run / f"{name}-drawn")
-            tuning = replace(stage, steps=steps, horizon=steps, frozen_steps=min(stage.frozen_steps, steps))
-            train_critiques(tuning, model, heads, tokeniser, arguments.run / name, drawn)
+            # Fewer steps than planned are a trial, with a schedule of their own.
+            tuned = stage if steps == stage.steps else replace(stage, steps=steps, horizon=steps, cooldown=0)
+            train_critiques(tuned, model, heads, tokeniser, arguments.run / name, drawn)
     if arguments.ship:
         save_student(model, tokeniser, arguments.ship, torch.bfloat16)
 
