@@ -17,10 +17,11 @@ export class CardDeck {
     this.element.replaceChildren(element("p", { class: "rr-empty", text: say("noCritique") }));
   }
 
-  /** @param {object[]} cards one per image of the batch */
+  /** Begins with the best one. @param {object[]} cards one per image of the batch */
   show(cards) {
     this.cards = cards;
-    this.turn(0);
+    const rewards = cards.map(({ reward }) => reward ?? -1);
+    this.turn(rewards.indexOf(Math.max(...rewards)));
   }
 
   turn(index, focus = null) {

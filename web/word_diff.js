@@ -41,9 +41,10 @@ export function renderDiff(before, after) {
   return element("p", { class: "rr-diff", dir: "auto" }, ...parts);
 }
 
-/** Words with the blanks that follow them; scripts without blanks are compared sign by sign. */
+/** Words and punctuation marks with the blanks that follow them; scripts without blanks are compared sign by sign. */
 function split(text) {
-  return text.match(/[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+/gu) ?? [];
+  const signs = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af";
+  return text.match(new RegExp(`[${signs}]|[,.;:!?]\\s*|[^\\s,.;:!?${signs}]+\\s*|\\s+`, "gu")) ?? [];
 }
 
 /** lengths[i][j] is the length of the longest common subsequence of old[i..] and fresh[j..]. */

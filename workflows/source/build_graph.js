@@ -1,6 +1,7 @@
 // Makes one workflow in the page and gives back both of its forms: {ui, api}.
+// With `inside`, the nodes of these names become a subgraph, and it alone stays: a blueprint.
 // Everything that the running ComfyUI does not know is an error.
-async ({ id, nodes, groups }) => {
+async ({ id, name: title, nodes, groups, inside }) => {
   await app.loadGraphData({ id, revision: 0, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 });
   const made = {};
 
@@ -39,6 +40,14 @@ async ({ id, nodes, groups }) => {
     group.pos = [left, top];
     group.size = [Math.max(...boxes.map((box) => box[0] + box[2])) + 20 - left, Math.max(...boxes.map((box) => box[1] + box[3])) + 20 - top];
     app.graph.add(group);
+  }
+
+  if (inside?.length) {
+    const { subgraph, node } = app.graph.convertToSubgraph(new Set(inside.map((name) => made[name])));
+    subgraph.name = title;
+    node.title = title;
+    for (const other of app.graph.nodes.filter((one) => one !== node)) app.graph.remove(other);
+    node.pos = [0, 0];
   }
   const { output } = await app.graphToPrompt();
   return { ui: app.graph.serialize(), api: output };

@@ -2,6 +2,7 @@
 
     workflows/NAME.json       UI form, as the frontend itself writes it
     workflows/api/NAME.json   API form, for scripts
+    subgraphs/NAME.json       the loop as a blueprint
 
 With `--pictures` the graphs that run anywhere are run, and all are photographed: workflows/NAME.jpg.
 """
@@ -17,22 +18,29 @@ from typing import Any
 
 from .frontend import Frontend, opened
 from .graph import Graph
-from .graphs import GRAPHS
+from .graphs import BLUEPRINT, GRAPHS, INSIDE
 
 FOLDER = Path(__file__).resolve().parents[1]
-KEPT_PROPERTIES = ("Node name for S&R",)
+KEPT_PROPERTIES = ("Node name for S&R", "proxyWidgets")
 """Properties of a node that a file needs; the others name the versions of the machine it was written on."""
 
 
 def export(frontend: Frontend, graph: Graph) -> None:
-    built = frontend.build({"id": graph.id, "nodes": {k: asdict(n) for k, n in graph.nodes.items()}, "groups": [asdict(g) for g in graph.groups]})
+    built = frontend.build(_plain(graph))
     _write(FOLDER / f"{graph.name}.json", portable(built["ui"]))
     _write(FOLDER / "api" / f"{graph.name}.json", built["api"])
 
 
+def export_blueprint(frontend: Frontend) -> None:
+    """The loop as one subgraph node, for the node library: subgraphs/NAME.json."""
+    built = frontend.build({**_plain(BLUEPRINT), "inside": INSIDE})
+    _write(FOLDER.parent / "subgraphs" / f"{BLUEPRINT.name}.json", portable(built["ui"]))
+
+
 def portable(ui: dict[str, Any]) -> dict[str, Any]:
     """The UI form without what belongs to one machine or one moment."""
-    for node in ui["nodes"]:
+    inner = (ui.get("definitions") or {}).get("subgraphs", [])
+    for node in [*ui["nodes"], *(node for subgraph in inner for node in subgraph["nodes"])]:
         node["properties"] = {key: node["properties"][key] for key in KEPT_PROPERTIES if key in node["properties"]}
     return {**ui, "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}}}
 
@@ -47,8 +55,14 @@ def photograph(frontend: Frontend, graph: Graph) -> None:
         frontend.page.wait_for_timeout(1500)
     frontend.bare()
     frontend.show()
-    picture = Image.open(io.BytesIO(frontend.page.screenshot())).convert("RGB")
-    picture.resize((960, 600), Image.Resampling.LANCZOS).save(FOLDER / f"{graph.name}.jpg", quality=82, optimize=True)
+    # The uppermost strip is the frontend's own.
+    shot = frontend.page.screenshot(clip={"x": 0, "y": 50, "width": 1600, "height": 950})
+    picture = Image.open(io.BytesIO(shot)).convert("RGB")
+    picture.resize((960, 570), Image.Resampling.LANCZOS).save(FOLDER / f"{graph.name}.jpg", quality=82, optimize=True)
+
+
+def _plain(graph: Graph) -> dict[str, Any]:
+    return {"id": graph.id, **asdict(graph)}
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
@@ -62,6 +76,10 @@ def main() -> None:
     parser.add_argument("--pictures", action="store_true", help="also run and photograph the graphs")
     parser.add_argument("--only", default="", help="part of a workflow's name")
     options = parser.parse_args()
+    if not options.only or options.only in BLUEPRINT.name:
+        with opened(options.address) as frontend:
+            frontend.open()
+            export_blueprint(frontend)
     for graph in (one for one in GRAPHS if options.only in one.name):
         with opened(options.address, width=1600, height=1000) as frontend:
             frontend.open()
