@@ -41,8 +41,9 @@ def plain(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
 
 def scores_only(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
     """One line per image: reward and every score."""
+    rewards = critiques.rewards
     return "\n".join(
-        _score_line(critiques.outcomes[index], critiques.rewards[index], critiques.rubric)
+        _score_line(critiques.outcomes[index], rewards[index], critiques.rubric)
         for index in _indices(critiques, chosen)
     )
 
@@ -77,10 +78,10 @@ def _joined(
     write: Callable[[Outcome, float | None, Rubric], str],
     heading: str,
 ) -> str:
-    count = len(critiques.outcomes)
+    count, rewards = len(critiques.outcomes), critiques.rewards
     blocks = []
     for index in _indices(critiques, chosen):
-        body = write(critiques.outcomes[index], critiques.rewards[index], critiques.rubric)
+        body = write(critiques.outcomes[index], rewards[index], critiques.rubric)
         blocks.append(body if count == 1 else heading.format(index + 1, count) + "\n\n" + body)
     return "\n\n".join([*blocks, *critiques.notes])
 

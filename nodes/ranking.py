@@ -11,9 +11,10 @@ from .thresholds import Gate
 
 def ranked(critiques: Critiques, gate: Gate | None = None) -> list[int]:
     """Indices, best first: images that pass, then higher rewards, then earlier images; unscored ones last."""
+    rewards = critiques.rewards
 
     def place(index: int) -> tuple[bool, bool, float, int]:
-        outcome, reward = critiques.outcomes[index], critiques.rewards[index]
+        outcome, reward = critiques.outcomes[index], rewards[index]
         if not isinstance(outcome, Critique) or reward is None:
             return True, True, 0.0, index
         passes = gate is not None and gate.passes(outcome, critiques.rubric)

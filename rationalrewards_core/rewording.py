@@ -85,8 +85,9 @@ def reworded(prompt: str, rewritten: str, rules: RewordingRules) -> Rewording:
         text, more = _extension(body, proposal, room)
         if rules.style == "full rewrite":
             more = ["The prompt has sections (BREAK), which a rewriting would lose, so it was only added to.", *more]
-        if text == body:
-            return Rewording(prompt=prompt, notes=(*notes, *more))
+    if text == body:
+        more = more or ["The rewriting says nothing that the prompt does not say already."]
+        return Rewording(prompt=prompt, notes=(*notes, *more))
     reworded_prompt = _joined(text, rules)
     if len(reworded_prompt) > rules.max_length:
         more.append(
@@ -110,10 +111,13 @@ def _joined(body: str, rules: RewordingRules) -> str:
     """Prefix, body and suffix with commas between them where no punctuation stands."""
     text = ""
     for part in (rules.prefix.strip(), body, rules.suffix.strip()):
-        if text and part:
-            text += " " if text[-1] in ",.;:!?" else ", "
-        text += part
+        text += (_divider(text) if text and part else "") + part
     return text
+
+
+def _divider(text: str) -> str:
+    """What stands between `text` and words that are added to it."""
+    return " " if text.endswith((",", ".", ";", ":", "!", "?")) else ", "
 
 
 def _prose(proposal: str, body: str) -> tuple[str, list[str]]:
@@ -138,10 +142,9 @@ def _rewrite(body: str, proposal: str, rules: RewordingRules, room: int) -> tupl
     text, lost_words = _with_words(text, words)
     prose = without_terms(body, (*terms, *words))
     complete = with_kept_terms(prose, text)
-    lost += [
-        *lost_words,
-        *([complete.removeprefix(text.rstrip(". ")).removeprefix("; keep ")] if complete != text else []),
-    ]
+    lost += lost_words
+    if complete != text:
+        lost.append(complete.removeprefix(text.rstrip(". ")).removeprefix("; keep "))
     notes = [f"Put back: {', '.join(lost)}."] if lost else []
     fixed = [*fixed_spans(complete), *_occurrences(complete, (*words, *kept_terms(prose)))]
     short = shortened(complete, room, fixed)
@@ -209,12 +212,9 @@ def _extension(body: str, proposal: str, room: int) -> tuple[str, list[str]]:
         words = content_words(clause)
         if not words or len(words - known) <= NEW_SHARE * len(words):
             continue
-        longer = text + (" " if text[-1:] in tuple(",.;:!?") else ", " if text else "") + clause
+        longer = text + (_divider(text) if text else "") + clause
         if len(longer) > room:
             left_out += 1
             continue
         text, known = longer, known | words
-    notes = [f"{left_out} new clauses do not fit into the limit and were left out."] if left_out else []
-    if text == body and not left_out:
-        notes.append("The rewriting says nothing that the prompt does not say already.")
-    return text, notes
+    return text, [f"{left_out} new clauses do not fit into the limit and were left out."] if left_out else []

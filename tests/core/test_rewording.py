@@ -139,6 +139,12 @@ def test_impossible_rules_name_the_field(field: str, value: object) -> None:
         full("a", "b", **{field: value})
 
 
+def test_the_same_words_change_nothing_not_even_spaces() -> None:
+    done = full(" a red cat\n", "a red  cat")
+    assert done.prompt == " a red cat\n"
+    assert done.notes == ("The rewriting says nothing that the prompt does not say already.",)
+
+
 def test_an_endless_rewriting_is_not_used() -> None:
     done = full("a cat", "very " * 50_000)
     assert done.prompt == "a cat"
