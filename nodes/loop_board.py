@@ -6,7 +6,7 @@ The page talks to the server's event loop while nodes run in another thread, so 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 KEPT_STATES = 64
@@ -19,7 +19,8 @@ class LoopBoard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._stops: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self._wishes: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self._granted: Counter[str] = Counter()
 
     def post(self, state: dict[str, Any]) -> None:
         """Remember a loop's state under its node; a state that is posted is never changed afterwards."""
@@ -36,17 +37,24 @@ class LoopBoard:
     def ask_to_stop(self, prompt_id: str | None, node: str) -> None:
         """The wish belongs to one prompt, so that it cannot stop a later run of the same node."""
         with self._lock:
-            self._stops[prompt_id, node] = None
-            while len(self._stops) > KEPT_STATES:
-                self._stops.popitem(last=False)
+            self._wishes[prompt_id, node] = None
+            while len(self._wishes) > KEPT_STATES:
+                self._wishes.popitem(last=False)
 
     def take_stop(self, prompt_id: str | None, node: str) -> bool:
         """Whether a stop is wished for; a wish is granted once (an inner loop runs again in the next outer turn)."""
         with self._lock:
-            return self._stops.pop((prompt_id, node), _ABSENT) is not _ABSENT
+            if (prompt_id, node) not in self._wishes:
+                return False
+            del self._wishes[prompt_id, node]
+            self._granted[node] += 1
+            return True
 
+    def stopped(self, node: str) -> int:
+        """How often a node's loops were stopped by a wish since the server was started."""
+        with self._lock:
+            return self._granted[node]
 
-_ABSENT = object()
 
 BOARD = LoopBoard()
 """The one of this process."""

@@ -56,6 +56,8 @@ def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence
     count is not the images'.
     """
     outcomes = [outcome for critique in critiques for outcome in critique.outcomes]
+    if images == 0:
+        raise ConfigError("There is no image to judge; the batch is empty.")
     if rewards is None and not critiques:
         raise ConfigError("Loop Until Score needs a critique or a reward: connect at least one of them.")
     if critiques and len(outcomes) != images:
@@ -186,7 +188,8 @@ class LoopState:
     def status(self) -> str:
         """One line for the node."""
         step, best, policy = self.refine.steps[-1], self.refine.best, self.refine.policy
-        now = "unscored" if step.reward is None else f"{step.reward:.2f}"
+        why = f"unscored ({step.outcome.message})" if isinstance(step.outcome, Unscored) else "unscored"
+        now = why if step.reward is None else f"{step.reward:.2f}"
         line = f"Iteration {step.index + 1} of at most {policy.max_images}: {now}"
         if best is not None:
             line += f", best {best.reward:.2f} in iteration {best.index + 1}"

@@ -21,6 +21,7 @@ from .loop_files import LoopFiles
 from .loop_graph import CLOSE_CLASS, LoopBody, copied, copy_id, find_body, find_open
 from .loop_start import next_inputs
 from .loop_state import Flow, Judged, Keep, LoopState, best_of_batch
+from .previews import TempImage
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket, FlowSocket
 from .tensors import to_pictures
@@ -76,6 +77,11 @@ class LoopUntilScore(io.ComfyNode):
             is_input_list=True,
             enable_expand=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_inputs: Any) -> int:
+        """A loop that was stopped goes on when it is queued again, though nothing in the graph has changed."""
+        return BOARD.stopped(cls.hidden.unique_id) if cls.hidden is not None else 0
 
     @classmethod
     def execute(
@@ -220,14 +226,19 @@ def _with_iteration(
     """Save this iteration, and keep its image if it would be handed on."""
     step = run.state.step(flow, judged, proposal)
     saved = run.files.add(replace(step, image=to_pictures(image)[0]))
-    card = None
-    if critiques:
-        shown = replace(critiques[0], outcomes=(judged.outcome,))
-        card = {**critique_cards(shown, [saved])[0], "reward": judged.reward}
+    card = _card(critiques[0], judged, saved, run.state.refine.policy) if critiques else None
     state = run.state.with_step(step, card, saved)
     if state.chosen(keep).index == step.index:
         run.kept.image = image.clone()  # not a view, which would hold the whole batch
     return replace(run, state=state)
+
+
+def _card(critiques: Critiques, judged: Judged, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
+    shown = replace(critiques, outcomes=(judged.outcome,))
+    dimensions, lowest = critiques.rubric.dimensions, critiques.rubric.scale.minimum
+    minimums = {d.key: policy.minimum for d in dimensions} if policy.minimum > lowest else {}
+    card = critique_cards(shown, [saved], minimums, policy.threshold)[0]
+    return {**card, "reward": judged.reward}  # a number of the graph's own counts before the critique's
 
 
 def _picked(batches: list[Any], index: int) -> Any:

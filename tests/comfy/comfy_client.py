@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 Prompt = dict[str, dict[str, Any]]
-RUN_SECONDS = 180
+RUN_SECONDS = 120
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Run:
     status: str = ""
     """`success` or `error`."""
     error: str = ""
+    error_type: str = ""
+    """Full name of the exception's class."""
     interrupted: bool = False
 
     def times(self, node: str) -> int:
@@ -115,7 +117,7 @@ class Client:
         elif kind == "rationalrewards.loop":
             run.loops.append(content)
         elif kind == "execution_error":
-            run.error = content["exception_message"].strip()
+            run.error, run.error_type = content["exception_message"].strip(), content["exception_type"]
         elif kind == "execution_interrupted":
             run.interrupted = True
         if during is not None:

@@ -42,6 +42,14 @@ def test_stop_after_this_iteration_hands_on_the_best_so_far(client: Client) -> N
     assert len(run.ui("best", "images")) == 1
 
 
+def test_a_stopped_loop_goes_on_when_it_is_queued_again(client: Client) -> None:
+    """Nothing in the graph has changed, so every cache would answer with the stopped end."""
+    prompt = slow_loop("a resumed cat", "0.3 0.4 0.9")
+    stopped = client.run(prompt, after_iterations(0, STOP, {"node": "end"}, []))
+    assert stopped.text(SHOWN["iterations"]) == "1"
+    assert client.run(prompt).text(SHOWN["iterations"]) == "3"
+
+
 def test_a_stop_before_the_first_critique_counts_and_does_not_outlive_its_run(client: Client) -> None:
     answers: list[Any] = []
     run = client.run(slow_loop("an early cat"), after_iterations(0, STOP, {"node": "end"}, answers))
