@@ -1,4 +1,4 @@
-"""`python -m training.sft`: train, estimate, merge, presets.
+"""`python -m training.sft`: train, scalar, estimate, merge, presets.
 
 python -m training.sft train --preset miniature --data runs/parrot/export --run runs/sft
 accelerate launch --num_processes 8 -m training.sft train --preset qwen3-vl-8b-qlora-24gb --data ... --run ...
@@ -28,6 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, help="export folder: train.jsonl, pairs.jsonl, images/")
     train.add_argument("--run", type=Path, required=True, help="run directory")
     train.add_argument("--threads", type=int, help="CPU threads of torch")
+    scalar = commands.add_parser("scalar", help="train a scalar Bradley-Terry head on the same pairs, to compare with")
+    _add_settings(scalar)
+    scalar.add_argument("--data", type=Path, required=True, help="export folder: pairs.jsonl, images/")
+    scalar.add_argument("--run", type=Path, required=True, help="run directory")
+    scalar.add_argument("--pairs", type=int, default=0, help="only the first so many decided pairs")
+    scalar.add_argument("--threads", type=int, help="CPU threads of torch")
     guess = commands.add_parser("estimate", help="memory of a run; loads and downloads nothing")
     _add_settings(guess)
     guess.add_argument("--longest", type=int, help="tokens of the longest example (default: max_length)")
@@ -70,6 +76,8 @@ def main(words: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "train":
         _train(arguments)
+    elif arguments.command == "scalar":
+        _scalar(arguments)
     elif arguments.command == "estimate":
         from training.sft.estimate import estimate
 
@@ -102,6 +110,18 @@ def _train(arguments: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":  # set by torch's launcher
         print(estimate(config, shards=_shards()), flush=True)
     print(f"finished weights: {Trainer(config, arguments.run).train()}")
+
+
+def _scalar(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from training.sft.scalar import ScalarConfig, ScalarTrainer
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    config = changed(settings(arguments), {"data": str(arguments.data)}, "--data")
+    trainer = ScalarTrainer(ScalarConfig(sft=config, pairs=arguments.pairs), arguments.run)
+    print(f"finished head: {trainer.train()}")
 
 
 def _shards() -> int:

@@ -1,0 +1,250 @@
+"""The rival: a scalar Bradley-Terry head on the same backbone, trained on the same pairs, without a word of rationale.
+
+P(A is preferred) = sigmoid(r(A) - r(B)), Bradley and Terry 1952; the loss is its negative log-likelihood over pairs with
+a winner. r is linear in the last hidden state at the end of the prompt that our judge would be asked, so both
+students see the same tokens. The language model trains through the same kind of adapter. One process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, choose_device, load_checkpoint
+from rationalrewards_core.backends.qwen_chat import model_inputs
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest, critique_messages
+from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.rubric_file import rubric_to_toml
+from training.evaluate.pairs import LabelledPair, PairFolder
+from training.run import RunDir
+from training.sft.artefacts import save_student
+from training.sft.batches import batch_at
+from training.sft.config import SftConfig
+from training.sft.development import student_rubrics
+from training.sft.loss import lr_factor
+from training.sft.trainer import planned_steps
+from training.sft.weights import load_trainee
+
+log = logging.getLogger("rationalrewards.training.scalar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalarConfig:
+    """A run of the head: the settings of a fine-tuning run, in which an example is a pair."""
+
+    sft: SftConfig
+    pairs: int = 0
+    """Use only the first so many decided training pairs; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        if self.sft.method != "lora":
+            raise ConfigError("The scalar head trains beside an adapter; set method=lora.")
+        if self.pairs < 0:
+            raise ConfigError(f"pairs must not be negative, not {self.pairs}.")
+
+
+class Head(nn.Module):
+    """Hidden state -> reward, in fp32."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, width] -> [B]."""
+        rewards: Tensor = self.linear(hidden.float()).squeeze(-1)
+        return rewards
+
+
+class ScalarReward:
+    """A checkpoint with its head: request and candidates in, unbounded rewards out."""
+
+    def __init__(self, checkpoint: Checkpoint, head: Head, rubrics: dict[Kind, Rubric], autocast: bool) -> None:
+        self.checkpoint, self.head, self._rubrics, self._autocast = checkpoint, head, rubrics, autocast
+
+    def rewards(self, questions: Sequence[tuple[UserRequest, Image.Image]]) -> Tensor:
+        """[B] rewards of B candidates, with gradients if the caller wants them."""
+        conversations = [
+            critique_messages(request, candidate, self._rubrics["edit" if request.sources else "generation"])
+            for request, candidate in questions
+        ]
+        # Padding is on the left, as the engine has it, so the last place is the end of every prompt.
+        inputs = model_inputs(self.checkpoint, conversations)
+        device = self.checkpoint.device.split(":")[0]
+        with torch.autocast(device, torch.bfloat16, enabled=self._autocast):
+            hidden = self.checkpoint.model.model(**inputs, use_cache=False).last_hidden_state[:, -1]
+        rewards: Tensor = self.head(hidden)
+        return rewards
+
+
+def bradley_terry_loss(first: Tensor, second: Tensor, first_wins: Tensor) -> Tensor:
+    """Mean of -log sigmoid(r_winner - r_loser); all arguments are [B], the last one boolean."""
+    gap = torch.where(first_wins, first - second, second - first)
+    return -F.logsigmoid(gap).mean()
+
+
+class ScalarTrainer:
+    """One run of the head from its configuration to its finished folder."""
+
+    def __init__(self, config: ScalarConfig, path: Path) -> None:
+        self.config, self.path, self._sft = config, path, config.sft
+        self.run = RunDir(path, config)
+        self.trainee = load_trainee(self._sft, choose_device(self._sft.device))
+        text = self.trainee.model.config.get_text_config()
+        head = Head(text.hidden_size).to(self.trainee.checkpoint.device)
+        rubrics = student_rubrics(self._sft.model, Path(self._sft.data))
+        self.reward = ScalarReward(self.trainee.checkpoint, head, rubrics, self._sft.autocast)
+        self.folder = PairFolder(Path(self._sft.data))
+        self.pairs = decided(self.folder.pairs("train"))[: config.pairs or None]
+        self.dev = decided(self.folder.pairs("dev", self._sft.dev_pairs)) if self._sft.evaluate_every else []
+        self.steps = planned_steps(self._sft, len(self.pairs))
+        self._named = {**self.trainee.trainable, **{f"head.{n}": p for n, p in head.named_parameters()}}
+        parameters = list(self._named.values())
+        self.optimiser = torch.optim.AdamW(parameters, lr=self._sft.lr, weight_decay=self._sft.weight_decay)
+        self.progress: dict[str, Any] = {"step": 0, "best": -1.0, "stale": 0}
+
+    def train(self) -> Path:
+        """Run to the end, or to where development stops it. Returns the folder of the finished head."""
+        self._resume()
+        self.trainee.model.train()
+        while not self._finished():
+            step = self.progress["step"]
+            loss = self._step(step)
+            self.progress["step"] = step + 1
+            if (step + 1) % self._sft.log_every == 0:
+                self.run.log(step + 1, loss=loss)
+            last = step + 1 == self.steps
+            if self.dev and ((step + 1) % self._sft.evaluate_every == 0 or last):
+                self._measure(step + 1)
+            if last or (step + 1) % self._sft.save_every == 0 or self._finished():
+                self._save_state()
+        return self._finish()
+
+    def _step(self, step: int) -> float:
+        torch.manual_seed(hash((self._sft.seed, step, 0)) % 2**63)
+        chosen = [self.pairs[i] for i in batch_at([1] * len(self.pairs), self._sft.batch, self._sft.seed, step)]
+        total = 0.0
+        for part in _parts(chosen, self._sft.micro_batch):
+            loss = self._loss(part) * (len(part) / len(chosen))
+            loss.backward()
+            total += float(loss.detach())
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._sft.lr * lr_factor(step, self.steps, self._sft.warmup)
+        nn.utils.clip_grad_norm_(list(self._named.values()), self._sft.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if not math.isfinite(total):
+            raise ConfigError(f"The loss is {total} at step {step + 1}; lower lr, or look at the data.")
+        return total
+
+    def _loss(self, part: Sequence[LabelledPair]) -> Tensor:
+        questions = [question for one in part for question in self._questions(one)]
+        rewards = self.reward.rewards(questions)
+        wins = torch.tensor([one.pair.preference is Verdict.A for one in part], device=rewards.device)
+        return bradley_terry_loss(rewards[0::2], rewards[1::2], wins)
+
+    def _questions(self, one: LabelledPair) -> list[tuple[UserRequest, Image.Image]]:
+        request = self.folder.request(one.pair)
+        return [(request, candidate) for candidate in self.folder.candidates(one.pair)]
+
+    def _measure(self, done: int) -> None:
+        right = []
+        self.trainee.model.eval()
+        with torch.inference_mode():
+            for part in _parts(self.dev, self._sft.dev_batch):
+                rewards = self.reward.rewards([q for one in part for q in self._questions(one)])
+                gaps = (rewards[0::2] - rewards[1::2]).tolist()
+                wins = [one.pair.preference is Verdict.A for one in part]
+                right += [gap > 0 if win else gap < 0 for gap, win in zip(gaps, wins, strict=True)]
+        self.trainee.model.train()
+        accuracy = sum(right) / len(right)
+        better = accuracy > self.progress["best"]
+        self.progress["stale"] = 0 if better else self.progress["stale"] + 1
+        if better:
+            self.progress["best"] = accuracy
+            self._save_head("best")
+        self.run.log(done, pair_accuracy=accuracy, pairs=len(right))
+
+    def _finished(self) -> bool:
+        stopped = self._sft.patience and self.progress["stale"] >= self._sft.patience
+        return bool(stopped) or self.progress["step"] >= self.steps
+
+    def _save_head(self, name: str) -> None:
+        folder = self.path / name
+        weights = {name: p.detach().cpu().clone() for name, p in self.trainee.trainable.items()}
+        note = {"config": asdict(self.config), "pairs": len(self.pairs), **self.progress}
+        save_student(self.trainee, weights, folder, self._sft, note)
+        head = {name: p.detach().cpu().contiguous() for name, p in self.reward.head.named_parameters()}
+        save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
+        for kind, rubric in student_rubrics(self._sft.model, Path(self._sft.data)).items():
+            (folder / f"rubric_{kind}.toml").write_text(rubric_to_toml(rubric), encoding="utf-8")
+
+    def _save_state(self) -> None:
+        trained = {name: p.detach().cpu() for name, p in self._named.items()}
+        self.run.save_state({"trained": trained, "optimiser": self.optimiser.state_dict(), "progress": self.progress})
+
+    def _resume(self) -> None:
+        state = self.run.load_state()
+        if state is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._named.items():
+                parameter.copy_(state["trained"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = state["progress"]
+
+    def _finish(self) -> Path:
+        if self.progress["best"] < 0:
+            self._save_head("head")
+        else:
+            shutil.rmtree(self.path / "head", ignore_errors=True)
+            shutil.copytree(self.path / "best", self.path / "head")
+        return self.path / "head"
+
+
+def decided(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """Pairs with a winner; Bradley and Terry's model has nothing to say of ties."""
+    found = [one for one in pairs if one.pair.preference is not Verdict.TIE]
+    if not found:
+        raise ConfigError("There is no pair with a winner among these pairs.")
+    return found
+
+
+def load_head(folder: Path, device: str = "auto") -> ScalarReward:
+    """A finished head with its checkpoint and adapter, ready to judge."""
+    if not (folder / "head.safetensors").is_file():
+        raise ConfigError(f"{folder} is no trained head: it has no head.safetensors.")
+    sft = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]["sft"]
+    checkpoint = load_checkpoint(
+        CheckpointConfig(
+            model=sft["model"],
+            precision=sft["precision"],
+            adapter=str(folder),
+            device=choose_device(device),
+            max_pixels=sft["max_pixels"],
+        )
+    )
+    head = Head(checkpoint.model.config.get_text_config().hidden_size)
+    head.load_state_dict(load_file(folder / "head.safetensors"))
+    rubrics = student_rubrics(sft["model"], folder)
+    return ScalarReward(checkpoint, head.to(checkpoint.device), rubrics, sft["autocast"])
+
+
+def _parts(pairs: Sequence[LabelledPair], size: int) -> Iterator[Sequence[LabelledPair]]:
+    return (pairs[i : i + size] for i in range(0, len(pairs), size))
