@@ -65,15 +65,18 @@ class StageCommand:
     def work(
         self,
         stage: str,
-        tasks: Iterable[TaskAny],
+        tasks: Callable[[], Iterable[TaskAny]],
         ask: Callable[[TaskAny], Awaitable[Record]],
         **settings: Any,
     ) -> int:
-        """Run the stage to its end or to its budget's; returns the exit code."""
+        """Run the stage to its end or to its budget's; returns the exit code. `tasks` is read twice: first to count."""
         self.run.settle(stage, {**self._settings, **settings})
         started = time.monotonic()
-        with Journal(self.run.stage_file(stage, self.shard)) as journal, tqdm(desc=stage, unit=" records") as bar:
-            tally = asyncio.run(self._job(tasks, ask, journal, self.run.done(stage), bar))
+        with Journal(self.run.stage_file(stage, self.shard)) as journal:
+            done = self.run.done(stage)
+            keys = [task.key in done for task in tasks()]
+            with tqdm(desc=stage, unit=" records", total=len(keys), initial=sum(keys)) as bar:
+                tally = asyncio.run(self._job(tasks(), ask, journal, done, bar))
         spent = asdict(self.teacher.spent)
         self.run.note(
             {"stage": stage, "shard": f"{self.shard.index}/{self.shard.count}", **_line(tally), **spent}
@@ -101,9 +104,13 @@ class StageCommand:
 def rationalize(arguments: argparse.Namespace) -> int:
     stage = StageCommand(arguments)
     ask = Rationalizer(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
-    tasks = rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders)
     stage.run.pair_files()
-    return stage.work("rationales", tasks, ask, orders=arguments.orders)
+    return stage.work(
+        "rationales",
+        lambda: rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders),
+        ask,
+        orders=arguments.orders,
+    )
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -114,23 +121,24 @@ def check(arguments: argparse.Namespace) -> int:
         ask_leaking=arguments.ask_leaking,
     )
     ask = Checker(stage.run, stage.teacher, stage.rubrics, stage.texts, settings)
-    tasks = check_tasks(_rationales(stage)())
-    return stage.work(f"checks-{settings.variant}", tasks, ask, **asdict(settings))
+    rationales = _rationales(stage)
+    return stage.work(f"checks-{settings.variant}", lambda: check_tasks(rationales()), ask, **asdict(settings))
 
 
 def project(arguments: argparse.Namespace) -> int:
     stage, arm, variant = StageCommand(arguments), arguments.arm, arguments.variant
     ask = Projector(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
+    name, told = f"critiques-{arm}", variant if arm == "parrot" else ""
     if arm == "direct":
-        tasks = direct_tasks(stage.run.pairs(stage.shard, arguments.limit))
         stage.run.pair_files()
-    else:
-        checks = None
-        if arm == "parrot":
-            files = stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
-            checks = read_records(files, check_from_json)
-        tasks = projection_tasks(_rationales(stage), checks)
-    return stage.work(f"critiques-{arm}", tasks, ask, variant=variant if arm == "parrot" else "")
+        return stage.work(name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, variant=told)
+    rationales = _rationales(stage)
+    if arm == "unfiltered":
+        return stage.work(name, lambda: projection_tasks(rationales, None), ask, variant=told)
+    files = stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
+    return stage.work(
+        name, lambda: projection_tasks(rationales, read_records(files, check_from_json)), ask, variant=told
+    )
 
 
 def _rationales(stage: StageCommand) -> Callable[[], Iterable[Rationale]]:

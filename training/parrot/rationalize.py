@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from rationalrewards_core.backends.base import Reply
-from rationalrewards_core.comparison import Comparison, parse_comparison
+from rationalrewards_core.comparison import Comparison, Verdict, pair_rewards, parse_comparison
 from rationalrewards_core.errors import CritiqueParseError, RequestError
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import check_finished
@@ -23,6 +23,9 @@ from .prompts import TeacherTexts, anchored_question
 from .records import Order, Rationale
 from .run import ParrotRun, Rubrics
 from .teaching import Question, Teacher
+
+TIE_MARGIN: Final = 0.1
+"""Reward by which the images of a tie may differ: few judges give two sets of scores that come out exactly equal."""
 
 Orders = Literal["both", "one"]
 """Both orders of every pair, or one that is drawn by the pair's content (half the price)."""
@@ -89,6 +92,14 @@ class Rationalizer:
         )
 
 
+def agrees(comparison: Comparison, preference: Verdict, rubric: Rubric) -> bool:
+    """Whether the scores bear the label: any lead for a preference, a small one at most for a tie."""
+    if preference is not Verdict.TIE:
+        return comparison.verdict is preference
+    reward_a, reward_b = pair_rewards(comparison.judgements, rubric)
+    return abs(reward_a - reward_b) <= TIE_MARGIN
+
+
 def read_rationale(reply: Reply, shown: PreferencePair, rubric: Rubric, language: Language) -> Comparison:
     """A rationale that can be used, or CritiqueParseError with the reason why not.
 
@@ -100,7 +111,7 @@ def read_rationale(reply: Reply, shown: PreferencePair, rubric: Rubric, language
     prose = " ".join([*(j.justification for j in comparison.judgements), comparison.summary])
     if language == "en" and not is_english(prose):
         raise CritiqueParseError("wrong_language", "The rationale is not written in English.", reply.text)
-    if comparison.verdict is not shown.preference:
+    if not agrees(comparison, shown.preference, rubric):
         message = f"Its scores say {comparison.verdict.value} where people said {shown.preference.value}."
         raise CritiqueParseError("ignores_label", message, reply.text)
     return comparison

@@ -43,10 +43,9 @@ class Budget:
     """Tokens read and written; None sets no limit."""
 
     def __post_init__(self) -> None:
-        for name in ("requests", "tokens"):
-            value = getattr(self, name)
+        for option, value in (("--max-requests", self.requests), ("--max-spend-tokens", self.tokens)):
             if value is not None and value < 1:
-                raise ConfigError(f"--max-{name} must be at least 1, not {value}.")
+                raise ConfigError(f"{option} must be at least 1, not {value}.")
 
 
 @dataclass(frozen=True, kw_only=True)

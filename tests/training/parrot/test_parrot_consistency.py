@@ -151,6 +151,18 @@ def test_every_dimension_counts_under_its_own_heading() -> None:
     assert comparison.verdict is Verdict.A
 
 
+@pytest.mark.parametrize(("a", "said"), [(3.2, True), (3.9, False)])
+def test_the_scores_of_a_tie_may_differ_a_little(a: float, said: bool) -> None:
+    text = rationale("Image A and B both show it.", "Both are sharp.", ((a, 3.0), (3.0, 3.0)))
+    tie = PreferencePair(request="a", first="a", second="b", preference=Verdict.TIE, origin="test")
+    if said:
+        assert read_rationale(_reply(text), tie, RUBRIC, "en").verdict is Verdict.A
+        return
+    with pytest.raises(CritiqueParseError) as error:
+        read_rationale(_reply(text), tie, RUBRIC, "en")
+    assert error.value.reason == "ignores_label"
+
+
 def test_not_applicable_decides_nothing() -> None:
     """The reference puts 2.5 for N/A, so that an N/A for one image alone can decide a pair."""
     text = rationale("Image A shows it a little more as asked.", "Both are sharp.", ((3.1, 3.0), (3.0, 3.0)))
