@@ -76,8 +76,8 @@ class ClipEngine:
         # The core shows the tokens of each reply on the node by itself; a second bar would fight with it.
         return await finish_beside(work, progress.check)
 
-    def make_room(self) -> None:
-        evict_others(self._clip.patcher)
+    def make_room(self) -> bool:
+        return evict_others(self._clip.patcher)
 
     def release(self) -> None:
         evict(self._clip.patcher)

@@ -19,7 +19,7 @@ from ..rationalrewards_core.messages import Message
 from ..rationalrewards_core.rubric import Kind, Rubric
 from .memory import ResidentModel, comfy_device
 from .models import stamp
-from .progress import NodeProgress
+from .progress import NodeProgress, interrupted
 from .waiting import Work, finish_beside, finish_here
 
 T = TypeVar("T")
@@ -50,8 +50,8 @@ class Engine(Backend, Protocol):
         """Finish `work`, which asks this backend; shows progress and raises ComfyUI's interrupt."""
         ...
 
-    def make_room(self) -> None:
-        """Called after an out-of-memory: evict what can be evicted."""
+    def make_room(self) -> bool:
+        """Called after an out-of-memory: evict what can be evicted; whether that was anything."""
         ...
 
     def release(self) -> None:
@@ -89,11 +89,17 @@ class LocalEngine:
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
         self._brought, self._refused = False, None
-        self._backend.progress = progress.token
+
+        def step(done: int, most: int) -> None:
+            progress.token(done, most)
+            if interrupted():
+                self._backend.interrupt()
+
+        self._backend.progress = step
         return finish_here(work, progress.show, self._backend.interrupt)
 
-    def make_room(self) -> None:
-        self._resident.clear_others()
+    def make_room(self) -> bool:
+        return self._resident.clear_others()
 
     def release(self) -> None:
         self._resident.release()
@@ -143,8 +149,8 @@ class ServerEngine:
             # ComfyUI runs every prompt in an event loop of its own, and a connection cannot outlive its loop.
             await self._backend.close()
 
-    def make_room(self) -> None:
-        """The server's memory is its own."""
+    def make_room(self) -> bool:
+        return False  # the server's memory is its own
 
     def release(self) -> None:
         """Connections are closed after every run."""

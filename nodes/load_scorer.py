@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from comfy_api.latest import io
@@ -35,6 +36,8 @@ MEGAPIXELS = (0.05, 4.0)
 IMAGES_TOGETHER = (1, 32)
 RUBRICS = ("automatic", "generation", "edit")
 MEMORY = ("keep loaded", "free after each run")
+SERVER_NAME = re.compile(r"[\w][\w .-]{0,63}")
+"""Names of the config file that the list shows; an error about any other would ask the user to add an address."""
 NO_SERVER = "none found: name one in the file rationalrewards/config.toml of your configuration folder"
 
 
@@ -192,7 +195,7 @@ def server_option() -> io.DynamicCombo.Option:
 def server_names() -> list[str]:
     """Names in the user's config file; a file that cannot be read names none, and says why when it is used."""
     try:
-        return sorted(load_servers(default_config_path()))
+        return sorted(name for name in load_servers(default_config_path()) if SERVER_NAME.fullmatch(name))
     except ConfigError:
         return []
 
@@ -206,8 +209,10 @@ def chosen_engine(choice: dict[str, Any]) -> Engine:
         return chosen_checkpoint(choice)
     if kind == "server":
         name = choice.get("server")
-        if not isinstance(name, str) or len(name) > 100 or name == NO_SERVER:
+        if name == NO_SERVER:
             raise ConfigError(f"No server is named yet: add [servers.NAME] with its url to {default_config_path()}.")
+        if not isinstance(name, str) or not SERVER_NAME.fullmatch(name):
+            raise ConfigError("A workflow can only name a server of your own config file, not an address.")
         return server_engine(name)
     if kind == "comfy_clip":
         from .comfy_clip import clip_engine

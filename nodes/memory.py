@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
-from ..rationalrewards_core.errors import BackendError
+from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 
 if TYPE_CHECKING:
     from .patcher import ScorerPatcher
@@ -46,6 +46,8 @@ class ResidentModel:
             # Nodes run in inference mode; weights made there could never be merged with an adapter elsewhere.
             with torch.inference_mode(False):
                 checkpoint = self.backend.load()
+        except RationalRewardsError:
+            raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             self.backend.unload()
             raise BackendError(
@@ -53,6 +55,10 @@ class ResidentModel:
                 "or close what else uses the card.",
                 reason="out_of_memory",
             ) from error
+        except Exception as error:
+            self.backend.unload()
+            message = f"{Path(self.backend.config.model).name} could not be loaded: {type(error).__name__}: {error}"
+            raise BackendError(message, reason="load_failed") from error
         self._measured = model_bytes(checkpoint.model)
 
     def leave(self) -> None:
@@ -69,9 +75,9 @@ class ResidentModel:
         working = working_bytes(self.backend.load().model, self.backend.batch_size)
         management.load_models_gpu([patcher], memory_required=working)
 
-    def clear_others(self) -> None:
-        """Evict every other model from this one's device."""
-        evict_others(self._patched())
+    def clear_others(self) -> bool:
+        """Evict every other model from this one's device; whether there was any."""
+        return evict_others(self._patched())
 
     def release(self) -> None:
         """Unload, and leave ComfyUI's books."""
@@ -117,12 +123,14 @@ def evict(patcher: Any) -> None:
     management.soft_empty_cache()
 
 
-def evict_others(patcher: Any) -> None:
-    """Unload every model but this one from its device."""
+def evict_others(patcher: Any) -> bool:
+    """Unload every model but this one from its device; whether there was any."""
     import comfy.model_management as management
 
+    before = len(management.current_loaded_models)
     keep = [entry for entry in management.current_loaded_models if entry.model is patcher]
     management.free_memory(1e30, patcher.load_device, keep_loaded=keep)
+    return len(management.current_loaded_models) < before
 
 
 def estimated_bytes(folder: Path, precision: str) -> int:

@@ -7,7 +7,7 @@ opened: no absolute path, no `..`, no address, no hub id, and no link that leads
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,19 @@ CHECKPOINT_FOLDERS: Final = ("LLM", "text_encoders", "rationalrewards")
 ADAPTER_FOLDERS: Final = ("rationalrewards", "loras")
 RUBRIC_FOLDER: Final = "rubrics"
 """Inside models/rationalrewards, and inside the pack."""
+LONGEST_NAME: Final = 200
 DEPTH: Final = 3
 """How many folders below a model folder are looked into."""
 
 NO_CHECKPOINT: Final = (
     "none found: download TIGER-Lab/RationalRewards-8B-T2I or -Edit from huggingface.co to models/LLM/<name>/"
 )
+GET_CHECKPOINT: Final = (
+    "Download TIGER-Lab/RationalRewards-8B-T2I or TIGER-Lab/RationalRewards-8B-Edit from huggingface.co and put its "
+    "files into models/LLM/<name>/"
+)
+GET_ADAPTER: Final = "Put the adapter's folder into models/rationalrewards/<name>/"
+GET_RUBRIC: Final = f"Put the TOML file into models/rationalrewards/{RUBRIC_FOLDER}/"
 NO_ADAPTER: Final = "none"
 
 
@@ -61,19 +68,19 @@ def rubric_files() -> list[Listed]:
 
 def find_checkpoint(name: object) -> Path:
     """The folder behind a combo's value; ConfigError with what to download if it is not there."""
-    return _find(name, checkpoints(), "checkpoint", NO_CHECKPOINT.partition(": ")[2].capitalize())
+    return _find(name, checkpoints(), "a checkpoint", GET_CHECKPOINT)
 
 
 def find_adapter(name: object) -> Path | None:
     """The folder behind a combo's value, or None for `none`."""
     if name == NO_ADAPTER:
         return None
-    return _find(name, adapters(), "adapter", "Put the adapter's folder into models/rationalrewards/<name>/")
+    return _find(name, adapters(), "an adapter", GET_ADAPTER)
 
 
 def find_rubric(name: object) -> Path:
     """The file behind a combo's value."""
-    return _find(name, rubric_files(), "rubric", f"Put the TOML file into models/rationalrewards/{RUBRIC_FOLDER}/")
+    return _find(name, rubric_files(), "a rubric", GET_RUBRIC)
 
 
 def roots(kind: str) -> list[Path]:
@@ -113,8 +120,7 @@ def _json(file: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _listed(kinds: tuple[str, ...], wanted: object) -> list[Listed]:
-    assert callable(wanted)
+def _listed(kinds: tuple[str, ...], wanted: Callable[[Path], bool]) -> list[Listed]:
     found: dict[str, Listed] = {}
     for kind in kinds:
         for root in roots(kind):
@@ -144,16 +150,17 @@ def _inside(path: Path, root: Path) -> bool:
 
 
 def _find(name: object, listed: list[Listed], what: str, advice: str) -> Path:
+    """The path behind a name of the list; whatever is not in the list is refused, and the sentence says how."""
     for one in listed:
         if one.name == name:
             return one.path
-    shown = name if isinstance(name, str) and len(name) <= 120 else "that was asked for"
-    if isinstance(name, str) and (
-        ":" in name.removeprefix("none found") or ".." in name or name.startswith(("/", "\\", "~"))
-    ):
-        raise ConfigError(
-            f"A workflow can only name a {what} from the list, not an address or a path such as {shown!r}."
-        )
-    if isinstance(name, str) and name.startswith("none found"):
-        raise ConfigError(f"There is no {what} yet. {advice}.")
-    raise ConfigError(f"There is no {what} {shown!r} in ComfyUI's model folders. {advice}.")
+    noun = what.partition(" ")[2]
+    if name == NO_CHECKPOINT:
+        raise ConfigError(f"There is no {noun} yet. {advice}.")
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or _leads_elsewhere(name):
+        raise ConfigError(f"A workflow can only name {what} of the list, not an address or a path.")
+    raise ConfigError(f"There is no {noun} {name!r} in ComfyUI's model folders. {advice}.")
+
+
+def _leads_elsewhere(name: str) -> bool:
+    return ".." in name or ":" in name or "\\" in name or name.startswith(("/", "~")) or not name.isprintable()

@@ -9,6 +9,13 @@ USUAL_TOKENS = 400
 """Length of a reply that nobody has seen yet; the bar learns from the longest reply of its run."""
 
 
+def interrupted() -> bool:
+    """Whether the user asked to stop; the question leaves the flag set, for the thread that runs the node."""
+    import comfy.model_management
+
+    return bool(comfy.model_management.processing_interrupted())
+
+
 class NodeProgress:
     """Told by the engine's thread how far it is; shown, and interrupted, by the thread that runs the node."""
 

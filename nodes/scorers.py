@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -13,27 +12,22 @@ from PIL import Image
 from ..rationalrewards_core.comparison import Comparison
 from ..rationalrewards_core.critique import Unscored
 from ..rationalrewards_core.errors import BackendError, ConfigError, Interrupted, RequestError
-from ..rationalrewards_core.images import within_pixels
 from ..rationalrewards_core.memo import Memo
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.parsing import Mode, Reason
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
-from ..rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
+from ..rationalrewards_core.scorer import CompareMethod, Outcome, Scorer, ScorerSettings
 from .engines import Engine, broken_off
 from .progress import NodeProgress
+from .smaller import Judging
 from .sockets import Critiques
 from .waiting import Work
 
 T = TypeVar("T")
 
-log = logging.getLogger("rationalrewards.nodes")
-
 MEMO: Final = Memo(limit=2048)
 """Shared by every scorer of this process: a graph that runs again never pays the judge twice."""
-
-SMALLER: Final = (0.5, 0.25)
-"""Shares of the pixels that are tried, one after the other, when an image does not fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +80,7 @@ class LoadedScorer:
         progress = NodeProgress(node_id, len(pictures))
 
         async def work() -> tuple[list[Outcome], list[str]]:
-            return await judge(scorer, self.engine, request, pictures, mode, progress)
+            return await Judging(scorer, self.engine, request, pictures, mode, progress).outcomes()
 
         outcomes, notes = await self._run(work, progress)
         raise_if_all_failed(outcomes)
@@ -125,48 +119,6 @@ class LoadedScorer:
         finally:
             if not self.keep:
                 self.engine.release()
-
-
-async def judge(
-    scorer: Scorer,
-    engine: Engine,
-    request: UserRequest,
-    pictures: Sequence[Image.Image],
-    mode: Mode,
-    progress: NodeProgress,
-) -> tuple[list[Outcome], list[str]]:
-    """Outcomes in the order of the pictures, and what the user should know about how they came about."""
-
-    async def ask(asked: UserRequest, shown: Sequence[Image.Image]) -> list[Outcome]:
-        cases = [Case(asked, picture) for picture in shown]
-        batch = await scorer.score_many(cases, mode, lambda index, outcome: progress.image())
-        return list(batch.outcomes)
-
-    outcomes, notes = await ask(request, pictures), []
-    for share in SMALLER:
-        starved = [index for index, outcome in enumerate(outcomes) if is_starved(outcome)]
-        if not starved:
-            break
-        engine.make_room()
-        progress.restart(len(starved))
-        notes.append(
-            f"Out of memory: {len(starved)} of {len(pictures)} images were judged at {share:.0%} of their pixels."
-        )
-        log.warning(notes[-1])
-        smaller = UserRequest(request.text, tuple(shrunk(source, share) for source in request.sources))
-        again = await ask(smaller, [shrunk(pictures[index], share) for index in starved])
-        for index, outcome in zip(starved, again, strict=True):
-            outcomes[index] = outcome
-    return outcomes, notes
-
-
-def shrunk(picture: Image.Image, share: float) -> Image.Image:
-    """The picture with `share` of its pixels."""
-    return within_pixels(picture, max(1, int(picture.width * picture.height * share)))
-
-
-def is_starved(outcome: Outcome) -> bool:
-    return isinstance(outcome, Unscored) and outcome.reason == "out_of_memory"
 
 
 def check_sources(request: UserRequest, rubric: Rubric) -> None:

@@ -198,10 +198,11 @@ def _with_adapter(model: Any, config: CheckpointConfig) -> Any:
     if importlib.util.find_spec("peft") is None:
         raise ConfigError("A LoRA adapter needs the package 'peft': pip install 'rationalrewards[local]'.")
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     try:
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
         raise BackendError(
             f"The adapter {folder} does not fit {config.model}: {_first_line(error)}", reason="load_failed"
         ) from error

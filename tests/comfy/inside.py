@@ -33,6 +33,8 @@ def run_probe(comfy: Comfy, name: str, folder: Path) -> dict[str, Any]:
         timeout=SECONDS,
     )
     lines = [line for line in ended.stdout.splitlines() if line.startswith("PROBE ")]
-    assert ended.returncode == 0 and lines, f"probe {name} failed:\n{ended.stdout[-2000:]}\n{ended.stderr[-6000:]}"
+    log = f"probe {name} failed:\n{ended.stdout[-2000:]}\n{ended.stderr[-6000:]}"
+    assert ended.returncode == 0, log
+    assert lines, log
     seen: dict[str, Any] = json.loads(lines[-1].removeprefix("PROBE "))
     return seen

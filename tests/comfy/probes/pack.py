@@ -19,7 +19,8 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 spec = importlib.util.spec_from_file_location("rr_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
-assert spec is not None and spec.loader is not None
+assert spec is not None
+assert spec.loader is not None
 rr_pack = importlib.util.module_from_spec(spec)
 sys.modules["rr_pack"] = rr_pack
 spec.loader.exec_module(rr_pack)
