@@ -1,0 +1,183 @@
+"""A scalar head on the same preferences: the reward that says a number and no words, for comparison.
+
+A small convolutional picture encoder and the request's parts, trained on rendered pictures by the Bradley-Terry likelihood of which
+of two pictures of one request is better (the oracle says which). The core sees it as a judge of one dimension.
+
+    python -m training.nft.scalar --out runs/scalar
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rationalrewards_core.critique import Critique, Judgement
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.miniature.flaws import flawed
+from rationalrewards_core.miniature.render import place, render
+from rationalrewards_core.miniature.truth import judge_generation
+from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request, sample_wish
+from rationalrewards_core.miniature.world import short_request as short
+from rationalrewards_core.parsing import Mode
+from rationalrewards_core.reward import reward
+from rationalrewards_core.rubric import Dimension, Rubric
+from rationalrewards_core.rubric_file import generation_rubric
+from rationalrewards_core.scorer import Case, ScoreBatch
+
+FILE = "scalar.safetensors"
+LETTERS = 26
+WORDS = (*SHAPES, *COLOURS, *SIZES, *RELATIONS)
+
+
+def request_features(request: str) -> Tensor:
+    """Which of two things is what, their relation, and the word's letters, `[F]`."""
+    content = parse_request(request)
+    things = torch.zeros(2, len(WORDS))
+    for index, thing in enumerate(content.things):
+        for part in (thing.shape, thing.colour, thing.size):
+            if part is not None:
+                things[index, WORDS.index(part)] = 1.0
+    if content.relation is not None:
+        things[0, WORDS.index(content.relation)] = 1.0
+    letters = torch.zeros(2, LETTERS)
+    for index, letter in enumerate((content.word or "")[:2]):
+        letters[index, ord(letter) - ord("A")] = 1.0
+    return torch.cat([things.flatten(), letters.flatten()])
+
+
+class ScalarHead(nn.Module):
+    """(picture `[B 3 48 48]`, request features `[B F]`) -> score `[B]`, unbounded."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        features = 2 * len(WORDS) + 2 * LETTERS
+        self.request = nn.Linear(features, 4 * width)
+        self.picture = nn.Sequential(
+            nn.Conv2d(5, width, 5, 2, 2), nn.GELU(), nn.Conv2d(width, 2 * width, 3, 2, 1), nn.GELU(),
+            nn.Conv2d(2 * width, 4 * width, 3, 2, 1),
+        )  # fmt: skip
+        self.mixed = nn.Sequential(nn.Conv2d(4 * width, 4 * width, 3, 1, 1), nn.GELU())
+        self.head = nn.Sequential(nn.Linear(8 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
+
+    def forward(self, pictures_B: Tensor, requests_B: Tensor) -> Tensor:
+        side = torch.linspace(-1.0, 1.0, pictures_B.shape[-1], device=pictures_B.device)
+        grid = torch.stack(torch.meshgrid(side, side, indexing="ij")).expand(len(pictures_B), -1, -1, -1)
+        asked = self.request(requests_B)
+        seen = self.picture(torch.cat([pictures_B, grid], dim=1)) + asked[:, :, None, None]
+        mixed = self.mixed(nn.functional.gelu(seen))
+        scores: Tensor = self.head(torch.cat([mixed.mean(dim=(2, 3)), mixed.amax(dim=(2, 3))], dim=1)).squeeze(1)
+        return scores
+
+
+def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
+    """`[B 3 H W]` in -1..1."""
+    stacked = np.stack([np.asarray(picture.convert("RGB"), np.float32) for picture in pictures])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2) / 127.5 - 1.0
+
+
+def sample_pairs(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures `[N 2 3 H W]`, features `[N F]` and the difference of true rewards `[N]`, better or worse first."""
+    pictures, features, gaps = [], [], []
+    while len(gaps) < count:
+        wish = sample_wish(rng)
+        shown = [flawed(rng, wish) for _ in range(2)]
+        true = [reward(judge_generation(wish, s), generation_rubric()) for s in shown]
+        if abs(true[0] - true[1]) < 0.05:
+            continue
+        drawn = [Image.fromarray(render(rng, s, place(rng, s.content)).picture) for s in shown]
+        pictures.append(to_pixels(drawn))
+        features.append(request_features(short(wish)))
+        gaps.append(true[0] - true[1])
+    return torch.stack(pictures), torch.stack(features), torch.tensor(gaps)
+
+
+def train_scalar(path: Path, *, pairs: int = 6000, epochs: int = 6, batch: int = 64, seed: int = 5) -> dict[str, float]:
+    """Train on preferences, save, and return the share of held-out pairs it orders right."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 12])
+    pictures, features, gaps = sample_pairs(rng, pairs)
+    held = sample_pairs(np.random.default_rng([seed, 13]), max(64, pairs // 10))
+    model = ScalarHead()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    for epoch in range(epochs):
+        order = torch.randperm(pairs, generator=torch.Generator().manual_seed(epoch))
+        for chosen in order.split(batch):
+            margin = model(pictures[chosen, 0], features[chosen]) - model(pictures[chosen, 1], features[chosen])
+            nn.functional.softplus(-margin * gaps[chosen].sign()).mean().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    with torch.no_grad():
+        margin = model(held[0][:, 0], held[1]) - model(held[0][:, 1], held[1])
+    figures = {"pairs": float(pairs), "held_out_accuracy": float((margin * held[2] > 0).float().mean())}
+    path.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), path / FILE)
+    (path / "figures.json").write_text(json.dumps(figures, indent=2))
+    return figures
+
+
+def scalar_rubric() -> Rubric:
+    """One dimension, in place of the three that a critique speaks about."""
+    whole = generation_rubric()
+    first = whole.dimensions[0]
+    only = Dimension(key="overall", title="Overall", anchors=first.anchors)
+    return replace(whole, name="scalar", dimensions=(only,))
+
+
+class ScalarJudge:
+    """The head behind the trainer's judge: the score is 1 + 3 sigmoid(s), so that the reward is sigmoid(s)."""
+
+    def __init__(self, model: ScalarHead) -> None:
+        self._model = model.eval()
+        self._rubric = scalar_rubric()
+
+    @classmethod
+    def load(cls, folder: str) -> ScalarJudge:
+        file = Path(folder) / FILE
+        if not file.is_file():
+            raise ConfigError(f"There is no scalar head at {file}; train one with python -m training.nft.scalar.")
+        model = ScalarHead()
+        model.load_state_dict(load_file(file))
+        return cls(model)
+
+    @torch.no_grad()
+    async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch:
+        features = torch.stack([request_features(case.request.text) for case in cases])
+        scores = 1.0 + 3.0 * self._model(to_pixels([case.candidate for case in cases]), features).sigmoid()
+        return ScoreBatch(
+            tuple(
+                Critique(rubric="scalar", judgements=(Judgement(key="overall", justification="", score=float(s)),))
+                for s in scores
+            )
+        )
+
+    def reward(self, critique: Critique, request: UserRequest, *, expected: bool = False) -> float:
+        return reward(critique, self._rubric)
+
+    def rubric_for(self, request: UserRequest) -> Rubric:
+        return self._rubric
+
+    async def close(self) -> None:
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/scalar"))
+    parser.add_argument("--pairs", type=int, default=6000)
+    parser.add_argument("--epochs", type=int, default=6)
+    arguments = parser.parse_args()
+    print(json.dumps(train_scalar(arguments.out, pairs=arguments.pairs, epochs=arguments.epochs), indent=2))
+
+
+if __name__ == "__main__":
+    main()
