@@ -28,7 +28,7 @@ from .tensors import to_pictures
 
 CARRIED = "carried_run"
 """The input under which a copy finds its `LoopRun`; it is not in the schema, so nobody can wire or type it."""
-MAX_ITERATIONS = 50
+MAX_ITERATIONS = 100
 
 
 @dataclass
@@ -75,6 +75,7 @@ class LoopUntilScore(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
             is_input_list=True,
+            not_idempotent=True,  # two loops alike are two loops: each has its own iterations to show
             enable_expand=True,
         )
 

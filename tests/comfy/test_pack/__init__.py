@@ -90,6 +90,41 @@ def _outcome(core: ModuleType, rubric: Any, value: float, refined: str) -> Any:
     )
 
 
+class QuickScorer:
+    """The value of an RR_SCORER socket, for tests of the nodes around it: every image gets 0.5, the first one wins."""
+
+    name = identity = "quick"
+
+    def rubric_for(self, request: Any) -> Any:
+        files = _module("rationalrewards_core.rubric_file")
+        return files.edit_rubric() if request.sources else files.generation_rubric()
+
+    async def critique_many(
+        self, request: Any, pictures: Any, mode: str, node_id: Any, rubric: Any = None, weights: Any = None
+    ) -> Any:
+        core, rubric = _module("rationalrewards_core.critique"), (rubric or self.rubric_for(request))
+        outcomes = tuple(_outcome(core, rubric, 0.5, "") for _ in pictures)
+        return _module("nodes.sockets").Critiques(request=request, rubric=rubric, outcomes=outcomes)
+
+    async def compare(self, request: Any, first: Any, second: Any, method: str, node_id: Any) -> Any:
+        core = _module("rationalrewards_core.comparison")
+        return core.Comparison(judgements=(), verdict=core.Verdict.A)
+
+    def unload(self) -> None:
+        return None
+
+
+class ScorerNode:
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "give", ("RR_SCORER",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    def give(self) -> tuple[Any]:
+        return (QuickScorer(),)
+
+
 class Impostor:
     """Gives a flow without being a Loop Start."""
 
@@ -125,6 +160,7 @@ class MemoCounts:
 NODE_CLASS_MAPPINGS = {
     "RRTest_Generator": Generator,
     "RRTest_Critic": Critic,
+    "RRTest_Scorer": ScorerNode,
     "RRTest_Flow": Impostor,
     "RRTest_Memo": MemoCounts,
 }

@@ -1,0 +1,45 @@
+"""The pack's share of ComfyUI's start: seconds in ComfyUI's own loader, in a fresh process each time.
+
+python -m benchmarks.startup            needs a ComfyUI (COMFYUI_PATH)
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import table
+from tests.comfy.comfy_server import PACK, Comfy, find_comfy
+
+INSIDE = Path(__file__).with_name("startup_inside.py")
+
+
+def measured(comfy: Comfy) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [str(comfy.python), str(INSIDE), str(PACK), scratch]
+        ended = subprocess.run(command, cwd=comfy.folder, capture_output=True, text=True)  # noqa: S603
+    line = next((line for line in ended.stdout.splitlines() if line.startswith("STARTUP ")), None)
+    if line is None:
+        raise RuntimeError(f"the pack did not load:\n{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}")
+    seen: dict[str, Any] = json.loads(line.removeprefix("STARTUP "))
+    return seen
+
+
+def run(rounds: int = 5) -> str:
+    comfy = find_comfy()
+    if isinstance(comfy, str):
+        return comfy
+    seen = [measured(comfy) for _ in range(rounds + 1)][1:]  # the first writes the byte code
+    version = ".".join(map(str, comfy.version))
+    milliseconds = {name: [1000 * row[name] for row in seen] for name in ("empty", "pack")}
+    rows = [[f"{name} (ComfyUI {version})", statistics.median(ms), min(ms)] for name, ms in milliseconds.items()]
+    loaded = f"{seen[0]['nodes']} nodes; heavy packages first imported by this pack: {seen[0]['heavy'] or 'none'}"
+    return table(["custom nodes", "ms (median)", "best"], rows) + f"\n\n{loaded}"
+
+
+if __name__ == "__main__":
+    print(run())

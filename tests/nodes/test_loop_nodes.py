@@ -1,0 +1,153 @@
+"""Loop Start and Loop Until Score as nodes: what they tell the next iteration, the page and the temp folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.nodes.comfy_stub import Pack
+from tests.nodes.test_loop_graph import DynamicPrompt, simple
+
+RULES = {
+    "threshold": [0.8],
+    "max_iterations": [3],
+    "patience": [5],
+    "minimum_gain": [0.0],
+    "minimum_score": [0.0],
+    "keep": ["best"],
+    "refine_from": ["best"],
+}
+
+
+class Prompt(DynamicPrompt):
+    """As much of a running prompt as the nodes ask for."""
+
+    def get_display_node_id(self, node_id: str) -> str:
+        return node_id.rsplit(".", 1)[-1]
+
+    def get_original_prompt(self) -> dict[str, Any]:
+        return {node_id: node for node_id, node in self.nodes.items() if node_id not in self.parents}
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> Prompt:
+    nodes = simple()
+    nodes["open"]["inputs"] = {"prompt": "a cat", "seed": 7, "seed_policy": "increment"}
+    nodes["close"]["inputs"]["flow"] = ["open", 3]
+    classes = {node["class_type"]: SimpleNamespace(OUTPUT_NODE=False) for node in nodes.values()}
+    monkeypatch.setattr(sys.modules["nodes"], "NODE_CLASS_MAPPINGS", classes)
+    return Prompt(nodes)
+
+
+@pytest.fixture
+def close(pack: Pack, prompt: Prompt) -> Any:
+    """Executes a Loop Until Score (by default the visible one) on rewards; other inputs may be changed."""
+    node = pack.module("nodes.loop_until_score").LoopUntilScore
+    flow = pack.module("nodes.loop_state").Flow
+
+    def execute(rewards: list[float], images: Any, iteration: int = 0, node_id: str = "close", **changed: Any) -> Any:
+        told = flow(
+            original="a cat", base_seed=7, seeds="increment", prompt="a cat", seed=7 + iteration, iteration=iteration
+        )
+        placed = type("Placed", (node,), {"hidden": SimpleNamespace(unique_id=node_id, dynprompt=prompt)})
+        return placed.execute(**{"flow": [told], "image": [images], "reward": rewards, **RULES, **changed})
+
+    return execute
+
+
+def grown(prompt: Prompt, graph: dict[str, Any], parent: str) -> None:
+    """The engine takes an expansion in."""
+    prompt.nodes.update(graph)
+    prompt.parents.update(dict.fromkeys(graph, parent))
+
+
+def test_below_the_threshold_it_makes_the_next_iteration(close: Any, images: Any) -> None:
+    output = close([0.2], images(1), refined_prompt=["a better cat"])
+    assert output.args == tuple(["close.it1.close", slot] for slot in range(7))
+    assert output.ui is None, "only the last copy may show the end"
+    start = output.expand["close.it1.open"]["inputs"]
+    assert start == {
+        "prompt": "a better cat",
+        "seed": 8,
+        "seed_policy": "increment",
+        "iteration": 1,
+        "original": "a cat",
+        "base_seed": 7,
+    }
+    assert all(isinstance(value, str | int) for value in start.values()), "objects would make it uncacheable"
+
+
+def test_the_copy_goes_on_where_the_first_ended(close: Any, images: Any, prompt: Prompt, tmp_path: Path) -> None:
+    first, second = images(1), images(2)[1:]
+    grown(prompt, close([0.5], first).expand, "close")
+    graph = close([0.3], second, 1, "close.it1.close").expand
+    assert "close.it2.gen" not in graph
+    grown(prompt, graph, "close.it1.close")
+    output = close([math.nan], second, 2, "close.it2.close")
+    image, reward, text, seed, iterations, reached, history = output.args
+    assert output.expand is None
+    assert (image == first).all()
+    assert (reward, text, seed, iterations, reached) == (0.5, "a cat", 7, 3, False)
+    assert [row["reward"] for row in json.loads(history)["iterations"]] == [0.5, 0.3, None]
+    (state,) = output.ui["rr_loop"]
+    assert (state["node"], state["stopped"], state["best"]) == ("close", "budget", 0)
+
+
+def test_each_iteration_is_told_to_the_page_and_saved(close: Any, images: Any, pack: Pack) -> None:
+    server = sys.modules["server"].PromptServer.instance
+    server.sent.clear()
+    close([0.5], images(1))
+    (event, state) = server.sent[-1]
+    assert (event, state["running"], state["prompt_id"]) == ("rationalrewards.loop", True, "p")
+    assert server.texts[-1] == ("Iteration 1 of at most 3: 0.50, best 0.50 in iteration 1", "close")
+    assert pack.module("nodes.loop_board").BOARD.last("close") == state
+    saved = state["iterations"][0]["image"]
+    folder = Path(sys.modules["folder_paths"].get_temp_directory()) / saved["subfolder"]
+    run = pack.core("history").load_history(folder)
+    assert [step.reward for step in run.steps] == [0.5]
+    assert run.steps[0].image.size == (8, 8)
+
+
+def test_a_wish_to_stop_ends_it_and_changes_its_fingerprint(close: Any, images: Any, pack: Pack) -> None:
+    board = pack.module("nodes.loop_board").BOARD
+    before = board.stopped("close")
+    board.ask_to_stop("p", "close")
+    output = close([0.5], images(1))
+    assert output.ui["rr_loop"][0]["stopped"] == "stopped"
+    assert board.stopped("close") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"flow": [1, 2]}, "one prompt at a time"),
+        ({"threshold": [7.0]}, "threshold must be between 0 and 1"),
+        ({"reward": None}, "needs a critique or a reward"),
+    ],
+)
+def test_what_cannot_be_is_said(close: Any, images: Any, pack: Pack, changed: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(pack.core("errors").ConfigError, match=sentence):
+        close([0.5], images(1), **changed)
+
+
+def test_an_empty_batch_is_said(close: Any, images: Any, pack: Pack) -> None:
+    with pytest.raises(pack.core("errors").ConfigError, match="no image to judge"):
+        close([], images(1)[:0])
+
+
+def test_loop_start_ignores_what_only_a_loop_may_write(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = pack.module("nodes.loop_start").LoopStart
+    inputs = {"prompt": "a cat", "seed": 7, "iteration": 3, "original": "a dog", "base_seed": 4}
+    prompt = Prompt({"7": {"class_type": "RR_LoopStart", "inputs": inputs}})
+    monkeypatch.setattr(node, "hidden", SimpleNamespace(dynprompt=prompt))
+    assert node.execute("a cat", 7, "fixed").args[2] == 0
+    prompt.parents["7"] = "close"  # an expansion made it
+    text, seed, iteration, flow, original = node.execute("a cat", 2**32 + 7, "fixed").args
+    assert (text, seed, iteration, original) == ("a cat", 7, 3, "a dog")
+    assert (flow.base_seed, flow.seeds, flow.iteration) == (4, "fixed", 3)
