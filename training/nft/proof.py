@@ -118,7 +118,7 @@ def rivals(options: ProofOptions, lora: Path | None) -> dict[str, Any]:
     """First image, refine loop and best-of-N at equal seconds, on the shipped generator or with a LoRA."""
     generator = MiniatureGenerator.load(generator_folder())
     if lora is not None:
-        generator._pipeline.load_lora_weights(lora)
+        generator._pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
     scorer = make_scorer("miniature")
     quiet = lambda stage, done, total: None  # noqa: E731
     runs, clock = asyncio.run(run_demo(scorer, generator, DemoOptions(prompts=options.rivals), quiet))
