@@ -15,18 +15,19 @@ LONG_DIFF = 2000
 """Words above which frequent ones are no anchors of a diff, which would take quadratic time."""
 
 _MARKS = re.compile(r"([\\`*_~\[\]|])")
-_LINE_START = re.compile(r"(?m)^(\s{0,3})([#+=-]|\d+[.)])")
+_LINE_START = re.compile(r"(?m)^[^\S\n]*(\d*)([#+=.)-]?)")
 
 
 def as_text(said: str) -> str:
-    """`said` so that Markdown shows it letter by letter: no HTML, no links, no pictures, no headings."""
+    """`said` so that Markdown shows its words and marks: no HTML, no links, no pictures, no headings, no code."""
     shown = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _LINE_START.sub(_escaped_line_start, _MARKS.sub(r"\\\1", shown))
+    return _LINE_START.sub(_plain_line_start, _MARKS.sub(r"\\\1", shown))
 
 
-def _escaped_line_start(match: re.Match[str]) -> str:
-    mark = match[2]
-    return match[1] + (f"\\{mark}" if len(mark) == 1 else f"{mark[:-1]}\\{mark[-1]}")
+def _plain_line_start(match: re.Match[str]) -> str:
+    """No indentation, which would make code, and no mark that opens a list, a heading or a rule."""
+    number, mark = match.groups()
+    return f"{number}\\{mark}" if mark else number
 
 
 def markdown(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.nodes.comfy_stub import Pack
@@ -133,6 +137,17 @@ def test_markdown_shows_hostile_text_as_text(pack: Pack, critiques: Callable[...
     assert text.endswith("Judged at fewer pixels.")
 
 
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text("ab1 \t\n<>&#*_-+=.()[]!`~|\\\\:/\"'{}", max_size=40))
+def test_any_text_is_only_text_to_a_markdown_reader(pack: Pack, said: str) -> None:
+    reader = (
+        pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    )
+    shown = reader.render(pack.module("nodes.markdown").as_text(said))
+    assert not re.sub(r"</?p>|<br />", "", shown).count("<"), shown
+    assert html.unescape(re.sub(r"<[^>]*>", "", shown)).split() == said.split()
+
+
 def test_plain_and_scores_only(pack: Pack, critiques: Callable[..., Any]) -> None:
     written = pack.module("nodes.markdown")
     two = critiques((4.0, 2.5, None), None)
@@ -150,3 +165,9 @@ def test_word_diff(pack: Pack) -> None:
     assert diff("a red cat", "a blue cat, sharp") == "a ~~red~~ **blue** cat, **sharp**"
     assert diff("a cat", "a cat") == "a cat"
     assert diff("", "<b>x</b>") == "**&lt;b&gt;x&lt;/b&gt;**"
+
+
+def test_word_diff_of_endless_repetition(pack: Pack) -> None:
+    """The test hangs if every word is compared with every other."""
+    text = pack.module("nodes.markdown").word_diff("very " * 9_000 + "red", "very " * 9_500 + "blue")
+    assert text.endswith("blue**")
