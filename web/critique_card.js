@@ -5,6 +5,8 @@ import { openPictures, picture } from "./pictures.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 
+const SEEN = 0.05; // spreads below it would read ± 0.0
+
 /** A deck on a node: one card at a time, and a pager when there are several. */
 export class CardDeck {
   constructor() {
@@ -100,7 +102,7 @@ function renderBody(card) {
 function renderDimension(dimension, scale, weighted) {
   const { score, spread } = dimension;
   const applies = score !== null && score !== undefined;
-  const value = applies ? `${figure(score, 1)}${typeof spread === "number" ? ` ± ${figure(spread, 1)}` : ""}` : say("notApplicable");
+  const value = applies ? `${figure(score, 1)}${spread >= SEEN ? ` ± ${figure(spread, 1)}` : ""}` : say("notApplicable");
   const term = element(
     "dt",
     {},
@@ -118,7 +120,7 @@ function bar(dimension, { minimum, maximum }) {
   const place = (score) => `${(100 * share(score)).toFixed(1)}%`;
   const { score, spread } = dimension;
   const parts = [element("i", { class: "rr-fill", style: { width: place(score) } })];
-  if (typeof spread === "number" && spread > 0) {
+  if (spread >= SEEN) {
     const centre = typeof dimension.expected === "number" ? dimension.expected : score;
     const [low, high] = [centre - spread, centre + spread];
     parts.push(element("i", { class: "rr-whisker", style: { left: place(low), right: `${(100 - 100 * share(high)).toFixed(1)}%` } }));

@@ -32,7 +32,8 @@ export class Filmstrip {
     this.showStop();
     this.chart.replaceChildren(sparkline(state.iterations, state.threshold, state.running ? state.max_iterations : state.iterations.length));
     this.showPictures();
-    if (grown) this.select(state.running ? state.iterations.length - 1 : (state.best ?? state.iterations.length - 1));
+    const newest = state.iterations.length - 1;
+    if (grown) this.select(state.running ? newest : (state.best ?? newest), { reveal: !state.running });
   }
 
   /** The loop's prompt ended without a last state: somebody interrupted it, or a node failed. */
@@ -96,11 +97,18 @@ export class Filmstrip {
     return [...this.list.querySelectorAll("button")];
   }
 
-  select(place) {
+  select(place, { reveal = false } = {}) {
     const iteration = this.state.iterations[place];
     if (!iteration) return;
     this.buttons().forEach((button, index) => button.classList.toggle("rr-selected", index === place));
+    if (reveal) this.reveal(place);
     this.detail.replaceChildren(element("h3", { text: caption(iteration) }), this.promptOf(place));
+  }
+
+  /** Scroll the strip, and nothing around it, until a picture is in sight. */
+  reveal(place) {
+    const frame = this.buttons()[place].parentElement;
+    this.list.scrollLeft = frame.offsetLeft - this.list.offsetLeft - (this.list.clientWidth - frame.offsetWidth) / 2;
   }
 
   /** The prompt of an iteration, marked against the one before it. */

@@ -13,11 +13,13 @@ export function diffWords(before, after) {
   if (old.length > LONGEST || fresh.length > LONGEST) {
     return before === after ? [part("same", after)] : [part("removed", before), part("added", after)];
   }
-  const common = commonLengths(old, fresh);
+  // A word is the same word whether a blank or the end of the text follows it.
+  const [olds, freshs] = [old, fresh].map((words) => words.map((word) => word.trimEnd()));
+  const common = commonLengths(olds, freshs);
   const parts = [];
   let [i, j] = [0, 0];
   while (i < old.length || j < fresh.length) {
-    if (i < old.length && j < fresh.length && old[i] === fresh[j]) {
+    if (i < old.length && j < fresh.length && olds[i] === freshs[j]) {
       push(parts, "same", fresh[j]);
       i += 1;
       j += 1;

@@ -77,14 +77,17 @@ class Frontend:
         """The API form of the workflow that is open."""
         return dict(self.page.evaluate("async () => (await app.graphToPrompt()).output"))
 
-    def red_nodes(self) -> list[str]:
-        """Nodes whose type this ComfyUI does not know, and nodes that show an error."""
+    def unknown_nodes(self) -> list[str]:
+        """Nodes whose type this ComfyUI does not know."""
         return list(
             self.page.evaluate(
-                "() => app.graph.nodes.filter(n => n.has_errors || !n.constructor?.nodeData && !n.isVirtualNode)"
-                ".map(n => `${n.id} ${n.type}`)"
+                "() => app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types) && !n.subgraph).map(n => n.type)"
             )
         )
+
+    def red_nodes(self) -> list[str]:
+        """Types of the nodes that show an error."""
+        return list(self.page.evaluate("() => app.graph.nodes.filter(n => n.has_errors).map(n => n.type)"))
 
     def show(self, *, margin: float = 0.92, box: list[float] | None = None) -> None:
         """Bring the whole graph, or a box [x, y, width, height] of it, into sight."""

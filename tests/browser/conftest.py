@@ -1,0 +1,44 @@
+"""One real ComfyUI and one headless Chromium for all browser tests. Skipped, loudly, where one of them is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
+from workflows.source.frontend import Frontend, find_chromium, opened
+
+PICTURES = PACK / "out" / "browser"
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
+    if find_chromium() is None:
+        pytest.skip("NO CHROMIUM: install Debian's package `chromium` to run the browser tests.")
+    comfy = find_comfy()
+    if isinstance(comfy, str):
+        pytest.skip(comfy)
+    server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["classic", "nodes_2"])
+def frontend(request: pytest.FixtureRequest, address: str) -> Iterator[Frontend]:
+    """The page, with the classic renderer and with Nodes 2.0."""
+    with opened(address) as page:
+        page.open(nodes_2=request.param)
+        yield page
+
+
+@pytest.fixture
+def pictures(frontend: Frontend, request: pytest.FixtureRequest) -> Path:
+    """Where a test leaves its screenshots for people to look at."""
+    folder = PICTURES / str(request.node.callspec.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,101 @@
+"""The miniature loop in the page: watched while it runs, stopped with the keyboard, found again after a reload."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.comfy.comfy_server import PACK
+from workflows.source.frontend import Frontend
+
+WIDGETS = {"max_iterations": 30, "patience": 30, "minimum_score": 100.0}
+"""A loop that is never content, so that it runs until it is told to stop."""
+
+
+def endless_loop() -> dict[str, Any]:
+    workflow = json.loads((PACK / "workflows" / "1_miniature_loop.json").read_text(encoding="utf-8"))
+    (end,) = (node for node in workflow["nodes"] if node["type"] == "RR_LoopUntilScore")
+    names = [entry["name"] for entry in end["inputs"] if "widget" in entry]
+    for name, value in WIDGETS.items():
+        end["widgets_values"][names.index(name)] = value
+    return dict(workflow)
+
+
+@pytest.fixture(scope="session")
+def stopped(frontend: Frontend) -> dict[str, Any]:
+    """What the page showed: while the loop ran, after the wish to stop, and at the end."""
+    page, seen = frontend.page, {}
+    frontend.load(endless_loop(), "endless loop")
+    frontend.show()
+    frontend.queue()
+    page.wait_for_function("() => document.querySelectorAll('.rr-frame').length >= 3", timeout=90_000)
+    seen["running"] = page.locator(".rr-status").inner_text()
+    seen["can stop"] = page.locator(".rr-stop").is_enabled()
+    seen["mid-run"] = page.screenshot()
+    page.locator(".rr-stop").focus()
+    page.keyboard.press("Enter")
+    seen["asked"] = page.locator(".rr-stop").inner_text()
+    frontend.idle()
+    page.wait_for_function("() => document.querySelector('.rr-stop').disabled", timeout=20_000)
+    page.wait_for_timeout(800)
+    seen["ended"] = page.locator(".rr-status").inner_text()
+    seen["frames"] = page.locator(".rr-frame").count()
+    seen["at the end"] = page.screenshot()
+    return seen
+
+
+def test_every_iteration_appears_as_it_ends(frontend: Frontend, stopped: dict[str, Any], pictures: Path) -> None:
+    assert "Running: " in stopped["running"]
+    assert " of 30" in stopped["running"]
+    assert stopped["can stop"]
+    assert frontend.page.locator(".rr-frame.rr-best").count() == 1
+    assert frontend.page.locator(".rr-spark .rr-dot").count() == stopped["frames"]
+    for moment in ("mid-run", "at the end"):
+        (pictures / f"{moment}.png").write_bytes(stopped[moment])
+
+
+def test_the_button_stops_the_loop_after_its_iteration(stopped: dict[str, Any]) -> None:
+    assert stopped["asked"] == "Stopping after this iteration…"
+    assert stopped["ended"].startswith("Stopped on your wish.")
+    assert 3 <= stopped["frames"] < 30
+
+
+def test_the_critique_card_shows_the_last_iteration(frontend: Frontend, stopped: dict[str, Any]) -> None:
+    assert stopped["frames"]
+    deck = frontend.page.locator(".rr-deck")
+    assert deck.locator(".rr-reward strong").inner_text().startswith(("0.", "1."))
+    assert deck.locator("dt").count() == 3
+    assert deck.locator(".rr-request").inner_text() == "a large red circle left of a small blue square"
+
+
+def test_a_picture_is_enlarged_and_put_away_with_the_keyboard(
+    frontend: Frontend, stopped: dict[str, Any], pictures: Path
+) -> None:
+    page = frontend.page
+    page.locator(".rr-frame").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog.rr-dialog")
+    assert dialog.locator("h2").inner_text().startswith("Iteration 2 ")
+    page.keyboard.press("ArrowRight")
+    assert dialog.locator("h2").inner_text().startswith("Iteration 3 ")
+    page.wait_for_timeout(300)
+    (pictures / "enlarged.png").write_bytes(page.screenshot())
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    assert dialog.count() == 0
+    assert stopped["frames"]
+
+
+def test_a_reloaded_page_shows_the_run_again(frontend: Frontend, stopped: dict[str, Any], pictures: Path) -> None:
+    frontend.page.reload()
+    frontend.wait()
+    frontend.page.wait_for_function("() => document.querySelectorAll('.rr-frame').length > 0", timeout=20_000)
+    assert frontend.page.locator(".rr-frame").count() == stopped["frames"]
+    assert frontend.page.locator(".rr-status").inner_text() == stopped["ended"]
+    frontend.page.wait_for_function("() => document.querySelector('.rr-deck dt')", timeout=20_000)
+    (pictures / "reloaded.png").write_bytes(frontend.page.screenshot())
+    assert frontend.errors == []

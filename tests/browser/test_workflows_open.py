@@ -1,0 +1,55 @@
+"""Each example workflow opens in the real frontend: no red node, and the prompt it makes is the API form we ship."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.comfy.comfy_server import PACK
+from workflows.source.frontend import Frontend
+from workflows.source.graphs import BLUEPRINT, GRAPHS
+
+FOLDER = PACK / "workflows"
+
+
+@pytest.mark.parametrize("graph", GRAPHS, ids=[graph.name for graph in GRAPHS])
+def test_it_opens(frontend: Frontend, graph: object) -> None:
+    name = graph.name  # type: ignore[attr-defined]
+    workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    frontend.load(workflow, name)
+    assert frontend.unknown_nodes() == []
+    assert [node for node in frontend.red_nodes() if not node.endswith(("Loader", "LoaderSimple", "LoadImage"))] == []
+    assert frontend.prompt() == json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    assert frontend.errors == []
+
+
+@pytest.mark.parametrize("graph", GRAPHS[:1], ids=[GRAPHS[0].name])
+def test_cards_and_filmstrips_are_not_saved(frontend: Frontend, graph: object) -> None:
+    """Their widgets must leave no trace in `widgets_values`, which go by position."""
+    workflow = json.loads((FOLDER / f"{graph.name}.json").read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+    frontend.load(workflow)
+    saved = frontend.page.evaluate("() => app.graph.serialize()")
+    before = {node["id"]: node.get("widgets_values") for node in workflow["nodes"]}
+    assert {node["id"]: node.get("widgets_values") for node in saved["nodes"]} == before
+
+
+def test_the_blueprint_opens(frontend: Frontend) -> None:
+    blueprint = json.loads((PACK / "subgraphs" / f"{BLUEPRINT.name}.json").read_text(encoding="utf-8"))
+    frontend.load(blueprint)
+    assert frontend.unknown_nodes() == []
+    types = frontend.page.evaluate("() => app.graph.nodes[0].subgraph.nodes.map(node => node.comfyClass)")
+    assert {"RR_LoopStart", "RR_RationalCritique", "RR_LoopUntilScore"} <= set(types)
+
+
+def test_comfyui_offers_workflows_blueprint_help_and_translations(frontend: Frontend) -> None:
+    def fetched(path: str) -> str:
+        return str(frontend.page.evaluate("async (path) => (await fetch(path)).text()", path))
+
+    offered = json.loads(fetched("/workflow_templates"))
+    assert [sorted(names) for names in offered.values()] == [sorted(graph.name for graph in GRAPHS)]
+    assert BLUEPRINT.name in [entry["name"] for entry in json.loads(fetched("/global_subgraphs")).values()]
+    assert "RR_LoopStart" in json.loads(fetched("/i18n"))["zh"]["nodeDefs"]
+    scripts = [path for path in json.loads(fetched("/extensions")) if path.endswith("rationalrewards.js")]
+    help_page = scripts[0].replace("rationalrewards.js", "docs/RR_LoopStart.md")
+    assert fetched(help_page).startswith("# Loop Start")
