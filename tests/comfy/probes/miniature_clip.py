@@ -21,7 +21,7 @@ def miniature_clip(folder: Path) -> Any:
     import comfy.utils
 
     config = json.loads((folder / "config.json").read_text())
-    _shrink(config, json.loads((folder / "preprocessor_config.json").read_text()), folder)
+    _shrink(config, folder)
     text = config["text_config"]
     fields = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     sizes = {name: text[name] for name in (*fields, "num_key_value_heads", "max_position_embeddings")}
@@ -32,7 +32,7 @@ def miniature_clip(folder: Path) -> Any:
     )
 
 
-def _shrink(config: dict[str, Any], processor: dict[str, Any], folder: Path) -> None:
+def _shrink(config: dict[str, Any], folder: Path) -> None:
     import comfy.text_encoders.llama as llama
     import comfy.text_encoders.qwen3vl as qwen3vl
     import comfy.text_encoders.qwen_vl as qwen_vl
@@ -46,7 +46,8 @@ def _shrink(config: dict[str, Any], processor: dict[str, Any], folder: Path) -> 
     common = ("num_heads", "patch_size", "num_position_embeddings")
     qwen3vl.QWEN3VL_VISION_COMMON.update({name: vision[name] for name in common})
     patches = qwen_vl.process_qwen2vl_images
-    sizes = {"patch_size": vision["patch_size"], "min_pixels": processor["size"]["shortest_edge"]}
+    # Like the core's own least of 3136, below the size of any picture that reaches it.
+    sizes = {"patch_size": vision["patch_size"], "min_pixels": vision["patch_size"] ** 2}
 
     @functools.wraps(patches)
     def small_patches(images: Any, **keywords: Any) -> Any:
