@@ -272,7 +272,10 @@ class Trainer:
 
     def _note_data(self) -> None:
         if self.accelerator.is_main_process and self.progress.step == 0:
-            self.run.log(0, examples=len(self.examples), left_out=self.examples.left_out, steps=self.steps)
+            kind = f"{self.accelerator.num_processes} x {self.accelerator.distributed_type.value}"
+            self.run.log(
+                0, examples=len(self.examples), left_out=self.examples.left_out, steps=self.steps, processes=kind
+            )
 
     def _finish(self) -> Path:
         """The best weights by development, or the last ones where it was not measured."""
