@@ -11,7 +11,15 @@ import pytest
 from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
 from workflows.source.frontend import Frontend, find_chromium, opened
 
+FOLDER = Path(__file__).parent
 PICTURES = PACK / "out" / "browser"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All browser tests in one worker: one server and one browser are enough."""
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,7 +67,7 @@ def test_a_judges_words_are_text_and_nothing_else(frontend: Frontend, deck: Any)
         request=ATTACK,
         dimensions=[dimension(title=ATTACK, justification=ATTACK)],
         refinement={"comments": ATTACK, "request": ATTACK + " more"},
-        image={"filename": "../../x.png\" onerror=\"window.hacked=1", "subfolder": "../..", "type": "javascript"},
+        image={"filename": '../../x.png" onerror="window.hacked=1', "subfolder": "../..", "type": "javascript"},
     )
     shown = deck(hostile)
     frontend.page.wait_for_timeout(300)
@@ -114,25 +113,3 @@ def test_a_batch_begins_with_its_best_and_turns_with_the_keyboard(frontend: Fron
     frontend.page.keyboard.press("Enter")
     assert "3 / 3" in shown.locator(".rr-pager").inner_text()
     assert frontend.page.evaluate("() => document.activeElement.closest('.rr-pager') !== null")
-
-
-def test_light_theme_and_chinese(frontend: Frontend, pictures: Path) -> None:
-    frontend.open(nodes_2=pictures.name == "nodes_2", theme="light", language="zh")
-    workflow = json.loads((PACK / "workflows" / "1_miniature_loop.json").read_text(encoding="utf-8"))
-    frontend.load(workflow)
-    assert "本次迭代后停止" in frontend.page.locator(".rr-stop").inner_text()
-    title = frontend.page.evaluate("() => app.graph.nodes.find(n => n.type === 'RR_LoopStart').title")
-    ink, paper = frontend.page.evaluate(
-        "() => { const s = getComputedStyle(document.querySelector('.rr-deck')); return [s.color, s.backgroundColor]; }"
-    )
-    frontend.show()
-    (pictures / "light_zh.png").write_bytes(frontend.page.screenshot())
-    frontend.open(nodes_2=pictures.name == "nodes_2")
-    assert title in ("循环开始", "Loop Start")  # a file's own title stays; this one has none
-    assert brightness(ink) < 100 < 180 < brightness(paper)
-
-
-def brightness(color: str) -> float:
-    """Mean of the channels, 0 to 255; `color(srgb r g b)` counts from 0 to 1."""
-    channels = [float(part) for part in color[color.index("(") + 1 :].replace("srgb", "").strip(" )").replace(",", " ").split()[:3]]
-    return sum(channels) / 3 * (255 if color.startswith("color(") else 1)

@@ -39,7 +39,9 @@ def stopped(frontend: Frontend) -> dict[str, Any]:
     page.keyboard.press("Enter")
     seen["asked"] = page.locator(".rr-stop").inner_text()
     frontend.idle()
-    page.wait_for_function("() => document.querySelector('.rr-stop').disabled", timeout=20_000)
+    page.wait_for_function(
+        "() => !document.querySelector('.rr-status').textContent.startsWith('Running')", timeout=60_000
+    )
     page.wait_for_timeout(800)
     seen["ended"] = page.locator(".rr-status").inner_text()
     seen["frames"] = page.locator(".rr-frame").count()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.comfy.comfy_server import PACK
 from workflows.source.frontend import Frontend
+from workflows.source.graph import Graph
 from workflows.source.graphs import BLUEPRINT, GRAPHS
 
 FOLDER = PACK / "workflows"
 
 
 @pytest.mark.parametrize("graph", GRAPHS, ids=[graph.name for graph in GRAPHS])
-def test_it_opens(frontend: Frontend, graph: object) -> None:
-    name = graph.name  # type: ignore[attr-defined]
+def test_it_opens(frontend: Frontend, graph: Graph) -> None:
+    name = graph.name
     workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     frontend.load(workflow, name)
     assert frontend.unknown_nodes() == []
@@ -25,9 +28,9 @@ def test_it_opens(frontend: Frontend, graph: object) -> None:
 
 
 @pytest.mark.parametrize("graph", GRAPHS[:1], ids=[GRAPHS[0].name])
-def test_cards_and_filmstrips_are_not_saved(frontend: Frontend, graph: object) -> None:
+def test_cards_and_filmstrips_are_not_saved(frontend: Frontend, graph: Graph) -> None:
     """Their widgets must leave no trace in `widgets_values`, which go by position."""
-    workflow = json.loads((FOLDER / f"{graph.name}.json").read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+    workflow = json.loads((FOLDER / f"{graph.name}.json").read_text(encoding="utf-8"))
     frontend.load(workflow)
     saved = frontend.page.evaluate("() => app.graph.serialize()")
     before = {node["id"]: node.get("widgets_values") for node in workflow["nodes"]}
@@ -53,3 +56,22 @@ def test_comfyui_offers_workflows_blueprint_help_and_translations(frontend: Fron
     scripts = [path for path in json.loads(fetched("/extensions")) if path.endswith("rationalrewards.js")]
     help_page = scripts[0].replace("rationalrewards.js", "docs/RR_LoopStart.md")
     assert fetched(help_page).startswith("# Loop Start")
+
+
+# The last of the file, and this file the last of the folder: it leaves the page in Chinese.
+def test_light_theme_and_chinese(frontend: Frontend, pictures: Path) -> None:
+    frontend.open(nodes_2=pictures.name == "nodes_2", theme="light", language="zh")
+    frontend.load(json.loads((FOLDER / "1_miniature_loop.json").read_text(encoding="utf-8")))
+    assert "本次迭代后停止" in frontend.page.locator(".rr-stop").inner_text()
+    ink, paper = frontend.page.evaluate(
+        "() => { const s = getComputedStyle(document.querySelector('.rr-deck')); return [s.color, s.backgroundColor]; }"
+    )
+    frontend.show()
+    (pictures / "light_zh.png").write_bytes(frontend.page.screenshot())
+    assert brightness(ink) < 100 < 180 < brightness(paper)
+
+
+def brightness(color: str) -> float:
+    """Mean of the channels, 0 to 255; `color(srgb r g b)` counts from 0 to 1."""
+    channels = [float(part) for part in re.findall(r"[\d.]+", color)[:3]]
+    return sum(channels) / 3 * (255 if color.startswith("color(") else 1)

@@ -66,7 +66,7 @@ class Frontend:
         """Until the server has nothing left to do; TimeoutError if it never has."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            with urllib.request.urlopen(f"{self.address}/queue") as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.address}/queue") as answer:
                 queue = json.load(answer)
             if not queue["queue_running"] and not queue["queue_pending"]:
                 return
@@ -116,10 +116,10 @@ class Frontend:
         self.page.evaluate("() => { app.canvas.show_info = false; }")
 
     def _post(self, path: str, value: Any) -> None:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             self.address + path, json.dumps(value).encode(), {"Content-Type": "application/json"}, method="POST"
         )
-        urllib.request.urlopen(request).close()  # noqa: S310
+        urllib.request.urlopen(request).close()
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def opened(address: str, *, width: int = 1440, height: int = 900, density: float
     if chromium is None:
         raise RuntimeError("There is no Chromium; install Debian's package `chromium`.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=density)
         try:
             yield Frontend(page, address)
