@@ -55,10 +55,10 @@ class NodeProgress:
 
     def show(self) -> None:
         """Check, and send the bar."""
-        import comfy.utils
+        from comfy.utils import ProgressBar
 
         self.check()
         if self._bar is None:
-            self._bar = comfy.utils.ProgressBar(STEPS_PER_IMAGE * max(1, self._images), node_id=self._node_id)
+            self._bar = ProgressBar(STEPS_PER_IMAGE * max(1, self._images), node_id=self._node_id)
         if self.value > self._bar.current:
             self._bar.update_absolute(self.value)

@@ -1,0 +1,296 @@
+"""`LoadedScorer` around a scripted engine: rubric, memo, failures, fewer pixels, progress and interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.nodes.comfy_stub import InterruptProcessingException, Pack
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture
+def quiet(pack: Pack) -> Any:
+    """No interrupt and no memories of other tests."""
+    sys.modules["comfy.model_management"].interrupted = False
+    pack.module("nodes.scorers").MEMO._kept.clear()
+    yield
+    sys.modules["comfy.model_management"].interrupted = False
+
+
+@pytest.fixture
+def engine(pack: Pack) -> Callable[..., Any]:
+    """An engine that waits like a server's, or like a local one's, and answers from a script."""
+
+    class ScriptedEngine:
+        name, max_tokens = "scripted", 100
+
+        def __init__(self, replies: Any, *, here: bool = False, room: bool = False) -> None:
+            self.backend = pack.core("backends.scripted").ScriptedBackend(replies, concurrency=1)
+            self.rubrics: dict[str, Any] = {}
+            self.identity, self.concurrency = "scripted", 1
+            self.here, self.room = here, room
+            self.released = self.made_room = 0
+            self.stopped = threading.Event()
+            self.sizes: list[tuple[int, int]] = []
+
+        async def reply(self, messages: Any, sampling: Any) -> Any:
+            self.sizes.append(messages[-1].images[-1].size)
+            return await self.backend.reply(messages, sampling)
+
+        async def run(self, work: Any, progress: Any) -> Any:
+            waiting = pack.module("nodes.waiting")
+            if self.here:
+                return waiting.finish_here(work, progress.show, self.stopped.set)
+            return await waiting.finish_beside(work, progress.show)
+
+        def make_room(self) -> bool:
+            self.made_room += 1
+            return self.room
+
+        def release(self) -> None:
+            self.released += 1
+
+    return ScriptedEngine
+
+
+@pytest.fixture
+def request_of(pack: Pack) -> Any:
+    return pack.core("messages").UserRequest
+
+
+def picture(shade: int = 0, side: int = 64) -> Image.Image:
+    return Image.new("RGB", (side, side), (shade, shade, shade))
+
+
+def scorer_of(pack: Pack, engine: Any, **settings: Any) -> Any:
+    return pack.module("nodes.scorers").LoadedScorer(engine=engine, **settings)
+
+
+def judge(scorer: Any, request: Any, pictures: Any, **settings: Any) -> Any:
+    return asyncio.run(scorer.critique_many(request, pictures, **settings))
+
+
+def out_of_memory(pack: Pack) -> Any:
+    return pack.core("errors").BackendError("Out of memory on a single image.", reason="out_of_memory")
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_outcomes_keep_the_order_and_a_bad_reply_is_unscored(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any, here: bool
+) -> None:
+    scorer = scorer_of(pack, engine([reply_text(4, 4, 4), "no critique", "still none", reply_text(1, 1, 1)], here=here))
+    critiques = judge(scorer, request_of("a cat"), [picture(1), picture(2), picture(3)], node_id="7")
+    assert critiques.rewards == (1.0, None, 0.0)
+    assert critiques.best == 0
+    assert critiques.notes == ()
+
+
+def test_a_second_run_asks_nobody(pack: Pack, engine: Any, request_of: Any, reply_text: Any) -> None:
+    asked = engine([reply_text(4, 4, 4), reply_text(1, 1, 1)])
+    first = judge(scorer_of(pack, asked), request_of("a cat"), [picture()])
+    again = judge(scorer_of(pack, asked), request_of("a cat"), [picture()])
+    other = judge(scorer_of(pack, asked), request_of("a dog"), [picture()])
+    assert (first.rewards, again.rewards, other.rewards) == ((1.0,), (1.0,), (0.0,))
+
+
+def test_weights_change_the_reward_and_not_the_critique(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    scorer = scorer_of(pack, engine([reply_text(4, 1, 1)]))
+    plain = judge(scorer, request_of("a cat"), [picture()])
+    weights = {"text_faithfulness": 1.0, "physical_quality": 0.0, "text_rendering": 0.0}
+    weighed = judge(scorer, request_of("a cat"), [picture()], weights=weights)
+    assert plain.rewards == (pytest.approx(1 / 3),)
+    assert weighed.rewards == (1.0,)
+    with pytest.raises(pack.core("errors").ConfigError, match="no dimension"):
+        judge(scorer, request_of("a cat"), [picture()], weights={"charm": 1.0})
+
+
+def test_the_rubric_follows_the_request_unless_one_is_given(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    files = pack.core("rubric_file")
+    edit = request_of("make it red", (picture(),))
+    automatic = scorer_of(pack, engine([]))
+    assert automatic.rubric_for(edit).kind == "edit"
+    assert automatic.rubric_for(request_of("a cat")).kind == "generation"
+    fixed = scorer_of(pack, engine([]), rubric=files.generation_rubric())
+    with pytest.raises(pack.core("errors").RequestError, match="takes no source image"):
+        judge(fixed, edit, [picture()])
+    with pytest.raises(pack.core("errors").RequestError, match="connect the source image"):
+        judge(automatic, request_of("a cat"), [picture()], rubric=files.edit_rubric())
+
+
+def test_identity_tells_rubrics_apart(pack: Pack, engine: Any) -> None:
+    files = pack.core("rubric_file")
+    one = scorer_of(pack, engine([]))
+    other = scorer_of(pack, engine([]), rubric=files.generation_rubric())
+    assert one.identity == scorer_of(pack, engine([]), keep=False).identity
+    assert one.identity != other.identity
+
+
+def test_an_engine_that_fails_on_every_image_is_one_error(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    errors = pack.core("errors")
+    gone = [errors.BackendError("Server 'judge' cannot be reached.", reason="unreachable")] * 2
+    with pytest.raises(errors.BackendError, match="Server 'judge' cannot be reached") as caught:
+        judge(scorer_of(pack, engine(gone)), request_of("a cat"), [picture(1), picture(2)])
+    assert caught.value.reason == "unreachable"
+    partly = judge(
+        scorer_of(pack, engine([gone[0], reply_text(4, 4, 4)])), request_of("a cat"), [picture(1), picture(2)]
+    )
+    assert partly.rewards == (None, 1.0)
+
+
+def test_replies_that_cannot_be_read_are_no_error(pack: Pack, engine: Any, request_of: Any) -> None:
+    critiques = judge(scorer_of(pack, engine(["no", "no"])), request_of("a cat"), [picture()])
+    assert critiques.rewards == (None,)
+    assert critiques.best is None
+
+
+def test_out_of_memory_is_tried_at_fewer_pixels_and_said(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    starved = engine([out_of_memory(pack), reply_text(1, 1, 1), out_of_memory(pack), reply_text(4, 4, 4)])
+    critiques = judge(scorer_of(pack, starved), request_of("a cat"), [picture(1), picture(2)])
+    assert critiques.rewards == (1.0, 0.0)
+    assert starved.sizes == [(64, 64), (64, 64), (45, 45), (32, 32)]
+    assert critiques.notes[-1] == "Out of memory: 1 of 2 images were judged at 25% of their pixels."
+    assert starved.made_room == 1
+
+
+def test_room_that_can_be_made_is_used_before_pixels_are_lost(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    starved = engine([out_of_memory(pack), reply_text(4, 4, 4)], room=True)
+    critiques = judge(scorer_of(pack, starved), request_of("a cat"), [picture()])
+    assert critiques.rewards == (1.0,)
+    assert starved.sizes == [(64, 64), (64, 64)]
+    assert critiques.notes == ()
+
+
+def test_memory_that_stays_full_is_an_error(pack: Pack, engine: Any, request_of: Any) -> None:
+    with pytest.raises(pack.core("errors").BackendError, match="Out of memory"):
+        judge(scorer_of(pack, engine([out_of_memory(pack)] * 3)), request_of("a cat"), [picture()])
+
+
+def test_the_model_is_released_after_each_run_only_if_asked(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    kept, freed = engine([reply_text(4, 4, 4)]), engine([out_of_memory(pack)] * 3)
+    judge(scorer_of(pack, kept), request_of("a cat"), [picture(1)])
+    with pytest.raises(pack.core("errors").BackendError):
+        judge(scorer_of(pack, freed, keep=False), request_of("a cat"), [picture(2)])
+    assert (kept.released, freed.released) == (0, 1)
+
+
+def test_comparisons_judge_both_pictures(pack: Pack, engine: Any, request_of: Any, reply_text: Any) -> None:
+    scorer = scorer_of(pack, engine([reply_text(1, 1, 1), reply_text(4, 4, 4)]))
+    comparison = asyncio.run(scorer.compare(request_of("a cat"), picture(1), picture(2), "pointwise", "7"))
+    assert comparison.verdict.value == "B"
+
+
+def test_a_model_that_is_taken_away_is_not_the_users_interrupt(pack: Pack, engine: Any, request_of: Any) -> None:
+    errors = pack.core("errors")
+
+    async def gone(work: Any, progress: Any) -> Any:
+        raise errors.Interrupted("The critique was interrupted.")
+
+    taken = engine([])
+    taken.run = gone
+    with pytest.raises(errors.BackendError, match="scripted was unloaded while it judged; queue the prompt again"):
+        judge(scorer_of(pack, taken), request_of("a cat"), [picture()])
+
+
+def test_an_interrupt_stops_work_in_another_thread(pack: Pack) -> None:
+    management = sys.modules["comfy.model_management"]
+    progress = pack.module("nodes.progress").NodeProgress("7", 1)
+    stopped, ended = threading.Event(), []
+
+    async def work() -> None:
+        management.interrupted = True
+        ended.append(await asyncio.to_thread(stopped.wait, 20))
+
+    with pytest.raises(InterruptProcessingException):
+        pack.module("nodes.waiting").finish_here(work, progress.show, stopped.set)
+    assert ended == [True]
+    assert not management.interrupted
+
+
+def test_an_interrupt_cancels_work_beside(pack: Pack) -> None:
+    progress = pack.module("nodes.progress").NodeProgress("7", 1)
+    cancelled = []
+
+    async def work() -> None:
+        sys.modules["comfy.model_management"].interrupted = True
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    with pytest.raises(InterruptProcessingException):
+        asyncio.run(pack.module("nodes.waiting").finish_beside(work, progress.show))
+    assert cancelled == [True]
+
+
+def test_what_work_raises_reaches_the_node(pack: Pack) -> None:
+    waiting = pack.module("nodes.waiting")
+
+    async def work() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        waiting.finish_here(work, lambda: None, lambda: None)
+    with pytest.raises(KeyError, match="bug"):
+        asyncio.run(waiting.finish_beside(work, lambda: None))
+
+
+def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
+    waiting = pack.module("nodes.waiting")
+
+    async def both() -> list[str]:
+        order: list[str] = []
+
+        async def server() -> None:
+            await asyncio.sleep(0.05)
+            order.append("server")
+
+        async def other() -> None:
+            order.append("other")
+
+        await asyncio.gather(waiting.finish_beside(server, lambda: None), other())
+        return order
+
+    assert asyncio.run(both()) == ["other", "server"]
+
+
+def test_the_bar_grows_by_tokens_and_images_and_never_shrinks(pack: Pack) -> None:
+    progress = pack.module("nodes.progress").NodeProgress("7", 2)
+    seen = [progress.value]
+    for tokens in (1, 200, 5000):
+        progress.token(tokens, 6000)
+        seen.append(progress.value)
+    progress.image()
+    seen.append(progress.value)
+    progress.token(10, 6000)
+    seen.append(progress.value)
+    progress.image()
+    seen.append(progress.value)
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert seen[3] < seen[4] == 1000
+    assert seen[-1] == 2000
+    progress.show()
+    progress.restart(1)
+    progress.show()
+    assert progress._bar.current == 2000
