@@ -54,7 +54,14 @@ def words(language: str) -> dict[str, str]:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_word_the_scripts_say_is_there(language: str) -> None:
     text = "".join(script.read_text(encoding="utf-8") for script in SCRIPTS)
-    said = set(re.findall(r'say\("(\w+)"', text)) | {"passed", "failed", "iteration", "iterationBest", "added", "removed"}
+    said = set(re.findall(r'say\("(\w+)"', text)) | {
+        "passed",
+        "failed",
+        "iteration",
+        "iterationBest",
+        "added",
+        "removed",
+    }
     assert len(said) > 25
     assert said <= set(words(language))
 

@@ -41,7 +41,9 @@ def test_both_forms_hold_the_same_nodes_and_wires(name: str) -> None:
     ui, api = ui_of(name), api_of(name)
     nodes = {str(node["id"]): node for node in ui["nodes"] if node["type"] != "MarkdownNote"}
     assert {key: node["type"] for key, node in nodes.items()} == {key: n["class_type"] for key, n in api.items()}
-    wires = {(str(link[3]), nodes[str(link[3])]["inputs"][link[4]]["name"]): [str(link[1]), link[2]] for link in ui["links"]}
+    wires = {
+        (str(link[3]), nodes[str(link[3])]["inputs"][link[4]]["name"]): [str(link[1]), link[2]] for link in ui["links"]
+    }
     linked = {
         (key, slot): value
         for key, node in api.items()
