@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 from PIL import Image
@@ -29,7 +29,7 @@ def chat_rows(messages: Sequence[Message], answer: str, images: Sequence[str], f
     return {"messages": [*turns, {"role": "assistant", "content": said}], "images": list(images)}
 
 
-def _turn(message: Message, paths: Any, form: ChatFormat) -> dict[str, Any]:
+def _turn(message: Message, paths: Iterator[str], form: ChatFormat) -> dict[str, Any]:
     if form == "llamafactory":
         content: Any = "".join(part if isinstance(part, str) else _marked(paths) for part in message.parts)
     else:
@@ -37,12 +37,12 @@ def _turn(message: Message, paths: Any, form: ChatFormat) -> dict[str, Any]:
     return {"role": message.role, "content": content}
 
 
-def _marked(paths: Any) -> str:
+def _marked(paths: Iterator[str]) -> str:
     next(paths)
     return IMAGE_MARK
 
 
-def _part(part: str | Image.Image, paths: Any, form: ChatFormat) -> dict[str, str]:
+def _part(part: str | Image.Image, paths: Iterator[str], form: ChatFormat) -> dict[str, str]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     path = next(paths)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from rationalrewards_core.comparison import parse_comparison
 from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
 from rationalrewards_core.images import png_bytes
-from rationalrewards_core.messages import Message, UserRequest, critique_messages, pairwise_messages
+from rationalrewards_core.messages import Message, UserRequest, critique_messages, defused, pairwise_messages
+from rationalrewards_core.parsing import parse_critique
 
 from .calibration import Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
@@ -113,10 +114,10 @@ class Exporter:
                     self.counts[f"{split} comparisons"] += 1
                     yield split, row | {"split": split}
 
-    def _readable(self, make: Any, record: Record, *more: Any) -> dict[str, Any] | None:
-        """The example, or None where an image has gone since or a comparison has other headings: that is counted."""
+    def _readable(self, make: Callable[..., dict[str, Any]], record: Record, *more: Critique) -> dict[str, Any] | None:
+        """The row; None where an image has gone since, or the answer cannot stand as text: that is counted."""
         try:
-            row: dict[str, Any] = make(record, *more)
+            row = make(record, *more)
         except (RequestError, CritiqueParseError) as error:
             self.counts[f"left out: {error.reason}"] += 1
             return None
@@ -128,6 +129,8 @@ class Exporter:
         candidate = pair.first if record.side == "A" else pair.second
         messages = critique_messages(self._request(pair), self._picture(candidate), rubric)
         answer = render_critique(critique, rubric)
+        if parse_critique(answer, rubric).scores != critique.scores:
+            raise CritiqueParseError("not_repeatable", "Written down and read again it has other scores.", answer)
         return self._row(messages, answer, (*pair.sources, candidate), record, {"side": record.side})
 
     def _comparison_row(self, record: Rationale) -> dict[str, Any]:
@@ -141,6 +144,8 @@ class Exporter:
     def _row(
         self, messages: tuple[Message, ...], answer: str, images: tuple[str, ...], record: Record, more: dict[str, str]
     ) -> dict[str, Any]:
+        if defused(answer) != answer:
+            raise CritiqueParseError("control_tokens", "The answer holds control tokens of a chat format.", answer)
         pair = record.pair
         names = [self._names[name] for name in images]
         own = {} if record.provenance is None else asdict(record.provenance)

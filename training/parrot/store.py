@@ -114,9 +114,11 @@ class ImageRoots:
     def reference(self, name: str) -> str | None:
         """Where a picture is; None if it is nowhere, or if its name points out of its folder."""
         name = name.removeprefix("./")
+        if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
+            return None
         for folder in self._folders:
-            path = folder / name
-            if path.is_file() and path.resolve().is_relative_to(folder):
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
                 return f"file:{path}"
         for archive in self._archives:
             if name in archive:

@@ -19,6 +19,7 @@ from training.parrot.job import Shard
 from training.parrot.pairs import PreferencePair, pair_from_json
 from training.parrot.prompts import anchored_question, load_texts, projection_question, teacher_rubric
 from training.parrot.splits import Shares, assign_splits
+from training.parrot.store import ImageRoots
 from training.parrot.teaching import Budget
 
 PAIR = PreferencePair(
@@ -177,3 +178,13 @@ def test_shards_cover_everything_once() -> None:
 def test_impossible_settings_are_refused(make) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+def test_references_that_leave_their_folder_are_none(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "in" / "a..b.png").write_bytes(b"x")
+    roots = ImageRoots([tmp_path / "in"])
+    for name in ("../secret.png", "x/../../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), ""):
+        assert roots.reference(name) is None
+    assert roots.reference("a..b.png") is not None

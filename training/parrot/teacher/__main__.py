@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--rubric", type=Path, action="append", default=[], help="rubric file; one of each kind at most"
     )
     parser.add_argument("--slots", type=int, default=8, help="questions worked on at once")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that a question takes")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that a question takes on average")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sound", action="store_true", help="no fault unless a share is given")
     shares = parser.add_argument_group("shares of faults, 0 to 1")

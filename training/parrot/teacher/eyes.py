@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -26,14 +27,20 @@ def see(request: str, images: tuple[Image.Image, ...], *, imagined: random.Rando
     With `imagined`, it is the critique of a picture with two flaws that the real one has not.
     """
     candidate = _pixels(images[-1])
-    shown = read_picture(candidate)
+    shown = _read(candidate.tobytes())
     if imagined is not None:
         shown = _imagined(shown, imagined)
     if len(images) == 1:
         return judge_generation(parse_request(request), shown)
     source = _pixels(images[0])
     kept = abs(float(np.median(source)) - float(np.median(candidate))) < BACKGROUND_STEP
-    return judge_edit(parse_edit(request), read_picture(source).content, shown, background_kept=kept)
+    return judge_edit(parse_edit(request), _read(source.tobytes()).content, shown, background_kept=kept)
+
+
+@lru_cache(maxsize=8192)
+def _read(pixels: bytes) -> Shown:
+    """The oracle's reading of raw pixels; a picture is asked about many times on its way through the stages."""
+    return read_picture(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3))
 
 
 def _imagined(shown: Shown, rng: random.Random) -> Shown:

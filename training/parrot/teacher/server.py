@@ -30,7 +30,7 @@ class TeacherServing:
     slots: int = 8
     """Questions worked on at once; others wait, as behind a real server's scheduler."""
     latency: float = 0.0
-    """Seconds that a question takes, in addition to what the oracle takes."""
+    """Seconds that a question takes on average, from half to one and a half times as long; the oracle's own apart."""
     seed: int = 0
 
 
@@ -73,7 +73,7 @@ class TeacherServer:
         async with self._slots:
             self._busy.enter()
             try:
-                await asyncio.sleep(self._serving.latency)
+                await asyncio.sleep(self._seconds(ask.address))
                 said = self._mind.answer(ask)
             except RequestError as error:
                 return _complaint(400, str(error))
@@ -82,6 +82,9 @@ class TeacherServer:
         self.answered += 1
         self._note(ask.kind, "" if ask.label is None else ask.label.value, said)
         return web.json_response(_completion(said, body))
+
+    def _seconds(self, address: str) -> float:
+        return self._serving.latency * dice(self._serving.seed, "latency", address).uniform(0.5, 1.5)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"data": [{"id": NAME}]})
