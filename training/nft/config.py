@@ -102,7 +102,8 @@ class RewardsConfig:
     """Who judges."""
 
     judge: str = "miniature"
-    """`miniature`, `local:FOLDER`, `server:NAME`, `oracle` (miniature world) or `scalar:FOLDER` (a scalar head)."""
+    """`miniature`, `local:FOLDER`, `server:NAME` (OpenAI-style), `reward-server:URL` (our own protocol), `oracle`
+    (miniature world) or `scalar:FOLDER` (a scalar head)."""
     mode: Literal["score", "critique"] = "score"
     """`score` stops after the last score; `critique` also keeps the summary and the refined request in the records."""
     expected: bool = False

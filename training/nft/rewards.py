@@ -50,8 +50,15 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
         from training.nft.scalar import ScalarJudge
 
         return ScalarJudge.load(target)
+    if kind == "reward-server" and target:
+        from training.nft.remote import RemoteJudge
+
+        return RemoteJudge(target)
     if kind not in ("miniature", "local", "server"):
-        raise ConfigError(f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, oracle or scalar:FOLDER.")
+        raise ConfigError(
+            f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, reward-server:URL, oracle or "
+            "scalar:FOLDER."
+        )
     options = EngineOptions(precision=config.precision, batch_size=config.batch)
     # Rollouts never repeat, so a memo would only grow.
     return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]

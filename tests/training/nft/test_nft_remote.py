@@ -1,0 +1,90 @@
+"""The judge behind our reward server, over real HTTP: order, weights, failures that stay failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from aiohttp import web
+from PIL import Image
+
+from rationalrewards_core.backends.scripted import ScriptedBackend
+from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.memo import Memo
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.rubric_file import generation_rubric
+from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.server import ServeConfig, make_app
+from training.nft.remote import RemoteJudge
+from training.nft.rewards import make_judge
+
+REQUEST = UserRequest("a red circle")
+
+
+def cases(count: int) -> list[Case]:
+    return [Case(REQUEST, Image.new("RGB", (8, 8), (i, 0, 0))) for i in range(count)]
+
+
+def judged(app: web.Application, count: int, **options: Any) -> tuple[tuple[Outcome, ...], RemoteJudge]:
+    async def work() -> tuple[tuple[Outcome, ...], RemoteJudge]:
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        judge = RemoteJudge(f"http://127.0.0.1:{runner.addresses[0][1]}/", **options)
+        try:
+            return (await judge.score_many(cases(count), "score")).outcomes, judge
+        finally:
+            await judge.close()
+            await runner.cleanup()
+
+    return asyncio.run(work())
+
+
+def test_critiques_come_in_order_under_the_servers_weights(reply_text: Callable[..., str]) -> None:
+    lines = [reply_text(faithfulness=1.0 + i / 2, quality=4.0) for i in range(3)] + ["no critique"]
+    heavy = generation_rubric()
+    dimensions = tuple(replace(d, weight=3.0 if d.key == "text_faithfulness" else 1.0) for d in heavy.dimensions)
+    scorer = Scorer(
+        ScriptedBackend(lines, concurrency=1),
+        {"generation": replace(heavy, dimensions=dimensions)},
+        ScorerSettings(ask_again=0),
+        Memo(limit=0),
+    )
+    outcomes, judge = judged(make_app(scorer, ServeConfig()), 4, batch=2, together=1)
+    scored = [outcome for outcome in outcomes if isinstance(outcome, Critique)]
+    assert [critique.scores["text_faithfulness"] for critique in scored] == [1.0, 1.5, 2.0]
+    assert judge.reward(scored[1], REQUEST) == pytest.approx((3 * 0.5 / 3 + 1.0) / 4)
+    assert isinstance(outcomes[3], Unscored)
+
+
+def test_a_call_is_tried_again_and_then_unscored(reply_text: Callable[..., str]) -> None:
+    asked: list[str] = []
+
+    async def rubric(request: web.Request) -> web.Response:
+        asked.append("rubric")
+        if len(asked) == 1:
+            return web.json_response({"error": {"message": "not yet"}}, status=503)
+        return web.json_response({})
+
+    async def batch(request: web.Request) -> web.Response:
+        asked.append("batch")
+        return web.json_response({"error": {"message": "the queue is full"}}, status=429)
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/rubric", rubric), web.post("/v1/critique/batch", batch)])
+    outcomes, _ = judged(app, 3, attempts=2)
+    assert asked == ["rubric", "rubric", "batch", "batch"]
+    assert [outcome.reason for outcome in outcomes if isinstance(outcome, Unscored)] == ["reward_server"] * 3
+    assert "the queue is full" in outcomes[0].message  # type: ignore[union-attr]
+
+
+def test_it_has_a_name() -> None:
+    from training.nft.config import RewardsConfig
+
+    assert isinstance(make_judge("reward-server:http://127.0.0.1:1", RewardsConfig()), RemoteJudge)
