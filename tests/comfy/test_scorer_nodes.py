@@ -1,0 +1,92 @@
+"""Load Rational Scorer and Unload Scorer on a real server: interrupts, missing models, hostile choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.comfy.comfy_client import Client, Prompt, Refused, Run
+from tests.comfy.conftest import one_mode
+
+pytestmark = one_mode
+
+LOCAL = {
+    "engine": "local",
+    "engine.precision": "bf16",
+    "engine.adapter": "none",
+    "engine.device": "cpu",
+    "engine.max_megapixels": 0.8,
+    "engine.batch_size": 1,
+}
+
+
+def graph(request: str, *, empty: int = 0, **engine: Any) -> Prompt:
+    """A judged picture, or `empty` black ones, with the scorer unloaded at the end and the reward shown."""
+    picture: dict[str, Any] = {
+        "class_type": "RR_MiniatureGenerate",
+        "inputs": {"prompt": request, "seed": 1, "batch_size": 1, "scale": 1, "method": "render", "edit": ""},
+    }
+    if empty:
+        sizes = {"width": 48, "height": 48, "batch_size": empty, "color": 0}
+        picture = {"class_type": "EmptyImage", "inputs": sizes}
+    choice = {"engine": "miniature", "rubric": "automatic", "memory": "keep loaded", **engine}
+    return {
+        "load": {"class_type": "RR_LoadScorer", "inputs": choice},
+        "picture": picture,
+        "judge": {
+            "class_type": "RR_RationalCritique",
+            "inputs": {"scorer": ["load", 0], "image": ["picture", 0], "prompt": request},
+        },
+        "unload": {"class_type": "RR_UnloadScorer", "inputs": {"anything": ["judge", 1], "scorer": ["load", 0]}},
+        "shown": {"class_type": "PreviewAny", "inputs": {"source": ["unload", 0]}},
+    }
+
+
+def test_the_bar_moves_and_an_interrupt_mid_critique_leaves_the_next_run_alone(client: Client) -> None:
+    values: list[float] = []
+
+    async def during(client: Client, run: Run, kind: str, content: dict[str, Any]) -> None:
+        if kind == "progress" and content["node"] == "judge":
+            values.append(content["value"] / content["max"])
+            if len(values) == 3:
+                await client.request("POST", "/interrupt", {})
+
+    stopped = client.run(graph("a red circle", empty=6), during)
+    assert stopped.interrupted
+    assert values == sorted(values)
+    assert 0 < values[2] < 1
+    after = client.run(graph("a red circle"))
+    assert after.status == "success", after.error
+    assert 0.0 <= float(after.text("shown")) <= 1.0
+
+
+def test_a_missing_checkpoint_is_said_on_the_node(client: Client) -> None:
+    from_lists = client.get("/object_info/RR_LoadScorer")[1]["RR_LoadScorer"]["input"]["required"]["engine"][1]
+    local = next(option for option in from_lists["options"] if option["key"] == "local")
+    placeholder = local["inputs"]["required"]["checkpoint"][1]["options"][0]
+    run = client.run(graph("a red circle", **LOCAL, **{"engine.checkpoint": placeholder}))
+    assert run.status == "error"
+    assert run.error.startswith("There is no checkpoint yet. Download TIGER-Lab/RationalRewards-8B-T2I")
+    assert run.error.endswith("models/LLM/<name>/.")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"engine": "exec"},
+        {**LOCAL, "engine.checkpoint": "../../../etc"},
+        {**LOCAL, "engine.checkpoint": "https://example.org/judge"},
+        {"engine": "server", "engine.server": "http://127.0.0.1:1/v1"},
+        {"rubric": "../../secret.toml"},
+        {"memory": "for ever"},
+    ],
+    ids=["engine", "path", "address", "server", "rubric", "memory"],
+)
+def test_hostile_choices_never_run(client: Client, changed: dict[str, Any]) -> None:
+    try:
+        run = client.run(graph("a red circle", **changed))
+    except Refused:
+        return
+    assert run.status == "error"
+    assert run.error
