@@ -127,6 +127,7 @@ class ServerEngine:
         self.rubrics: dict[Kind, Rubric] = {}
         self.max_tokens = FULL_REPLY
         self._backend = backend
+        self._runs = 0
 
     @property
     def identity(self) -> str:
@@ -143,11 +144,15 @@ class ServerEngine:
         await self._backend.close()
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
+        self._runs += 1
         try:
             return await finish_beside(work, progress.show)
         finally:
-            # ComfyUI runs every prompt in an event loop of its own, and a connection cannot outlive its loop.
-            await self._backend.close()
+            self._runs -= 1
+            # ComfyUI runs every prompt in an event loop of its own, and a connection cannot outlive its loop; but
+            # another node of this prompt may be waiting for the same server.
+            if self._runs == 0:
+                await self._backend.close()
 
     def make_room(self) -> bool:
         return False  # the server's memory is its own

@@ -90,18 +90,26 @@ class LoadScorer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, engine: Any = None, rubric: Any = None, **_: Any) -> str:
-        """Changed weights, adapters and rubric files count as changed inputs."""
-        stamps = []
+        """Changed weights, adapters, rubric files and servers count as changed inputs."""
         try:
-            if isinstance(engine, dict) and engine.get("engine") == "local":
-                folders = [find_checkpoint(engine.get("checkpoint")), find_adapter(engine.get("adapter", NO_ADAPTER))]
-                stamps = [stamp(folder) for folder in folders if folder is not None]
+            parts = choice_stamps(engine) if isinstance(engine, dict) else []
             if rubric not in RUBRICS:
-                stamps.append(find_rubric(rubric).read_text(encoding="utf-8", errors="replace"))
+                parts.append(find_rubric(rubric).read_text(encoding="utf-8", errors="replace"))
         except (ConfigError, OSError):
             # What is missing is said when the node runs.
             return "missing"
-        return "|".join(stamps)
+        return "|".join(parts)
+
+
+def choice_stamps(choice: dict[str, Any]) -> list[str]:
+    """What an engine's files say of their version. ConfigError if one is not there."""
+    if choice.get("engine") == "local":
+        folders = [find_checkpoint(choice.get("checkpoint")), find_adapter(choice.get("adapter", NO_ADAPTER))]
+        return [stamp(folder) for folder in folders if folder is not None]
+    if choice.get("engine") == "server":
+        # A server's `repr` holds no key.
+        return [repr(load_servers(default_config_path()).get(str(choice.get("server"))))]
+    return []
 
 
 def miniature_option() -> io.DynamicCombo.Option:

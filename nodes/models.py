@@ -7,6 +7,7 @@ opened: no absolute path, no `..`, no address, no hub id, and no link that leads
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,13 +134,15 @@ def _listed(kinds: tuple[str, ...], wanted: Callable[[Path], bool]) -> list[List
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:
     try:
-        inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        # scandir, because a folder of thousands of LoRA files must not cost thousands of stat calls at every start.
+        with os.scandir(root) as entries:
+            inside = sorted((e.name, e.is_symlink()) for e in entries if not e.name.startswith(".") and e.is_dir())
     except OSError:
         return
-    for folder in inside:
-        yield folder
-        if depth > 1 and not folder.is_symlink():
-            yield from _folders(folder, depth - 1)
+    for name, linked in inside:
+        yield root / name
+        if depth > 1 and not linked:
+            yield from _folders(root / name, depth - 1)
 
 
 def _inside(path: Path, root: Path) -> bool:

@@ -31,7 +31,8 @@ def finish_here(work: Work[T], show: Callable[[], None], stop: Callable[[], None
         except BaseException as error:  # noqa: BLE001 - it is raised again where the node waits
             done.set_exception(error)
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), name="rationalrewards-node")
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(body,), name="rationalrewards-node", daemon=True)
     thread.start()
     try:
         while not done.done():

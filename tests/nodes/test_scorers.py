@@ -255,6 +255,30 @@ def test_what_work_raises_reaches_the_node(pack: Pack) -> None:
         asyncio.run(waiting.finish_beside(work, lambda: None))
 
 
+def test_two_nodes_may_wait_for_one_server(pack: Pack) -> None:
+    engines, progress = pack.module("nodes.engines"), pack.module("nodes.progress").NodeProgress("7", 1)
+    closed: list[str] = []
+
+    class Connection:
+        async def close(self) -> None:
+            closed.append("closed")
+
+    engine = engines.ServerEngine("judge", Connection())
+
+    async def both() -> list[int]:
+        async def quick() -> int:
+            return len(closed)
+
+        async def slow() -> int:
+            await asyncio.sleep(0.15)
+            return len(closed)
+
+        return list(await asyncio.gather(engine.run(quick, progress), engine.run(slow, progress)))
+
+    assert asyncio.run(both()) == [0, 0]
+    assert closed == ["closed"]
+
+
 def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
     waiting = pack.module("nodes.waiting")
 
