@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,14 @@ def test_it_opens(frontend: Frontend, graph: Graph) -> None:
     frontend.load(workflow, name)
     assert frontend.unknown_nodes() == []
     assert [node for node in frontend.red_nodes() if not node.endswith(("Loader", "LoaderSimple", "LoadImage"))] == []
-    assert frontend.prompt() == json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    shipped = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    assert untitled(frontend.prompt()) == untitled(shipped)
     assert frontend.errors == []
+
+
+def untitled(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Without the titles, in which versions of ComfyUI differ."""
+    return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in prompt.items()}
 
 
 @pytest.mark.parametrize("graph", GRAPHS[:1], ids=[GRAPHS[0].name])
