@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from .journal import read_records
 from .pairs import digest
 from .prompts import Variant
 from .records import (
+    Check,
     Projection,
     Record,
     Usage,
@@ -83,6 +84,8 @@ class Account:
     """Origin -> pairs."""
     stages: tuple[StageCount[Record], ...]
     """The stages that have run, in order."""
+    rationales: Mapping[str, str]
+    """Key -> words of the rationales that the sampled checks were about."""
 
     @property
     def origins(self) -> list[str]:
@@ -115,7 +118,20 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
                     _calibrated(partial(read_records, files, projection_from_json), rubrics, calibration, samples)
                 )
     origins = Counter(pair.origin for pair in run.pairs())
-    return Account(pairs=origins, stages=tuple(stages))
+    return Account(pairs=origins, stages=tuple(stages), rationales=_words(run, stages))
+
+
+def _words(run: ParrotRun, stages: Iterable[StageCount[Record]]) -> Mapping[str, str]:
+    """What the sampled checks were about; read again, because a check does not repeat it."""
+    wanted = {
+        record.rationale
+        for stage in stages
+        for reason in stage.reasons
+        for record in stage.samples(reason)
+        if isinstance(record, Check)
+    }
+    records = read_records(run.stage_files("rationales"), rationale_from_json)
+    return {record.key: record.reply for record in records if record.key in wanted}
 
 
 def _counted(title: str, records: Iterable[Record], samples: int) -> StageCount[Record]:

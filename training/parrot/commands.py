@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +22,7 @@ from .export import Exporter, ExportSettings
 from .importers.catalogue import image_roots, read_dataset
 from .importers.intake import ImportCounts, Intake, write_pairs
 from .importers.miniature import Crowd, miniature_pairs
-from .job import Shard, Tally, Task, run_job
+from .job import Shard, Tally, TaskT, run_job
 from .journal import Journal, read_records
 from .pairs import digest
 from .project import Projector, direct_tasks, projection_tasks
@@ -35,8 +36,6 @@ from .teaching import Budget, Teacher
 
 DONE, OPEN = 0, 3
 """Exit codes: all is done; something is left for the next run."""
-
-TaskAny = Any
 
 
 class StageCommand:
@@ -65,9 +64,9 @@ class StageCommand:
     def work(
         self,
         stage: str,
-        tasks: Callable[[], Iterable[TaskAny]],
-        ask: Callable[[TaskAny], Awaitable[Record]],
-        **settings: Any,
+        tasks: Callable[[], Iterable[TaskT]],
+        ask: Callable[[TaskT], Awaitable[Record]],
+        settings: Mapping[str, Any],
     ) -> int:
         """Run the stage to its end or to its budget's; returns the exit code. `tasks` is read twice: first to count."""
         self.run.settle(stage, {**self._settings, **settings})
@@ -87,8 +86,8 @@ class StageCommand:
 
     async def _job(
         self,
-        tasks: Iterable[Task],
-        ask: Callable[[TaskAny], Awaitable[Record]],
+        tasks: Iterable[TaskT],
+        ask: Callable[[TaskT], Awaitable[Record]],
         journal: Journal,
         done: frozenset[str],
         bar: Any,
@@ -109,7 +108,7 @@ def rationalize(arguments: argparse.Namespace) -> int:
         "rationales",
         lambda: rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders),
         ask,
-        orders=arguments.orders,
+        {"orders": arguments.orders},
     )
 
 
@@ -122,7 +121,7 @@ def check(arguments: argparse.Namespace) -> int:
     )
     ask = Checker(stage.run, stage.teacher, stage.rubrics, stage.texts, settings)
     rationales = _rationales(stage)
-    return stage.work(f"checks-{settings.variant}", lambda: check_tasks(rationales()), ask, **asdict(settings))
+    return stage.work(f"checks-{settings.variant}", lambda: check_tasks(rationales()), ask, asdict(settings))
 
 
 def project(arguments: argparse.Namespace) -> int:
@@ -131,13 +130,15 @@ def project(arguments: argparse.Namespace) -> int:
     name, told = f"critiques-{arm}", variant if arm == "parrot" else ""
     if arm == "direct":
         stage.run.pair_files()
-        return stage.work(name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, variant=told)
+        return stage.work(
+            name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, {"variant": told}
+        )
     rationales = _rationales(stage)
     if arm == "unfiltered":
-        return stage.work(name, lambda: projection_tasks(rationales, None), ask, variant=told)
+        return stage.work(name, lambda: projection_tasks(rationales, None), ask, {"variant": told})
     files = stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
     return stage.work(
-        name, lambda: projection_tasks(rationales, read_records(files, check_from_json)), ask, variant=told
+        name, lambda: projection_tasks(rationales, read_records(files, check_from_json)), ask, {"variant": told}
     )
 
 
@@ -215,7 +216,7 @@ def _sentence(tally: Tally) -> str:
     return "; ".join(parts) + "." + stopped
 
 
-def _reasons(counter: Any) -> str:
+def _reasons(counter: Counter[str]) -> str:
     return " (" + ", ".join(f"{reason} {count}" for reason, count in counter.most_common()) + ")" if counter else ""
 
 

@@ -105,8 +105,7 @@ def _filters(
         whole.count(dropped=not check.kept, bad=bad)
         leaks.count(dropped=bool(check.leak), bad=fault in ("vague", "parrot"))
         if check.predicted is not None:
-            label = check.pair.preference if check.order == "AB" else check.pair.preference.swapped
-            consistency.count(dropped=check.predicted is not label, bad=bad)
+            consistency.count(dropped=check.predicted is not check.shown.preference, bad=bad)
         if variant == "text":
             name = fault if fault != "sound" or not bad else "sound, label contradicted"
             measured.faults.setdefault(name, Counter())[check.reason or "kept"] += 1

@@ -77,8 +77,8 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rationale(Record):
-    """Stage 1: why the preferred candidate is better, written with the label in view."""
+class Ordered(Record):
+    """A record about both candidates, in one of their two orders."""
 
     order: Order
 
@@ -89,10 +89,14 @@ class Rationale(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Record):
+class Rationale(Ordered):
+    """Stage 1: why the preferred candidate is better, written with the label in view."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Ordered):
     """Stage 2: whether the label follows from the rationale."""
 
-    order: Order
     rationale: str
     """Key of the rationale that was checked."""
     predicted: Verdict | None = None

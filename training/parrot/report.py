@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from .accounting import KEPT, Account, StageCount, account
 from .calibration import Calibration
 from .pairs import PreferencePair
 from .quality import Measured, measure
-from .records import Check, Projection, Rationale, Record
+from .records import Check, Ordered, Projection, Record
 from .run import ParrotRun, Rubrics
 from .store import ImageStore
 
@@ -44,7 +44,7 @@ def write_parrot_report(
         "<h2>By reason</h2>",
         _by_reason(counted),
         _quality(measured) if measured is not None else "",
-        *(_samples(stage, run.store) for stage in counted.stages),
+        *(_samples(stage, run.store, counted.rationales) for stage in counted.stages),
     ]
     page = (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
@@ -121,34 +121,34 @@ def _quality(measured: Measured) -> str:
     )
 
 
-def _samples(stage: StageCount[Record], store: ImageStore) -> str:
+def _samples(stage: StageCount[Record], store: ImageStore, rationales: Mapping[str, str]) -> str:
     parts = [f"<h2>Samples: {escaped(stage.title)}</h2>"]
     for reason, count in stage.reasons.most_common():
         drawn = stage.samples(reason)
         if drawn:
             parts.append(f"<h3>{escaped(reason)}: {len(drawn)} of {count}</h3>")
-            parts += [_sample(record, reason, store) for record in drawn]
+            parts += [_sample(record, reason, store, rationales) for record in drawn]
     return "".join(parts) if len(parts) > 1 else ""
 
 
-def _sample(record: Record, reason: str, store: ImageStore) -> str:
-    pair = record.pair
+def _sample(record: Record, reason: str, store: ImageStore, rationales: Mapping[str, str]) -> str:
+    """One record; pictures and preference are in the order in which its words speak of them."""
+    pair = record.shown if isinstance(record, Ordered) else record.pair
     kind = "good" if reason == KEPT else "bad"
-    pills = [f'<span class="pill {kind}">{escaped(reason)}</span>', *(_pill(text) for text in _facts(record))]
+    pills = [f'<span class="pill {kind}">{escaped(reason)}</span>', *(_pill(text) for text in _facts(record, pair))]
     message = f"<p class=unscored>{escaped(record.message)}</p>" if record.message else ""
-    words = f"<pre>{escaped(record.reply)}</pre>" if record.reply else ""
+    texts = [rationales.get(record.rationale, "")] if isinstance(record, Check) else []
+    words = "".join(f"<pre>{escaped(text)}</pre>" for text in [*texts, record.reply] if text)
     return (
         f"<article class=run><header><h3>{escaped(pair.request)}</h3><div>{''.join(pills)}</div></header>"
         f"{_pictures(pair, store)}{message}{words}</article>"
     )
 
 
-def _facts(record: Record) -> list[str]:
-    facts = [f"people: {record.pair.preference.value}", record.pair.origin]
-    if isinstance(record, Rationale | Check):
-        facts.append("shown as A, B" if record.order == "AB" else "shown as B, A")
+def _facts(record: Record, pair: PreferencePair) -> list[str]:
+    facts = [f"people: {pair.preference.value}", pair.origin]
     if isinstance(record, Check) and record.predicted is not None:
-        facts.append(f"predicted: Image {record.predicted.value}")
+        facts.append(f"predicted: {record.predicted.value}")
     if isinstance(record, Projection):
         facts.append(f"critique of {record.side}")
     return facts

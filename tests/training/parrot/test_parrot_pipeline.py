@@ -264,6 +264,9 @@ def test_the_report_shows_both_kinds_and_measures_the_filters(run: Path, teacher
     assert main(["report", "--run", str(run), "--out", str(out), "--teacher-log", str(teacher.log)]) == 0
     page = out.read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") > 10
+    dropped = page.split("Samples: check (text)")[1].split("Samples: check (images)")[0]
+    assert "no_evidence" in dropped
+    assert "## Justification" in dropped, "the words that were dropped are shown, not only the answer about them"
     assert "http" not in page.replace("http-equiv", "").split("</style>")[1][:2000]
     figures = json.loads(out.with_suffix(".json").read_text())
     assert figures["rationales_unknown_to_the_log"] == 0
