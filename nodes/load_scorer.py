@@ -79,8 +79,10 @@ class LoadScorer(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, engine: dict[str, Any], rubric: str, memory: str, custom_rubric: Any = None) -> io.NodeOutput:
-        chosen = chosen_engine(engine)
+    def execute(
+        cls, rubric: str, memory: str, engine: dict[str, Any] | None = None, custom_rubric: Any = None
+    ) -> io.NodeOutput:
+        chosen = chosen_engine(engine)  # ComfyUI leaves out an engine that is none of the options
         if memory not in MEMORY:
             raise ConfigError(f"memory must be one of {', '.join(MEMORY)}.")
         if custom_rubric is not None and not isinstance(custom_rubric, Rubric):
@@ -208,7 +210,7 @@ def server_names() -> list[str]:
         return []
 
 
-def chosen_engine(choice: dict[str, Any]) -> Engine:
+def chosen_engine(choice: dict[str, Any] | None) -> Engine:
     """The engine of a checked choice; ConfigError in one sentence for whatever a workflow got wrong."""
     kind = choice.get("engine") if isinstance(choice, dict) else None
     if kind == "miniature":

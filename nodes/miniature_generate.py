@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..rationalrewards_core.errors import RequestError
+from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature.world import EXAMPLE
 from .miniature import generate
 from .ranking import blocked
@@ -71,6 +72,7 @@ class MiniatureGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, prompt: str, seed: int, batch_size: int, scale: int, method: str, edit: str) -> io.NodeOutput:
+        UserRequest(prompt)  # refuses, in a sentence, what no tokenizer takes
         seeds = [(seed + index) % (LARGEST_SEED + 1) for index in range(batch_size)]
         if method == EDIT:
             source, pictures = edited(prompt, edit, seeds)
