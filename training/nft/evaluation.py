@@ -24,6 +24,8 @@ from training.nft.rollout import Encoded, sample_groups
 PERFECT = 0.999
 """Reward from which an image counts as fully right."""
 FILE = "evaluation.jsonl"
+NO_EPOCH = 2**31 - 1
+"""In place of an epoch in the seeds: evaluation always starts from the same noise, and training never from it."""
 
 
 def evaluate(
@@ -32,7 +34,7 @@ def evaluate(
     """Figures, one reward per image (None where unscored) and the images; the same noise every time."""
     prompts = source.draw(0, config.run.evaluate_prompts)
     encoded.prepare([prompt.request for prompt in prompts])
-    seeds = [(config.run.seed, -1 % 2**31, number) for number in range(len(prompts))]
+    seeds = [(config.run.seed, NO_EPOCH, number) for number in range(len(prompts))]
     group = config.run.evaluate_group
     images: list[Image.Image] = []
     cases: list[Case] = []

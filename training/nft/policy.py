@@ -70,6 +70,8 @@ class LoraPolicy:
         self.names = sorted(name for name in named if "lora_" in name and f".{CURRENT}." in name)
         self.parameters = [named[name] for name in self.names]
         self._olds = [named[name.replace(f".{CURRENT}.", f".{OLD}.")] for name in self.names]
+        for parameter in (*self.parameters, *self._olds):
+            parameter.data = parameter.data.float()  # peft gives them the precision of the frozen weights
         self._select(CURRENT)
         self.at_reference = True
         self.old_is_current = False

@@ -95,12 +95,16 @@ def failures(outcomes: Sequence[Outcome]) -> Counter[str]:
     return Counter(o.reason for o in outcomes if isinstance(o, Unscored))
 
 
-def check_failures(reasons: Counter[str], total: int, most: float) -> None:
-    """Stop the run when too many of an epoch's rollouts are unscored: it would train on what happens to be judged."""
-    if reasons.total() > most * total:
+def check_failures(rewards: GroupRewards, reasons: Counter[str], most: float) -> None:
+    """Stop the run when too many of an epoch's rollouts are unscored: it would train on what happens to be judged.
+
+    `rewards` are those of all processes, so that all of them stop together; `reasons` may be this process's own.
+    """
+    total, failed = rewards.scored_P_G.numel(), int((~rewards.scored_P_G).sum())
+    if failed > most * total:
         listed = ", ".join(f"{reason} {count}x" for reason, count in reasons.most_common(3))
         raise FailureRateError(
-            f"{reasons.total()} of {total} rollouts are unscored ({listed}), more than rewards.max_failure_rate "
+            f"{failed} of {total} rollouts are unscored ({listed}), more than rewards.max_failure_rate "
             f"{most:g}; fix the judge, then start the same command again: it resumes.",
             (),
         )

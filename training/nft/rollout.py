@@ -18,15 +18,19 @@ from training.nft.timesteps import seeded
 
 
 class Encoded:
-    """Conditioning of requests, encoded once each and kept on the CPU."""
+    """Conditioning of requests, kept on the CPU: at least the latest asked for, and up to `limit` earlier ones."""
 
-    def __init__(self, family: ModelFamily) -> None:
-        self._family = family
+    def __init__(self, family: ModelFamily, limit: int = 1024) -> None:
+        self._family, self._limit = family, limit
         self._kept: dict[str, Conditioning] = {}
 
     def prepare(self, requests: Sequence[UserRequest]) -> None:
         """Encode what is new, with the text encoders (and the VAE, for sources) on the device for that long."""
-        new = {request_key(r): r for r in requests if request_key(r) not in self._kept}
+        asked = {request_key(r): r for r in requests}
+        earlier = [key for key in self._kept if key not in asked]
+        for key in earlier[: max(0, len(earlier) + len(asked) - self._limit)]:
+            del self._kept[key]
+        new = {key: request for key, request in asked.items() if key not in self._kept}
         if not new:
             return
         parts = (*self._family.text_encoders, *(("vae",) if self._family.edits else ()))

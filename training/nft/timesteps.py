@@ -43,7 +43,7 @@ class TimesConfig:
             raise ConfigError("times.count must be at least 1 for stratified times, and not negative.")
 
 
-PURPOSES = ("start", "times", "noise", "order", "prompts", "evaluation")
+PURPOSES = ("start", "times", "noise", "order", "prompts")
 
 
 def seeded(purpose: str, *parts: int) -> torch.Generator:

@@ -82,6 +82,8 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     family = family_class(config.model.family).load(config.model)
     family.freeze()
     _place(family, accelerator.device)
+    if config.policy.tuning == "full" and family.dtype != torch.float32:
+        raise ConfigError("policy.tuning 'full' trains fp32 weights: set model.precision to 'fp32'.")
     policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
     if config.model.gradient_checkpointing:
         family.transformer.enable_gradient_checkpointing()
@@ -176,7 +178,7 @@ def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
     )
     whole = gathered(rewards, accelerator)
     reasons = failures(outcomes)
-    check_failures(reasons, len(outcomes), config.rewards.max_failure_rate)
+    check_failures(whole, reasons, config.rewards.max_failure_rate)
     found = advantages(whole, config.advantage)
     rubric = trainer.queue.judge.rubric_for(prompts[0].request)
     pictures = bool(config.run.audit_every) and epoch % config.run.audit_every == 0
@@ -275,13 +277,13 @@ def _part(found: Advantages, numbers: range) -> Advantages:
 
 def _resume(trainer: Trainer, run: RunDir) -> None:
     state = run.load_state()
-    if state is None:
-        return
-    trainer.epoch, trainer.step = restore(state, trainer.policy, trainer.average, trainer.optimiser)
+    if state is not None:
+        trainer.epoch, trainer.step = restore(state, trainer.policy, trainer.average, trainer.optimiser)
+        log.info("resumed after epoch %d", trainer.epoch)
     if trainer.accelerator.is_main_process:
-        trim_lines(run.path / "metrics.jsonl", trainer.epoch, "step")
-        trim_lines(run.path / EVALUATION, trainer.epoch, "epoch")
-    log.info("resumed after epoch %d", trainer.epoch)
+        last = -1 if state is None else trainer.epoch  # without a checkpoint the run begins anew
+        trim_lines(run.path / "metrics.jsonl", last, "step")
+        trim_lines(run.path / EVALUATION, last, "epoch")
 
 
 def _after_epoch(trainer: Trainer, run: RunDir, board: Board) -> None:

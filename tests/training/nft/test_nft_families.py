@@ -205,5 +205,29 @@ def test_adapters_train_save_and_reload(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(fresh.velocity(fresh.transformer, x, t, batch), tuned, rtol=1e-4, atol=1e-5)
 
 
+def test_frozen_weights_in_bf16_have_adapters_in_fp32() -> None:
+    pipeline = TINY.sd3()
+    pipeline.transformer.to(torch.bfloat16)
+    config = ModelConfig(family="sd3", height=SIDE, width=SIDE, precision="bf16")
+    family = family_class("sd3")(pipeline, config)
+    policy = LoraPolicy(family.transformer, PolicyConfig(rank=4, alpha=8), family.lora_targets, 0)
+    assert {p.dtype for p in policy.parameters} == {torch.float32}
+    conditioning = {"tokens": torch.randn(1, 5, 64).bfloat16(), "pooled": torch.randn(1, 64).bfloat16()}
+    velocity = family.velocity(policy.module, torch.randn(1, *family.latent_shape()), torch.tensor([0.5]), conditioning)
+    assert velocity.dtype == torch.float32
+    velocity.square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in policy.parameters)
+
+
+def test_conditioning_of_old_epochs_goes() -> None:
+    family = make_family("sd3")
+    encoded = Encoded(family, limit=3)
+    for epoch in range(3):
+        requests = [request_for(family, f"number {epoch} {i}") for i in range(2)]
+        encoded.prepare(requests)
+        encoded.batch(requests)
+    assert len(encoded._kept) == 3
+
+
 def test_every_family_is_tested() -> None:
     assert set(SUBJECTS) | {"miniature"} == set(MODULES)

@@ -18,6 +18,7 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.scorer import Case, FailureRateError, ScoreBatch, Scorer, ScorerSettings
 from training.nft.config import PolicyConfig, RewardsConfig
@@ -79,10 +80,15 @@ def test_the_caller_goes_on_while_the_judge_works() -> None:
 
 
 def test_the_rate_is_of_all_rollouts() -> None:
-    lost = Unscored(reason="timeout", message="The judge did not answer.")
-    check_failures(failures([lost]), 5, 0.2)
-    with pytest.raises(FailureRateError, match=r"2 of 5 rollouts are unscored \(timeout 2x\)"):
-        check_failures(failures([lost, lost]), 5, 0.2)
+    judge, lost = OracleJudge(), Unscored(reason="timeout", message="The judge did not answer.")
+    good = oracle_critique(REQUEST.text, case().candidate)
+    for outcomes, stops in (([good, good, good, good, lost], False), ([good, lost, good, good, lost], True)):
+        table = group_rewards(outcomes, [REQUEST], 5, judge)
+        if stops:
+            with pytest.raises(FailureRateError, match=r"2 of 5 rollouts are unscored \(timeout 2x\)"):
+                check_failures(table, failures(outcomes), 0.2)
+        else:
+            check_failures(table, failures(outcomes), 0.2)
 
 
 @pytest.mark.parametrize("name", ["oracel", "scalar:/nowhere", "server"])
