@@ -8,9 +8,10 @@ of bad ones among those it drops, recall the share of the bad that it drops.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,28 @@ from .run import ParrotRun
 from .teacher.server import reply_hash
 
 LEAKS = ("states_label", "no_evidence")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A share with its 95 % interval (Wilson); 0 of 0 is no share, and None stands for it elsewhere."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def share(count: int, total: int) -> Share | None:
+    """`count` of `total`, or None where there is nothing to take a share of."""
+    if not total:
+        return None
+    z, p = 1.96, count / total
+    middle = (p + z * z / (2 * total)) / (1 + z * z / total)
+    width = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    return Share(value=p, low=max(0.0, middle - width), high=min(1.0, middle + width))
 
 
 @dataclass
@@ -39,27 +62,20 @@ class FilterQuality:
         setattr(self, name, getattr(self, name) + 1)
 
     @property
-    def precision(self) -> float | None:
-        dropped = self.dropped_bad + self.dropped_good
-        return self.dropped_bad / dropped if dropped else None
+    def precision(self) -> Share | None:
+        return share(self.dropped_bad, self.dropped_bad + self.dropped_good)
 
     @property
-    def recall(self) -> float | None:
-        bad = self.dropped_bad + self.kept_bad
-        return self.dropped_bad / bad if bad else None
+    def recall(self) -> Share | None:
+        return share(self.dropped_bad, self.dropped_bad + self.kept_bad)
 
     @property
-    def share_bad_after(self) -> float | None:
-        kept = self.kept_bad + self.kept_good
-        return self.kept_bad / kept if kept else None
+    def bad_among_kept(self) -> Share | None:
+        return share(self.kept_bad, self.kept_bad + self.kept_good)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "precision": self.precision,
-            "recall": self.recall,
-            "share_bad_after": self.share_bad_after,
-        }
+        shares = {"precision": self.precision, "recall": self.recall, "bad_among_kept": self.bad_among_kept}
+        return asdict(self) | {name: None if one is None else asdict(one) for name, one in shares.items()}
 
 
 @dataclass

@@ -101,9 +101,7 @@ def _quality(measured: Measured) -> str:
     rows = [
         [
             one.name,
-            _percent(one.precision),
-            _percent(one.recall),
-            _percent(one.share_bad_after),
+            *("-" if share is None else str(share) for share in (one.precision, one.recall, one.bad_among_kept)),
             f"{one.dropped_bad} + {one.dropped_good}",
             f"{one.kept_bad} + {one.kept_good}",
         ]

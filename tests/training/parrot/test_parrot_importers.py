@@ -184,14 +184,25 @@ def test_tables_in_a_tar_with_their_pictures(tmp_path: Path) -> None:
     assert len(list(read_pairs([tmp_path / "run" / "pairs" / "folder.jsonl"]))) == 3
 
 
-def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The hub's client is asked for the list and then for one file after the other."""
     source = SCHEMAS["rapidata"](tmp_path / "hub")
     asked: list[str] = []
     hub = types.ModuleType("huggingface_hub")
+    errors = types.ModuleType("huggingface_hub.errors")
+
+    class ClientError(Exception):
+        """Of the hub's HTTP client, which is no OSError."""
+
+    class HfHubHTTPError(ClientError, OSError):
+        pass
 
     class HfApi:
         def list_repo_files(self, identity: str, repo_type: str) -> list[str]:
+            if identity == "Rapidata/unreachable":
+                raise ClientError("no network")
             assert (identity, repo_type) == ("Rapidata/some", "dataset")
             return ["README.md", "data/train_0001.parquet", "data/test.parquet"]
 
@@ -200,11 +211,15 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return str(source)
 
     hub.HfApi, hub.hf_hub_download = HfApi, hf_hub_download  # type: ignore[attr-defined]
+    errors.HfHubHTTPError = HfHubHTTPError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
     run = tmp_path / "run"
     assert main(["import", "rapidata", "hub:Rapidata/some", "--run", str(run), "--split", "train"]) == 0
     assert asked == ["data/train_0001.parquet"]
     assert len(list(read_pairs([run / "pairs" / "rapidata.jsonl"]))) == 3
+    assert main(["import", "rapidata", "hub:Rapidata/unreachable", "--run", str(run)]) == 2
+    assert "cannot be had from the hub (ClientError)" in capsys.readouterr().err
 
 
 def test_missing_things_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

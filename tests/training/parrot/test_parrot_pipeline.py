@@ -271,12 +271,12 @@ def test_the_report_shows_both_kinds_and_measures_the_filters(run: Path, teacher
     figures = json.loads(out.with_suffix(".json").read_text())
     assert figures["rationales_unknown_to_the_log"] == 0
     by_name = {one["name"]: one for one in figures["filters"]}
-    assert by_name["text: all"]["recall"] > 0.5
-    assert by_name["paper: all"]["recall"] < by_name["text: all"]["recall"]
-    assert by_name["images: all"]["share_bad_after"] < by_name["text: all"]["share_bad_after"]
+    assert by_name["text: all"]["recall"]["value"] > 0.5
+    assert by_name["paper: all"]["recall"]["value"] < by_name["text: all"]["recall"]["low"]
+    assert by_name["images: all"]["bad_among_kept"]["value"] < by_name["text: all"]["bad_among_kept"]["value"]
     leak = by_name["text: leak check alone, against vague and parroting"]
-    assert leak["recall"] == 1.0
-    assert leak["precision"] == 1.0
+    assert leak["recall"]["value"] == 1.0
+    assert leak["precision"]["value"] == 1.0
 
 
 def test_the_report_escapes_what_others_wrote(run: Path, tmp_path: Path) -> None:

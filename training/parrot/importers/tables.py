@@ -12,11 +12,13 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 from rationalrewards_core.errors import ConfigError
 
+T = TypeVar("T")
 Row: TypeAlias = Mapping[str, Any]
 CheckColumns: TypeAlias = Callable[[list[str], str], None]
 """Called with the columns of each table and its name, before its rows; raises ConfigError for a wrong one."""
@@ -193,11 +195,25 @@ def _hub_rows(identity: str, check: CheckColumns, split: str) -> Iterator[Row]:
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError as error:
         raise ConfigError("Data sets on the hub need huggingface_hub; `pip install huggingface_hub`.") from error
-    try:
-        names = sorted(n for n in HfApi().list_repo_files(identity, repo_type="dataset") if _is_table(n) and split in n)
-        for name in names:
-            yield from _file_rows(Path(hf_hub_download(identity, name, repo_type="dataset")), check)
-    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors or ValueErrors
-        raise ConfigError(f"The data set {identity!r} cannot be had from the hub: {error}.") from error
+    files = _from_hub(identity, partial(HfApi().list_repo_files, identity, repo_type="dataset"))
+    names = sorted(name for name in files if _is_table(name) and split in name)
     if not names:
         raise ConfigError(f"The data set {identity!r} holds no {', '.join(SUFFIXES)} file.")
+    for name in names:
+        path = _from_hub(identity, partial(hf_hub_download, identity, name, repo_type="dataset"))
+        yield from _file_rows(Path(path), check)
+
+
+def _from_hub(identity: str, ask: Callable[[], T]) -> T:
+    """What the hub answers; ConfigError if it cannot be reached or has no such thing."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The hub's errors derive from its HTTP client's, which is another one from version to version.
+    client_errors = tuple(
+        base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception
+    )
+    try:
+        return ask()
+    except (*client_errors, OSError, ValueError) as error:
+        message = f"The data set {identity!r} cannot be had from the hub ({type(error).__name__}); is its name right?"
+        raise ConfigError(message) from error
