@@ -24,8 +24,10 @@ from rationalrewards_core.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import load_rubric
 from tests.training.parrot.teaching import Teaching, import_miniature, rows
+from training.evaluate.pairs import PairFolder
 from training.parrot.__main__ import main
 from training.parrot.pairs import read_pairs
+from training.sft.records import ChatFile
 
 ROOT = Path(__file__).resolve().parents[3]
 RUBRICS = [scorer_folder() / f"rubric_{kind}.toml" for kind in ("generation", "edit")]
@@ -294,3 +296,21 @@ def test_the_report_escapes_what_others_wrote(run: Path, tmp_path: Path) -> None
     assert "<script" not in page
     assert "<img src=x" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("form", ["chat", "trl", "llamafactory"])
+def test_our_own_trainer_and_evaluation_read_the_export(run: Path, tmp_path: Path, form: str) -> None:
+    rubrics = {rubric.kind: rubric for rubric in map(load_rubric, RUBRICS)}
+    out = tmp_path / "export"
+    assert main(["export", "--run", str(run), "--out", str(out), "--format", form, *GIVEN]) == 0
+    file = ChatFile(out / "train.jsonl")
+    assert len(file) == len(rows(out / "train.jsonl"))
+    for index in range(len(file)):
+        record = file[index]
+        messages = record.messages()
+        rubric = rubrics["edit" if len(record.images) == 2 else "generation"]
+        assert parse_critique(record.answer, rubric).refinement is not None
+        assert [image.size for image in messages[-1].images] == [(48, 48)] * len(record.images)
+    labelled = PairFolder(out).pairs("train")
+    assert {one.pair.key for one in labelled} <= {pair.key for pair in read_pairs([out / "pairs.jsonl"])}
+    assert len(labelled) == sum(row["split"] == "train" for row in rows(out / "pairs.jsonl"))

@@ -209,11 +209,10 @@ def _from_hub(identity: str, ask: Callable[[], T]) -> T:
     from huggingface_hub.errors import HfHubHTTPError
 
     # The hub's errors derive from its HTTP client's, which is another one from version to version.
-    client_errors = tuple(
-        base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception
-    )
+    bases = (base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception)
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, *bases)
     try:
         return ask()
-    except (*client_errors, OSError, ValueError) as error:
+    except expected as error:
         message = f"The data set {identity!r} cannot be had from the hub ({type(error).__name__}); is its name right?"
         raise ConfigError(message) from error
