@@ -118,6 +118,18 @@ def test_a_folder_and_a_csv(tmp_path: Path) -> None:
     assert skipped == {"asked before": 1, "image not found": 1, "unknown preference": 1}
 
 
+def test_the_folder_that_comfyui_exports(tmp_path: Path) -> None:
+    """`export/` of a set of picks: JSON lines with fields of their own, and the pictures below."""
+    folder = tmp_path / "export"
+    images_in(folder, ["images/a.png", "images/b.png", "images/before.png"])
+    row = {"request": "make it blue", "first": "images/a.png", "second": "images/b.png", "preference": "B"}
+    row |= {"source": "images/before.png", "origin": "own picks: mine", "question": "q1", "reward_first": None}
+    (folder / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["import", "folder", str(folder), "--run", str(tmp_path / "run")]) == 0
+    (pair,) = read_pairs([tmp_path / "run" / "pairs" / "folder.jsonl"])
+    assert (pair.preference, pair.kind, pair.origin) == (B, "edit", "own picks: mine")
+
+
 def test_pictures_can_stay_where_they_are(tmp_path: Path) -> None:
     pairs, _ = imported("hpdv3", tmp_path, "--keep", "reference")
     assert all(reference.startswith("tar:") for pair in pairs for reference in pair.images)

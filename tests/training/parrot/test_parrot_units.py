@@ -19,6 +19,7 @@ from training.parrot.job import Shard
 from training.parrot.pairs import PreferencePair, pair_from_json
 from training.parrot.prompts import anchored_question, load_texts, projection_question, teacher_rubric
 from training.parrot.quality import share
+from training.parrot.rationalize import rationale_tasks
 from training.parrot.splits import Shares, assign_splits
 from training.parrot.store import ImageRoots
 from training.parrot.teaching import Budget
@@ -166,6 +167,15 @@ def test_a_share_has_its_interval() -> None:
     assert (found.value, round(found.low, 3), round(found.high, 3)) == (0.8, 0.490, 0.943)
     assert share(0, 0) is None
     assert str(share(0, 10)) == "0.000 (0.000 to 0.278)"
+
+
+def test_one_order_of_each_pair_is_drawn_evenly() -> None:
+    pairs = [replace(PAIR, request=f"r{n}") for n in range(300)]
+    both, one = list(rationale_tasks(pairs, "both")), list(rationale_tasks(pairs, "one"))
+    assert len({task.key for task in both}) == 600
+    assert [task.pair for task in one] == pairs
+    assert 110 < sum(task.order == "AB" for task in one) < 190
+    assert {task.key for task in one} < {task.key for task in both}, "the second half can be asked for later"
 
 
 def test_shards_cover_everything_once() -> None:
