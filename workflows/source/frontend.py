@@ -113,7 +113,11 @@ class Frontend:
             ".p-toast, .p-buttongroup, .p-breadcrumb, .comfyui-logo, [data-testid='queue-notification-banner']"
         )
         self.page.add_style_tag(content=f"{hidden} {{ display: none !important; }}")
-        self.page.evaluate("() => { app.canvas.show_info = false; }")
+        self.page.evaluate(
+            "() => { app.canvas.show_info = false;"
+            " for (const button of document.querySelectorAll('button'))"
+            " if (button.innerText.trim() === 'Graph') button.parentElement.style.display = 'none'; }"
+        )
 
     def _post(self, path: str, value: Any) -> None:
         request = urllib.request.Request(
