@@ -84,6 +84,8 @@ class Account:
     """Origin -> pairs."""
     stages: tuple[StageCount[Record], ...]
     """The stages that have run, in order."""
+    orders: Mapping[str, Counter[str]]
+    """Stage -> how many pairs passed it in both of their orders, in one, in none (pairs asked in both only)."""
     rationales: Mapping[str, str]
     """Key -> words of the rationales that the sampled checks were about."""
 
@@ -101,6 +103,7 @@ RATIONALES, PROJECTION = "rationales", "critiques"
 def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples: int) -> Account:
     """Read every record of a run once (critiques twice), and count."""
     stages: list[StageCount[Record]] = []
+    orders: dict[str, Counter[str]] = {}
     rationales = run.stage_files("rationales")
     if rationales:
         stages.append(_counted(RATIONALES, read_records(rationales, rationale_from_json), samples))
@@ -109,6 +112,7 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
         files = run.stage_files(f"checks-{variant}")
         if files:
             stages.append(_counted(f"check ({variant})", read_records(files, check_from_json), samples))
+            orders[f"check ({variant})"] = _by_orders(read_records(files, check_from_json))
     for arm in ("parrot", "unfiltered", "direct"):
         files = run.stage_files(f"critiques-{arm}")
         if files:
@@ -118,7 +122,16 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
                     _calibrated(partial(read_records, files, projection_from_json), rubrics, calibration, samples)
                 )
     origins = Counter(pair.origin for pair in run.pairs())
-    return Account(pairs=origins, stages=tuple(stages), rationales=_words(run, stages))
+    return Account(pairs=origins, stages=tuple(stages), orders=orders, rationales=_words(run, stages))
+
+
+def _by_orders(checks: Iterable[Check]) -> Counter[str]:
+    """Whether the order in which a pair is shown decides what becomes of it."""
+    kept: dict[str, list[bool]] = {}
+    for check in checks:
+        kept.setdefault(check.pair.key, []).append(check.kept)
+    names = {2: "both", 1: "one", 0: "none"}
+    return Counter(names[sum(both)] for both in kept.values() if len(both) == 2)
 
 
 def _words(run: ParrotRun, stages: Iterable[StageCount[Record]]) -> Mapping[str, str]:

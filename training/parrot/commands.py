@@ -108,7 +108,7 @@ def rationalize(arguments: argparse.Namespace) -> int:
         "rationales",
         lambda: rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders),
         ask,
-        {"orders": arguments.orders},
+        {},
     )
 
 

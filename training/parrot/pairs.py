@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric import Kind
 
+_written: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""`json.dumps` would build this encoder again for every pair."""
 KEY_CHARACTERS: Final = 16
 """Hexadecimal characters of a key: 64 bits, so that two of a million pairs share one about never."""
 
@@ -42,7 +45,7 @@ class PreferencePair:
     models: tuple[str, str] | None = None
     """What made candidate A and candidate B."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Content address of the question; the label is no part of it."""
         return digest([self.request, self.sources, self.first, self.second])
@@ -111,9 +114,7 @@ def pair_from_json(table: Mapping[str, Any]) -> PreferencePair:
 
 def digest(content: object) -> str:
     """Content address of anything JSON can write."""
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[
-        :KEY_CHARACTERS
-    ]
+    return hashlib.sha256(_written(content).encode("utf-8", "replace")).hexdigest()[:KEY_CHARACTERS]
 
 
 def read_pairs(files: Sequence[Path]) -> Iterator[PreferencePair]:

@@ -43,6 +43,7 @@ def write_parrot_report(
         _by_source(counted),
         "<h2>By reason</h2>",
         _by_reason(counted),
+        _by_orders(counted),
         _quality(measured) if measured is not None else "",
         *(_samples(stage, run.store, counted.rationales) for stage in counted.stages),
     ]
@@ -95,6 +96,18 @@ def _by_reason(counted: Account) -> str:
         for reason, count in stage.reasons.most_common()
     ]
     return _table(["stage", "reason", "records", "share"], rows)
+
+
+def _by_orders(counted: Account) -> str:
+    """A teacher that prefers a place passes one order and fails the other."""
+    rows = [
+        [title, *(f"{found[name]} ({_percent(found[name] / found.total())})" for name in ("both", "one", "none"))]
+        for title, found in counted.orders.items()
+        if found
+    ]
+    if not rows:
+        return ""
+    return "<h2>Pairs by the orders that passed</h2>" + _table(["stage", "both", "one", "none"], rows)
 
 
 def _quality(measured: Measured) -> str:
@@ -196,6 +209,7 @@ def _as_json(counted: Account, measured: Measured | None) -> dict[str, Any]:
             for stage in counted.stages
         },
     }
+    table["pairs_by_orders_kept"] = {title: dict(found) for title, found in counted.orders.items()}
     if measured is not None:
         table["filters"] = [one.to_json() for one in measured.filters]
         table["faults"] = {fault: dict(reasons) for fault, reasons in measured.faults.items()}

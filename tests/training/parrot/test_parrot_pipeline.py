@@ -272,6 +272,11 @@ def test_the_report_shows_both_kinds_and_measures_the_filters(run: Path, teacher
     assert "http" not in page.replace("http-equiv", "").split("</style>")[1][:2000]
     figures = json.loads(out.with_suffix(".json").read_text())
     assert figures["rationales_unknown_to_the_log"] == 0
+    by_orders = figures["pairs_by_orders_kept"]["check (text)"]
+    kept: dict[str, list[bool]] = {}
+    for check in rows(run / "checks-text.jsonl"):
+        kept.setdefault(check["pair"]["key"], []).append(check["kept"])
+    assert by_orders["both"] == sum(both == [True, True] for both in kept.values())
     by_name = {one["name"]: one for one in figures["filters"]}
     assert by_name["text: all"]["recall"]["value"] > 0.5
     assert by_name["paper: all"]["recall"]["value"] < by_name["text: all"]["recall"]["low"]

@@ -128,7 +128,7 @@ def write_pairs(
 
     Memory grows by about 80 bytes a pair, for finding what was there before.
     """
-    counts = ImportCounts(skipped=skipped)
+    counts, written = ImportCounts(skipped=skipped), json.JSONEncoder(ensure_ascii=False).encode
     seen: dict[int, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
@@ -143,7 +143,7 @@ def write_pairs(
                 skipped["asked before" if seen[either] == better else "asked before, with another preference"] += 1
                 continue
             seen[either] = better
-            file.write(json.dumps(pair.to_json(), ensure_ascii=False) + "\n")
+            file.write(written(pair.to_json()) + "\n")
             counts.pairs += 1
             counts.ties += pair.preference.value == "TIE"
             if limit is not None and counts.pairs >= limit:
