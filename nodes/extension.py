@@ -19,6 +19,7 @@ NODES = {
     "critique_to_text": "CritiqueToText",
     "custom_rubric": "CustomRubric",
     "miniature_generate": "MiniatureGenerate",
+    "preference_pick": "PreferencePick",
 }
 """Module -> node class, in the order of the menu."""
 

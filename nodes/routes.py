@@ -1,6 +1,6 @@
-"""The pack's two routes: ask a loop to stop after this iteration, and read a loop's last state after a page reload.
+"""The loop's two routes: ask it to stop after this iteration, and read its last state after a page reload.
 
-They are registered on ComfyUI's own application, so its origin check covers them.
+These, and those of preferences, are registered on ComfyUI's own application, so its origin check covers them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from .loop_board import BOARD, LoopBoard
+from .preference_routes import PreferenceRoutes
 
 STOP_PATH = "/rationalrewards/loop/stop"
 STATE_PATH = "/rationalrewards/loop/{node}"
@@ -80,7 +81,7 @@ def _error(status: int, sentence: str) -> web.Response:
 
 
 def add_routes() -> None:
-    """Register both routes with the running ComfyUI, once; without a server (a tool that only lists nodes) nothing."""
+    """Register the pack's routes with the running ComfyUI, once; without a server (a tool that only lists nodes) nothing."""
     from server import PromptServer
 
     server = getattr(PromptServer, "instance", None)
@@ -94,3 +95,4 @@ def add_routes() -> None:
     routes = LoopRoutes(BOARD, running)
     server.routes.post(STOP_PATH)(routes.stop)
     server.routes.get(STATE_PATH)(routes.state)
+    PreferenceRoutes().add_to(server.routes)

@@ -24,6 +24,7 @@ NODE_IDS = {
     "RR_CritiqueToText": "Critique to Text",
     "RR_CustomRubric": "Custom Rubric",
     "RR_MiniatureGenerate": "Miniature Generate",
+    "RR_PreferencePick": "Preference Pick",
 }
 """Ids are in people's workflows: they never change."""
 

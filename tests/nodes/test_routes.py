@@ -143,6 +143,8 @@ def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch:
     assert [(route.method, route.path) for route in server.PromptServer.instance.routes] == [
         ("POST", routes.STOP_PATH),
         ("GET", routes.STATE_PATH),
+        ("GET", "/rationalrewards/preferences/{dataset}"),
+        *(("POST", f"/rationalrewards/preferences/{{dataset}}/{wish}") for wish in ("pick", "undo", "export")),
     ]
     monkeypatch.delattr(server.PromptServer, "instance")
     routes.add_routes()
