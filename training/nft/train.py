@@ -9,121 +9,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
 from training.nft.advantage import Advantages, advantages
 from training.nft.board import Board
-from training.nft.config import NFTConfig, OptimiserConfig
+from training.nft.config import NFTConfig
 from training.nft.evaluation import FILE as EVALUATION
 from training.nft.evaluation import evaluate, write_evaluation
-from training.nft.families import family_class
-from training.nft.families.base import ModelFamily
 from training.nft.gathering import gathered, own
 from training.nft.lora_file import save_weights
 from training.nft.loss import optimality
 from training.nft.metrics import diversity, failure_figures, optimality_histogram, reward_figures
-from training.nft.policy import DECAYS, Average, FullPolicy, LoraPolicy, make_policy, stepped
-from training.nft.prompts import PromptSource, TrainingPrompt, make_prompts
+from training.nft.policy import DECAYS, stepped
+from training.nft.prompts import TrainingPrompt
 from training.nft.records import EpochRecord, write_record
-from training.nft.rewards import Judge, RewardQueue, check_failures, collected, failures, group_rewards, make_judge
-from training.nft.rollout import Encoded, sample_groups
+from training.nft.rewards import Judge, check_failures, collected, failures, group_rewards
+from training.nft.rollout import sample_groups
 from training.nft.state import restore, run_state, trim_lines
 from training.nft.timesteps import plan_times, times_per_rollout
+from training.nft.trainer import Trainer, make_trainer, place
 from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
 from training.run import RunDir
 
 log = logging.getLogger("rationalrewards.training.nft")
-
-
-@dataclass
-class Trainer:
-    """The parts of a run, and how far it is."""
-
-    config: NFTConfig
-    accelerator: Accelerator
-    family: ModelFamily
-    policy: LoraPolicy | FullPolicy
-    average: Average
-    optimiser: torch.optim.Optimizer
-    encoded: Encoded
-    prompts: PromptSource
-    held_out: PromptSource | None
-    queue: RewardQueue
-    held_out_queue: RewardQueue
-    epoch: int = 0
-    step: int = 0
-
-    def close(self) -> None:
-        self.queue.close()
-        if self.held_out_queue is not self.queue:
-            self.held_out_queue.close()
-
-
-def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
-    """Load and wire everything; judges may be given, else the configuration names them."""
-    accelerator = Accelerator()
-    if config.rollout.prompts % accelerator.num_processes:
-        raise ConfigError(
-            f"rollout.prompts ({config.rollout.prompts}) must be a multiple of the {accelerator.num_processes} processes."
-        )
-    prompts = make_prompts(config.prompts.source, config.prompts, config.run.seed)
-    held_out = config.prompts.held_out and make_prompts(
-        config.prompts.held_out, config.prompts, config.run.seed, held_out=True
-    )
-    family = family_class(config.model.family).load(config.model)
-    family.freeze()
-    _place(family, accelerator.device)
-    if config.policy.tuning == "full" and family.dtype != torch.float32:
-        raise ConfigError("policy.tuning 'full' trains fp32 weights: set model.precision to 'fp32'.")
-    policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
-    if config.model.gradient_checkpointing:
-        family.transformer.enable_gradient_checkpointing()
-    policy.module = accelerator.prepare(policy.module) if accelerator.num_processes > 1 else policy.module
-    queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
-    other = config.rewards.held_out_judge
-    held_out_queue = queue
-    if held_out_judge is not None or other:
-        held_out_queue = RewardQueue(held_out_judge or make_judge(other, config.rewards), "score")
-    return Trainer(
-        config,
-        accelerator,
-        family,
-        policy,
-        Average(policy.parameters, config.policy.ema),
-        make_optimiser(policy.parameters, config.optimiser),
-        Encoded(family),
-        prompts,
-        held_out or None,
-        queue,
-        held_out_queue,
-    )
-
-
-def _place(family: ModelFamily, device: torch.device) -> None:
-    """The transformer on the device; with `offload`, the other parts wait on the CPU."""
-    family.device = device
-    family.to(device, parts=("transformer",) if family.config.offload else tuple(family.pipeline.components))
-
-
-def make_optimiser(parameters: list[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
-    kind: Any = torch.optim.AdamW
-    if config.kind == "adamw8bit":
-        import bitsandbytes
-
-        kind = bitsandbytes.optim.AdamW8bit
-    made: torch.optim.Optimizer = kind(
-        parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
-    )
-    return made
 
 
 def train(
@@ -227,7 +141,7 @@ def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]]) -> list[Outcome
     unload = getattr(getattr(trainer.queue.judge, "backend", None), "unload", None)
     if unload is not None:
         unload()
-    _place(trainer.family, device)
+    place(trainer.family, device)
     return outcomes
 
 

@@ -17,7 +17,8 @@ torch.set_num_threads(1)
 
 from training.nft.config import changed  # noqa: E402
 from training.nft.presets import miniature_cpu  # noqa: E402
-from training.nft.train import make_trainer, train_epoch  # noqa: E402
+from training.nft.train import train_epoch  # noqa: E402
+from training.nft.trainer import make_trainer  # noqa: E402
 
 SETTINGS: dict[str, Any] = {
     "model": {"precision": "fp32"},

@@ -1,0 +1,101 @@
+"""The parts of a run, loaded and wired: generator, three policies, optimiser, prompts and judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from rationalrewards_core.errors import ConfigError
+from training.nft.config import NFTConfig, OptimiserConfig
+from training.nft.families import family_class
+from training.nft.families.base import ModelFamily
+from training.nft.policy import Average, FullPolicy, LoraPolicy, make_policy
+from training.nft.prompts import PromptSource, make_prompts
+from training.nft.rewards import Judge, RewardQueue, make_judge
+from training.nft.rollout import Encoded
+
+
+@dataclass
+class Trainer:
+    """The parts of a run, and how far it is."""
+
+    config: NFTConfig
+    accelerator: Accelerator
+    family: ModelFamily
+    policy: LoraPolicy | FullPolicy
+    average: Average
+    optimiser: torch.optim.Optimizer
+    encoded: Encoded
+    prompts: PromptSource
+    held_out: PromptSource | None
+    queue: RewardQueue
+    held_out_queue: RewardQueue
+    epoch: int = 0
+    step: int = 0
+
+    def close(self) -> None:
+        self.queue.close()
+        if self.held_out_queue is not self.queue:
+            self.held_out_queue.close()
+
+
+def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
+    """Load and wire everything; judges may be given, else the configuration names them."""
+    accelerator = Accelerator()
+    if config.rollout.prompts % accelerator.num_processes:
+        raise ConfigError(
+            f"rollout.prompts ({config.rollout.prompts}) must be a multiple of the {accelerator.num_processes} processes."
+        )
+    prompts = make_prompts(config.prompts.source, config.prompts, config.run.seed)
+    held_out = config.prompts.held_out and make_prompts(
+        config.prompts.held_out, config.prompts, config.run.seed, held_out=True
+    )
+    family = family_class(config.model.family).load(config.model)
+    family.freeze()
+    place(family, accelerator.device)
+    if config.policy.tuning == "full" and family.dtype != torch.float32:
+        raise ConfigError("policy.tuning 'full' trains fp32 weights: set model.precision to 'fp32'.")
+    policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
+    if config.model.gradient_checkpointing:
+        family.transformer.enable_gradient_checkpointing()
+    policy.module = accelerator.prepare(policy.module) if accelerator.num_processes > 1 else policy.module
+    queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
+    other = config.rewards.held_out_judge
+    held_out_queue = queue
+    if held_out_judge is not None or other:
+        held_out_queue = RewardQueue(held_out_judge or make_judge(other, config.rewards), "score")
+    return Trainer(
+        config,
+        accelerator,
+        family,
+        policy,
+        Average(policy.parameters, config.policy.ema),
+        make_optimiser(policy.parameters, config.optimiser),
+        Encoded(family),
+        prompts,
+        held_out or None,
+        queue,
+        held_out_queue,
+    )
+
+
+def place(family: ModelFamily, device: torch.device) -> None:
+    """The transformer on the device; with `offload`, the other parts wait on the CPU."""
+    family.device = device
+    family.to(device, parts=("transformer",) if family.config.offload else tuple(family.pipeline.components))
+
+
+def make_optimiser(parameters: list[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
+    kind: Any = torch.optim.AdamW
+    if config.kind == "adamw8bit":
+        import bitsandbytes
+
+        kind = bitsandbytes.optim.AdamW8bit
+    made: torch.optim.Optimizer = kind(
+        parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+    )
+    return made
