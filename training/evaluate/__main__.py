@@ -19,10 +19,10 @@ from rationalrewards_core.errors import RationalRewardsError
 from training.evaluate.benchmarks import BENCHMARKS, import_benchmark
 from training.evaluate.figures import retest_spread
 from training.evaluate.gate import gate, gate_table
+from training.evaluate.judged import read_judged
 from training.evaluate.leakage import leakage
 from training.evaluate.pairs import LabelledPair, PairFolder
 from training.evaluate.report import report, retest_line
-from training.evaluate.results import read_results
 from training.evaluate.running import JudgeSettings, judge_pairs, retest
 from training.evaluate.ties import PROTOCOLS
 
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     shown = commands.add_parser("report", help="judges side by side, as Markdown")
-    shown.add_argument("results", type=Path)
+    shown.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
     shown.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
     shown.add_argument("--margin", type=float, default=0.0, help="rewards this close are a tie")
 
@@ -133,8 +133,8 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     protocols = arguments.protocol or list(PROTOCOLS)
-    text = report(read_results(arguments.results), protocols=protocols, margin=arguments.margin)
-    (arguments.results / "report.md").write_text(text, encoding="utf-8")
+    text = report(read_judged(arguments.judged), protocols=protocols, margin=arguments.margin)
+    (arguments.judged / "report.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from rationalrewards_core.errors import ConfigError
 from training.evaluate.figures import Share, accuracy, difference
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
@@ -46,7 +47,11 @@ class GateRow:
 def gate(
     settings: JudgeSettings, precisions: Sequence[str], folder: PairFolder, pairs: Sequence[LabelledPair], out: Path
 ) -> list[GateRow]:
-    """Judge all pairs under every precision; results stay in `out` and are not computed twice."""
+    """Judge all pairs under every precision; opinions stay in `out` and are not asked for twice."""
+    if not settings.judge.startswith(("local:", "miniature")):
+        raise ConfigError(
+            f"The gate needs a model it can load itself (miniature or local:...), not {settings.judge!r}."
+        )
     found = [
         judge_pairs(replace(settings, precision=name, mode="pointwise"), folder, pairs, out) for name in precisions
     ]

@@ -16,14 +16,14 @@ from training.evaluate.figures import (
     group_accuracy,
     order_flips,
 )
+from training.evaluate.judged import Judged
 from training.evaluate.opinions import Opinion
-from training.evaluate.results import Result
 from training.evaluate.ties import PROTOCOLS, protocol
 
 
-def report(results: Sequence[Result], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
+def report(judged: Sequence[Judged], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
     """All tables. Judges are compared on the pairs that all of them were asked."""
-    shared = _shared(results)
+    shared = _shared(judged)
     pairs = len(shared[0].opinions) if shared else 0
     lines = [f"# Judges on {pairs} pairs", ""]
     if margin:
@@ -34,18 +34,18 @@ def report(results: Sequence[Result], *, protocols: Sequence[str] = tuple(PROTOC
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _shared(results: Sequence[Result]) -> list[Result]:
-    """The results cut to the pairs that every judge has, in one order."""
-    common = set.intersection(*({o.key for o in r.opinions} for r in results)) if results else set()
-    order = [o.key for o in results[0].opinions if o.key in common] if results else []
+def _shared(judged: Sequence[Judged]) -> list[Judged]:
+    """Everything cut to the pairs that every judge has, in one order."""
+    common = set.intersection(*({o.key for o in r.opinions} for r in judged)) if judged else set()
+    order = [o.key for o in judged[0].opinions if o.key in common] if judged else []
     found = []
-    for result in results:
-        by_key = {o.key: o for o in result.opinions}
-        found.append(Result(result.judge, [by_key[key] for key in order], result.about))
+    for one in judged:
+        by_key = {o.key: o for o in one.opinions}
+        found.append(Judged(one.judge, [by_key[key] for key in order], one.about))
     return found
 
 
-def _accuracy_table(results: Sequence[Result], name: str, margin: float) -> list[str]:
+def _accuracy_table(judged: Sequence[Judged], name: str, margin: float) -> list[str]:
     rule = protocol(name)
     lines = [
         f"## Accuracy, tie protocol `{name}`: {rule.description}",
@@ -53,40 +53,40 @@ def _accuracy_table(results: Sequence[Result], name: str, margin: float) -> list
         "| judge | accuracy | 95 % | counted | failed | left out | whole requests | minus the first judge |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for index, result in enumerate(results):
-        share = accuracy(result.opinions, rule, margin=margin)
-        whole, groups = group_accuracy(result.opinions, rule, margin)
+    for index, one in enumerate(judged):
+        share = accuracy(one.opinions, rule, margin=margin)
+        whole, groups = group_accuracy(one.opinions, rule, margin)
         against = ""
         if index:
-            gap = difference(result.opinions, results[0].opinions, rule, margin=margin)
+            gap = difference(one.opinions, judged[0].opinions, rule, margin=margin)
             against = f"{_number(gap.value, '+.3f')} ({_number(gap.low, '+.3f')} to {_number(gap.high, '+.3f')})"
         lines.append(
-            f"| {result.judge} | {_number(share.value)} | {_interval(share)} | {share.counted} | {share.failures} "
+            f"| {one.judge} | {_number(share.value)} | {_interval(share)} | {share.counted} | {share.failures} "
             f"| {share.left_out} | {_number(whole)} of {groups} | {against} |"
         )
     return lines
 
 
-def _behaviour_table(results: Sequence[Result], margin: float) -> list[str]:
+def _behaviour_table(judged: Sequence[Judged], margin: float) -> list[str]:
     lines = [
         "## Behaviour",
         "",
         "| judge | decided | verdict changes with the order | calibration error | slope | failures |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for result in results:
-        flips, both = order_flips(result.opinions)
-        fitted = calibration(result.opinions)
+    for one in judged:
+        flips, both = order_flips(one.opinions)
+        fitted = calibration(one.opinions)
         error, slope = (f"{fitted.error:.3f} ({fitted.pairs} pairs)", f"{fitted.slope:.1f}") if fitted else ("", "")
-        lost = ", ".join(f"{reason} {count}" for reason, count in failures(result.opinions).most_common()) or "none"
+        lost = ", ".join(f"{reason} {count}" for reason, count in failures(one.opinions).most_common()) or "none"
         turned = f"{_number(flips)} of {both}" if both else ""
-        decided = _number(coverage(result.opinions, margin))
-        lines.append(f"| {result.judge} | {decided} | {turned} | {error} | {slope} | {lost} |")
+        decided = _number(coverage(one.opinions, margin))
+        lines.append(f"| {one.judge} | {decided} | {turned} | {error} | {slope} | {lost} |")
     return lines
 
 
-def _dimension_table(results: Sequence[Result]) -> list[str]:
-    found = [(result.judge, dimension_agreement(result.opinions)) for result in results]
+def _dimension_table(judged: Sequence[Judged]) -> list[str]:
+    found = [(one.judge, dimension_agreement(one.opinions)) for one in judged]
     rows = [
         f"| {judge} | {key} | {share:.3f} | {pairs} | {against} |"
         for judge, table in found
@@ -96,13 +96,13 @@ def _dimension_table(results: Sequence[Result]) -> list[str]:
     return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
 
 
-def _cost_table(results: Sequence[Result]) -> list[str]:
+def _cost_table(judged: Sequence[Judged]) -> list[str]:
     rows = []
-    for result in results:
-        cost = result.about.get("cost", {})
+    for one in judged:
+        cost = one.about.get("cost", {})
         if cost:
             cells = [cost.get(k, "") for k in ("seconds", "replies", "prompt_tokens", "completion_tokens")]
-            rows.append(f"| {result.judge} | " + " | ".join(str(cell) for cell in cells) + " |")
+            rows.append(f"| {one.judge} | " + " | ".join(str(cell) for cell in cells) + " |")
     head = ["## Cost per pair", "", "| judge | seconds | replies | prompt tokens | written tokens |"]
     return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
 

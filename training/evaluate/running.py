@@ -13,10 +13,10 @@ from tqdm import tqdm
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
+from training.evaluate.judged import JudgedFile
 from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
-from training.evaluate.results import ResultFile
 
 Mode = Literal["pointwise", "pairwise", "plain"]
 SCALAR = "scalar:"
@@ -47,7 +47,9 @@ class JudgeSettings:
     @property
     def name(self) -> str:
         """What tables show."""
-        parts = [self.judge.replace("local:", "").rstrip("/").rsplit("/", 1)[-1]]
+        steps = self.judge.replace("local:", "").rstrip("/").split("/")
+        # Heads are called `head`, each in the folder of its run.
+        parts = ["head " + "/".join(steps[-2:]).replace(HEAD, "") if self.judge.startswith(HEAD) else steps[-1]]
         if self.judge.startswith(("local:", "miniature")):
             parts.append(self.precision)
         if self.adapter:
@@ -103,7 +105,7 @@ def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[Lab
         loaded = load_judge(settings)
         # Where it computes and in batches of what changes no opinion worth a new run.
         kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
-        file = ResultFile(out, loaded.judge.name, kept)
+        file = JudgedFile(out, loaded.judge.name, kept)
         known = file.known()
         waiting = [labelled for labelled in pairs if labelled.pair.key not in known]
         with tqdm(total=len(waiting), desc=loaded.judge.name, unit="pair", disable=None) as bar:

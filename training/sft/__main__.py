@@ -1,7 +1,7 @@
 """`python -m training.sft`: train, scalar, estimate, merge, presets.
 
-python -m training.sft train --preset miniature --data runs/parrot/export --run runs/sft
-accelerate launch --num_processes 8 -m training.sft train --preset qwen3-vl-8b-qlora-24gb --data ... --run ...
+python -m training.sft train --preset miniature --export runs/parrot/export --run runs/sft
+accelerate launch --num_processes 8 -m training.sft train --preset qwen3-vl-8b-qlora-24gb --export ... --run ...
 python -m training.sft merge runs/sft/adapter --out models/my-judge
 """
 
@@ -25,12 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="fine-tune, or go on with a stopped run of the same settings")
     _add_settings(train)
-    train.add_argument("--data", type=Path, required=True, help="export folder: train.jsonl, pairs.jsonl, images/")
+    train.add_argument("--export", type=Path, required=True, help="export folder: train.jsonl, pairs.jsonl, images/")
     train.add_argument("--run", type=Path, required=True, help="run directory")
     train.add_argument("--threads", type=int, help="CPU threads of torch")
     scalar = commands.add_parser("scalar", help="train a scalar Bradley-Terry head on the same pairs, to compare with")
     _add_settings(scalar)
-    scalar.add_argument("--data", type=Path, required=True, help="export folder: pairs.jsonl, images/")
+    scalar.add_argument("--export", type=Path, required=True, help="export folder: pairs.jsonl, images/")
     scalar.add_argument("--run", type=Path, required=True, help="run directory")
     scalar.add_argument("--pairs", type=int, default=0, help="only the first so many decided pairs")
     scalar.add_argument("--threads", type=int, help="CPU threads of torch")
@@ -106,7 +106,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    config = changed(settings(arguments), {"data": str(arguments.data)}, "--data")
+    config = changed(settings(arguments), {"export": str(arguments.export)}, "--export")
     if os.environ.get("RANK", "0") == "0":  # set by torch's launcher
         print(estimate(config, shards=_shards()), flush=True)
     print(f"finished weights: {Trainer(config, arguments.run).train()}")
@@ -119,7 +119,7 @@ def _scalar(arguments: argparse.Namespace) -> None:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    config = changed(settings(arguments), {"data": str(arguments.data)}, "--data")
+    config = changed(settings(arguments), {"export": str(arguments.export)}, "--export")
     trainer = ScalarTrainer(ScalarConfig(sft=config, pairs=arguments.pairs), arguments.run)
     print(f"finished head: {trainer.train()}")
 

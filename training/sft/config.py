@@ -26,7 +26,7 @@ class SftConfig:
 
     model: str
     """Checkpoint folder or cached hub id to start from."""
-    data: str = ""
+    export: str = ""
     """Folder of the export: train.jsonl, pairs.jsonl and images/."""
     method: Method = "lora"
     """`lora` trains an adapter (QLoRA when `precision` is nf4 or int8); `full` trains the weights themselves."""

@@ -43,7 +43,7 @@ class Development:
     """The development pairs, ready to be judged again and again."""
 
     def __init__(self, config: SftConfig) -> None:
-        folder = Path(config.data)
+        folder = Path(config.export)
         self._folder, self._config = PairFolder(folder), config
         self.pairs = self._folder.pairs("dev", config.dev_pairs)
         self.rubrics = student_rubrics(config.model, folder)
@@ -73,8 +73,8 @@ def dev_accuracy(opinions: Sequence[Opinion]) -> Share:
     return accuracy(opinions, PROTOCOLS[DEV_PROTOCOL])
 
 
-def student_rubrics(model: str, data: Path) -> dict[Kind, Rubric]:
+def student_rubrics(model: str, folder: Path) -> dict[Kind, Rubric]:
     """The rubrics to ask a student in: those in the export, else those of its checkpoint, else the built-in ones."""
     kinds: tuple[Kind, ...] = ("generation", "edit")
-    exported = {kind: rubric for kind in kinds if (rubric := checkpoint_rubric(data, kind)) is not None}
+    exported = {kind: rubric for kind in kinds if (rubric := checkpoint_rubric(folder, kind)) is not None}
     return {**make_rubrics(EngineName("local", model)), **exported}

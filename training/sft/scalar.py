@@ -35,8 +35,8 @@ from training.sft.artefacts import save_student
 from training.sft.batches import batch_at
 from training.sft.config import SftConfig
 from training.sft.development import student_rubrics
+from training.sft.examples import planned_steps
 from training.sft.loss import lr_factor
-from training.sft.trainer import planned_steps
 from training.sft.weights import load_trainee
 
 log = logging.getLogger("rationalrewards.training.scalar")
@@ -108,9 +108,9 @@ class ScalarTrainer:
         self.trainee = load_trainee(self._sft, choose_device(self._sft.device))
         text = self.trainee.model.config.get_text_config()
         head = Head(text.hidden_size).to(self.trainee.checkpoint.device)
-        rubrics = student_rubrics(self._sft.model, Path(self._sft.data))
+        rubrics = student_rubrics(self._sft.model, Path(self._sft.export))
         self.reward = ScalarReward(self.trainee.checkpoint, head, rubrics, self._sft.autocast)
-        self.folder = PairFolder(Path(self._sft.data))
+        self.folder = PairFolder(Path(self._sft.export))
         self.pairs = decided(self.folder.pairs("train"))[: config.pairs or None]
         self.dev = decided(self.folder.pairs("dev", self._sft.dev_pairs)) if self._sft.evaluate_every else []
         self.steps = planned_steps(self._sft, len(self.pairs))
@@ -192,7 +192,7 @@ class ScalarTrainer:
         save_student(self.trainee, weights, folder, self._sft, note)
         head = {name: p.detach().cpu().contiguous() for name, p in self.reward.head.named_parameters()}
         save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
-        for kind, rubric in student_rubrics(self._sft.model, Path(self._sft.data)).items():
+        for kind, rubric in student_rubrics(self._sft.model, Path(self._sft.export)).items():
             (folder / f"rubric_{kind}.toml").write_text(rubric_to_toml(rubric), encoding="utf-8")
 
     def _save_state(self) -> None:

@@ -27,15 +27,15 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from rationalrewards_core.errors import ConfigError
 from training.run import RunDir
 from training.sft.artefacts import save_student
-from training.sft.batches import epoch_batches, micro_batches
+from training.sft.batches import micro_batches
 from training.sft.config import SftConfig
 from training.sft.development import Development, dev_accuracy
-from training.sft.encoding import Batch, Encoded, Encoder
+from training.sft.encoding import Batch, Encoder
+from training.sft.examples import Examples, Order, planned_steps
 from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
 from training.sft.weights import load_trainee
@@ -58,46 +58,6 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Examples(torch.utils.data.Dataset[Encoded]):
-    """Records that fit, encoded when asked for."""
-
-    def __init__(self, file: ChatFile, encoder: Encoder, max_length: int) -> None:
-        self._file, self._encoder = file, encoder
-        lengths = [encoder.length(file[i]) for i in tqdm(range(len(file)), desc="lengths", disable=None)]
-        self._kept = [i for i, length in enumerate(lengths) if length <= max_length]
-        self.lengths = [lengths[i] for i in self._kept]
-        self.left_out = len(lengths) - len(self._kept)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: int) -> Encoded:
-        return self._encoder(self._file[self._kept[index]])
-
-
-class Order:
-    """This process's micro-batches from a step on, as a DataLoader's batch sampler."""
-
-    def __init__(self, lengths: list[int], config: SftConfig, start: int, steps: int, rank: int, world: int) -> None:
-        self._lengths, self._config, self._span, self._place = lengths, config, (start, steps), (rank, world)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        per_epoch, known, batches = len(self._lengths) // self._config.batch, -1, []
-        for step in range(*self._span):
-            epoch = step // per_epoch
-            if epoch != known:
-                known, batches = epoch, epoch_batches(self._lengths, self._config.batch, self._config.seed, epoch)
-            yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
-
-
-def planned_steps(config: SftConfig, examples: int) -> int:
-    """Optimiser steps of a whole run."""
-    if examples < config.batch:
-        raise ConfigError(f"There are {examples} examples, less than one batch of {config.batch}; lower batch.")
-    steps = max(1, math.floor(config.epochs * (examples // config.batch)))
-    return min(steps, config.max_steps) if config.max_steps else steps
-
-
 class Trainer:
     """One run from its configuration to its finished adapter."""
 
@@ -110,7 +70,7 @@ class Trainer:
         with self.accelerator.main_process_first():
             self.run = RunDir(path, config)
         self.trainee = load_trainee(config, str(self.accelerator.device))
-        self.examples = Examples(ChatFile(Path(config.data) / "train.jsonl"), self._encoder(), config.max_length)
+        self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
         self.development = Development(config) if config.evaluate_every else None
         self.steps = planned_steps(config, len(self.examples))
         self.progress = Progress()
@@ -254,7 +214,7 @@ class Trainer:
             return
         if state["examples"] != len(self.examples):
             raise ConfigError(
-                f"{self.path} was trained on {state['examples']} examples and {self.config.data} now has "
+                f"{self.path} was trained on {state['examples']} examples and {self.config.export} now has "
                 f"{len(self.examples)}; choose another --run."
             )
         weights = {f"model.{name}": value for name, value in state["trained"].items()}

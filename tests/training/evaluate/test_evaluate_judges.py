@@ -21,11 +21,11 @@ from rationalrewards_core.messages import Message
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from tests.training.sft.exports import labelled_pairs, png, write_export
 from training.evaluate.__main__ import main
+from training.evaluate.judged import JudgedFile, read_judged
 from training.evaluate.judges import Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of, read_choice
 from training.evaluate.leakage import leakage
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder, write_pairs
-from training.evaluate.results import ResultFile, read_results
 from training.parrot.pairs import PreferencePair
 from training.parrot.store import ImageStore
 
@@ -160,23 +160,23 @@ def test_the_meter_counts_what_passes(folder: PairFolder, reply_text: Callable[.
 class TestResults:
     def test_a_torn_line_is_asked_again(self, tmp_path: Path) -> None:
         told = Opinion(key="1", request_id="r", label=Verdict.A, verdict=Verdict.A)
-        file = ResultFile(tmp_path, "a judge", {"mode": "x"})
+        file = JudgedFile(tmp_path, "a judge", {"mode": "x"})
         file.add(told)
         with (tmp_path / "a_judge.jsonl").open("a") as lines:
             lines.write('{"key": "2", "lab')
-        again = ResultFile(tmp_path, "a judge", {"mode": "x"})
+        again = JudgedFile(tmp_path, "a judge", {"mode": "x"})
         assert again.known() == {"1": told}
         again.add(Opinion(key="2", request_id="r", label=Verdict.A, verdict=None, reason="timeout"))
-        assert [o.key for o in read_results(tmp_path)[0].opinions] == ["1", "2"]
+        assert [o.key for o in read_judged(tmp_path)[0].opinions] == ["1", "2"]
 
     def test_other_settings_are_refused(self, tmp_path: Path) -> None:
-        ResultFile(tmp_path, "j", {"temperature": 0.0})
+        JudgedFile(tmp_path, "j", {"temperature": 0.0})
         with pytest.raises(ConfigError, match="under other settings"):
-            ResultFile(tmp_path, "j", {"temperature": 1.0})
+            JudgedFile(tmp_path, "j", {"temperature": 1.0})
 
     def test_an_empty_folder_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="holds no results"):
-            read_results(tmp_path)
+            read_judged(tmp_path)
 
 
 class TestLeakage:

@@ -75,7 +75,7 @@ class TestSettings:
             SftConfig(model="x", method="full", precision="bf16")
 
     def test_the_command_line_says_one_sentence(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        words = ["train", "--preset", "miniature", "--data", str(tmp_path), "--run", str(tmp_path / "r")]
+        words = ["train", "--preset", "miniature", "--export", str(tmp_path), "--run", str(tmp_path / "r")]
         assert main([*words, "--set", "speed=9"]) == 1
         assert "error: --set: unknown key 'speed'" in capsys.readouterr().err
 

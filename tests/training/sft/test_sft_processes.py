@@ -30,7 +30,13 @@ def train(data: Path, run: Path, processes: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [sys.executable, "-W", "ignore", "-m", "training.sft", "train", "--preset", "miniature"]
-    words += ["--data", str(data), "--run", str(run), *(w for k, v in SETTINGS.items() for w in ("--set", f"{k}={v}"))]
+    words += [
+        "--export",
+        str(data),
+        "--run",
+        str(run),
+        *(w for k, v in SETTINGS.items() for w in ("--set", f"{k}={v}")),
+    ]
     shared = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     if processes > 1:
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}

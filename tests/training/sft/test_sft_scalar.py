@@ -22,8 +22,8 @@ from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.messages import UserRequest
 from tests.training.sft.exports import labelled_pairs
 from training.evaluate.__main__ import main
+from training.evaluate.judged import read_judged
 from training.evaluate.pairs import LabelledPair, write_pairs
-from training.evaluate.results import read_results
 from training.evaluate.scalars import load_scalar
 from training.parrot.store import ImageStore
 from training.sft.config import miniature
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(data: Path, **changes: Any) -> ScalarConfig:
-    values = {"data": str(data), "batch": 4, "micro_batch": 2, "max_steps": 4, "evaluate_every": 2, "save_every": 2}
+    values = {"export": str(data), "batch": 4, "micro_batch": 2, "max_steps": 4, "evaluate_every": 2, "save_every": 2}
     return ScalarConfig(sft=replace(miniature(), **{**values, "lora_rank": 4, "lora_dropout": 0.1, **changes}))
 
 
@@ -104,7 +104,7 @@ class TestHead:
             main(["judge", str(data), "--split", "dev", "--judge", f"head:{folder}", "--device", "cpu", "--out", out])
             == 0
         )
-        (result,) = read_results(tmp_path / "results")
+        (result,) = read_judged(tmp_path / "results")
         assert len(result.opinions) == 4
         assert all(opinion.rewards is not None for opinion in result.opinions)
 

@@ -58,7 +58,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(export: Path, **changes: Any) -> SftConfig:
     values = {
-        "data": str(export), "batch": 4, "micro_batch": 2, "max_steps": 4, "evaluate_every": 0, "save_every": 2,
+        "export": str(export), "batch": 4, "micro_batch": 2, "max_steps": 4, "evaluate_every": 0, "save_every": 2,
         "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.1, "lr": 1e-3, **changes,
     }  # fmt: skip
     return replace(miniature(), **values)

@@ -13,7 +13,7 @@ from training.evaluate.opinions import Opinion, opinion_from_json
 
 
 @dataclass
-class Result:
+class Judged:
     """One judge on one set of pairs."""
 
     judge: str
@@ -23,7 +23,7 @@ class Result:
     """Settings and cost."""
 
 
-class ResultFile:
+class JudgedFile:
     """Appends opinions as they come. Settings of another run under the same name are refused."""
 
     def __init__(self, folder: Path, judge: str, settings: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class ResultFile:
         self._about.write_text(json.dumps(self._table, indent=2) + "\n", encoding="utf-8")
 
 
-def read_results(folder: Path) -> list[Result]:
+def read_judged(folder: Path) -> list[Judged]:
     """Every judge's result in a folder, by name."""
     found = []
     for about in sorted(folder.glob("*.json")):
@@ -75,7 +75,7 @@ def read_results(folder: Path) -> list[Result]:
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
             rows = [opinion_from_json(json.loads(line)) for line in lines.read_text(encoding="utf-8").splitlines()]
-            found.append(Result(table["judge"], rows, table))
+            found.append(Judged(table["judge"], rows, table))
     if not found:
         raise ConfigError(f"{folder} holds no results; judge pairs with `python -m training.evaluate judge` first.")
     return found

@@ -1,0 +1,55 @@
+"""The examples of a run: which fit, and in which order this process sees them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from tqdm import tqdm
+
+from rationalrewards_core.errors import ConfigError
+from training.sft.batches import epoch_batches, micro_batches
+from training.sft.config import SftConfig
+from training.sft.encoding import Encoded, Encoder
+from training.sft.records import ChatFile
+
+
+class Examples(torch.utils.data.Dataset[Encoded]):
+    """Records that fit, encoded when asked for."""
+
+    def __init__(self, file: ChatFile, encoder: Encoder, max_length: int) -> None:
+        self._file, self._encoder = file, encoder
+        lengths = [encoder.length(file[i]) for i in tqdm(range(len(file)), desc="lengths", disable=None)]
+        self._kept = [i for i, length in enumerate(lengths) if length <= max_length]
+        self.lengths = [lengths[i] for i in self._kept]
+        self.left_out = len(lengths) - len(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self._encoder(self._file[self._kept[index]])
+
+
+class Order:
+    """This process's micro-batches from a step on, as a DataLoader's batch sampler."""
+
+    def __init__(self, lengths: list[int], config: SftConfig, start: int, steps: int, rank: int, world: int) -> None:
+        self._lengths, self._config, self._span, self._place = lengths, config, (start, steps), (rank, world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        per_epoch, known, batches = len(self._lengths) // self._config.batch, -1, []
+        for step in range(*self._span):
+            epoch = step // per_epoch
+            if epoch != known:
+                known, batches = epoch, epoch_batches(self._lengths, self._config.batch, self._config.seed, epoch)
+            yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
+
+
+def planned_steps(config: SftConfig, examples: int) -> int:
+    """Optimiser steps of a whole run."""
+    if examples < config.batch:
+        raise ConfigError(f"There are {examples} examples, less than one batch of {config.batch}; lower batch.")
+    steps = max(1, math.floor(config.epochs * (examples // config.batch)))
+    return min(steps, config.max_steps) if config.max_steps else steps
