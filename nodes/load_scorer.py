@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.engines import EngineOptions
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
 from ..rationalrewards_core.servers import default_config_path, load_servers
-from .engines import Engine, local_engine, miniature_engine, server_engine
-from .memory import comfy_device
 from .models import (
     NO_ADAPTER,
     NO_CHECKPOINT,
@@ -27,8 +24,12 @@ from .models import (
     stamp,
 )
 from .schema import schema
-from .scorers import LoadedScorer
 from .sockets import RubricSocket, ScorerSocket
+
+if TYPE_CHECKING:
+    from .engines import Engine
+
+# Engines are imported when a node runs: ComfyUI starts without them.
 
 PRECISIONS = ("nf4", "int8", "bf16", "fp16")
 DEVICES = ("automatic", "cpu", "cuda:0", "cuda:1")
@@ -82,6 +83,8 @@ class LoadScorer(io.ComfyNode):
     def execute(
         cls, rubric: str, memory: str, engine: dict[str, Any] | None = None, custom_rubric: Any = None
     ) -> io.NodeOutput:
+        from .scorers import LoadedScorer
+
         chosen = chosen_engine(engine)  # ComfyUI leaves out an engine that is none of the options
         if memory not in MEMORY:
             raise ConfigError(f"memory must be one of {', '.join(MEMORY)}.")
@@ -212,6 +215,8 @@ def server_names() -> list[str]:
 
 def chosen_engine(choice: dict[str, Any] | None) -> Engine:
     """The engine of a checked choice; ConfigError in one sentence for whatever a workflow got wrong."""
+    from .engines import miniature_engine, server_engine
+
     kind = choice.get("engine") if isinstance(choice, dict) else None
     if kind == "miniature":
         return miniature_engine()
@@ -232,6 +237,10 @@ def chosen_engine(choice: dict[str, Any] | None) -> Engine:
 
 
 def chosen_checkpoint(choice: dict[str, Any]) -> Engine:
+    from ..rationalrewards_core.engines import EngineOptions
+    from .engines import local_engine
+    from .memory import comfy_device
+
     folder = find_checkpoint(choice.get("checkpoint"))
     adapter = find_adapter(choice.get("adapter", NO_ADAPTER))
     device = one_of("device", choice.get("device", DEVICES[0]), DEVICES)

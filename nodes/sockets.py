@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from ..rationalrewards_core.critique import Critique
-from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.reward import reward
-from ..rationalrewards_core.rubric import Rubric
-from ..rationalrewards_core.scorer import Outcome
+
+if TYPE_CHECKING:
+    from ..rationalrewards_core.messages import UserRequest
+    from ..rationalrewards_core.rubric import Rubric
+    from ..rationalrewards_core.scorer import Outcome
 
 ScorerSocket = io.Custom("RR_SCORER")
 """A `scorers.LoadedScorer`."""
