@@ -28,11 +28,11 @@ class PreferenceRoutes:
     """The handlers. Files are read and written in a thread, so that the server goes on meanwhile."""
 
     async def state(self, request: web.Request) -> web.Response:
-        """GET -> `view` of ?question=, of the one waiting after ?after=, or of the first one waiting."""
+        """GET -> `view` of ?question= if it waits, of the one waiting after it or ?after=, or of the first one waiting."""
         shown, after = request.query.get("question"), request.query.get("after")
         if any(key is not None and not _KEY.fullmatch(key) for key in (shown, after)):
             return _error(400, "That is not the key of a question.")
-        return await _answered(request, lambda store: view(store, shown=shown, after=after))
+        return await _answered(request, lambda store: view(store, shown=shown, after=after, waiting=True))
 
     async def pick(self, request: web.Request) -> web.Response:
         """POST {"question": key, "choice": place from 0, "tie" or "bad"} -> `view` of the next question."""
@@ -69,10 +69,16 @@ class PreferenceRoutes:
         routes.post(f"{PATH}/export")(self.export)
 
 
-def view(store: PreferenceStore, *, shown: str | None = None, after: str | None = None) -> dict[str, Any]:
-    """A question as the page shows it, what is known of it, and the tally."""
+def view(
+    store: PreferenceStore, *, shown: str | None = None, after: str | None = None, waiting: bool = False
+) -> dict[str, Any]:
+    """A question as the page shows it, what is known of it, and the tally.
+
+    `shown` names the question; with `waiting` it gives way, once answered, to one that waits.
+    """
     book = store.book()
-    key = shown if shown in book.questions else book.next_after(after)
+    known = shown in book.questions and not (waiting and shown in book.choices)
+    key = shown if known else book.next_after(shown or after)
     return {
         "dataset": store.name,
         "question": None if key is None else _question(store.name, book, key),

@@ -132,6 +132,8 @@ def test_a_page_that_comes_back_finds_what_waits(run: Any, page: Page) -> None:
     assert page.get("/mine")[1]["question"]["key"] == keys[0]
     assert page.get(f"/mine?after={keys[0]}")[1]["question"]["key"] == keys[1]
     assert page.get(f"/mine?after={keys[2]}")[1]["question"]["key"] == keys[0], "from the beginning again"
+    page.post("/mine/pick", {"question": keys[1], "choice": 0})
+    assert page.get(f"/mine?question={keys[1]}")[1]["question"]["key"] == keys[2], "an answered one gives way"
     for key in keys:
         page.post("/mine/pick", {"question": key, "choice": "tie"})
     state = page.get("/mine")[1]
