@@ -163,8 +163,9 @@ def logistic_slope(gaps: Floats, truth: Floats, most: float = 200.0) -> float:
 def dimension_agreement(opinions: Sequence[Opinion]) -> dict[str, tuple[float, int, str]]:
     """Dimension key -> (share ordered as people did, pairs, `ratings` or `preference`).
 
-    Compared with people's ratings of the dimension where there are any, else with their overall preference. A
-    dimension that the judge tied, called N/A for one side or failed on is not ordered as people did.
+    Compared with people's ratings of the dimension where there are any: one that the judge tied, called N/A for one
+    side or failed on is not ordered as they did. Else compared with their overall preference, which a dimension need
+    not follow: pairs on which the judge tied it are left out.
     """
     rated = {key for o in opinions for key in o.ratings}
     judged = {key for o in opinions for key in o.scores}
@@ -187,8 +188,8 @@ def _ordered(opinion: Opinion, key: str, by_ratings: bool) -> bool | None:
     if first == second:
         return None
     a, b = opinion.scores.get(key, (None, None))
-    if not by_ratings and opinion.verdict is not None and a is None and b is None:
-        return None  # not applicable to this pair
+    if not by_ratings and opinion.verdict is not None and a == b:
+        return None  # tied, or not applicable to this pair
     return a is not None and b is not None and (a - b) * (first - second) > 0
 
 

@@ -21,11 +21,13 @@ from rationalrewards_core.messages import Message
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from tests.training.sft.exports import labelled_pairs, png, write_export
 from training.evaluate.__main__ import main
+from training.evaluate.gate import gate
 from training.evaluate.judged import JudgedFile, read_judged
 from training.evaluate.judges import Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of, read_choice
 from training.evaluate.leakage import leakage
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder, write_pairs
+from training.evaluate.running import JudgeSettings
 from training.parrot.pairs import PreferencePair
 from training.parrot.store import ImageStore
 
@@ -177,6 +179,22 @@ class TestResults:
     def test_an_empty_folder_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="holds no results"):
             read_judged(tmp_path)
+
+
+class TestSettings:
+    def test_names_tell_judges_apart(self) -> None:
+        names = [
+            JudgeSettings(judge="local:models/mine", precision="nf4").name,
+            JudgeSettings(judge="local:models/mine", adapter="runs/a/adapter").name,
+            JudgeSettings(judge="head:runs/a/head").name,
+            JudgeSettings(judge="head:runs/b/head").name,
+            JudgeSettings(judge="server:gpt").name,
+        ]
+        assert names == ["mine nf4", "mine bf16 + a/adapter", "head a/head", "head b/head", "server:gpt"]
+
+    def test_the_gate_wants_a_model_it_can_load(self, folder: PairFolder) -> None:
+        with pytest.raises(ConfigError, match="The gate needs a model it can load itself"):
+            gate(JudgeSettings(judge="server:gpt"), ["bf16"], folder, folder.pairs(), folder.path / "out")
 
 
 class TestLeakage:

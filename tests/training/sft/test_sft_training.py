@@ -254,8 +254,10 @@ class TestResume:
 
 class TestRun:
     def test_micro_batches_add_up_to_the_batch(self, export: Path, tmp_path: Path) -> None:
-        for size in (1, 4):
-            Trainer(small(export, micro_batch=size, lora_dropout=0.0), tmp_path / str(size)).train()
+        """Encoded in this process or in a worker."""
+        for size, workers in ((1, 0), (4, 1)):
+            config = small(export, micro_batch=size, workers=workers, lora_dropout=0.0, max_steps=2)
+            Trainer(config, tmp_path / str(size)).train()
         one, four = (weights(tmp_path / name / "adapter") for name in ("1", "4"))
         for name in one:
             torch.testing.assert_close(one[name], four[name], atol=2e-4, rtol=1e-3)
