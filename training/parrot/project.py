@@ -21,7 +21,7 @@ from rationalrewards_core.scorer import read_reply
 
 from .hints import hint_mentions
 from .language import Language, is_english
-from .pairs import PreferencePair
+from .pairs import PreferencePair, digest
 from .prompts import TeacherTexts, projection_question
 from .records import Check, Projection, Rationale, Side
 from .run import ParrotRun, Rubrics
@@ -62,7 +62,7 @@ def projection_tasks(
     for rationale in rationales():
         if _readable(rationale) if passed is None else rationale.key in passed:
             usable.setdefault(rationale.pair.key, []).append(rationale.key)
-    chosen = {sorted(keys)[int(pair[:8], 16) % len(keys)] for pair, keys in usable.items()}
+    chosen = {sorted(keys)[int(digest(["hint", pair]), 16) % len(keys)] for pair, keys in usable.items()}
     for rationale in rationales():
         if rationale.key in chosen:
             yield ProjectionTask(rationale.pair, "A", rationale)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, critique_from_json
@@ -162,6 +162,3 @@ def projection_from_json(table: Mapping[str, Any]) -> Projection:
         critique=None if critique is None else critique_from_json(critique),
         **_shared(table),
     )
-
-
-RecordT = TypeVar("RecordT", bound=Record)

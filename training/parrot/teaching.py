@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -149,9 +148,9 @@ class Teacher:
         )
 
 
-def prompt_hash(*texts: Sequence[str] | str) -> str:
+def prompt_hash(*texts: str | tuple[str, ...]) -> str:
     """Hash of a prompt's fixed texts."""
-    return digest(json.loads(json.dumps(texts)))
+    return digest(texts)
 
 
 def _cost(reply: Reply | None) -> Usage:

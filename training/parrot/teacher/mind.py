@@ -8,7 +8,7 @@ from typing import Final
 
 from rationalrewards_core.comparison import PairJudgement, Verdict, parse_comparison
 from rationalrewards_core.critique import Critique, render_critique
-from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.rubric import Rubric
 
 from ..run import Rubrics
 from . import writing
@@ -45,17 +45,14 @@ class Mind:
     def answer(self, ask: Ask) -> Said:
         """RequestError for requests of another world."""
         rng = dice(self._seed, ask.kind, ask.address)
-        rubric = self._rubric(ask.rubric_kind)
         if ask.kind == "check":
             return self._prediction(ask, rng)
+        rubric = self._rubrics.teacher(ask.rubric_kind)
         if ask.kind in ("anchored", "comparison"):
             said = self._rationale(ask, rubric, rng)
         else:
             said = self._critique(ask, rubric, rng)
         return self._spoiled(said, rubric, rng)
-
-    def _rubric(self, kind: Kind) -> Rubric:
-        return self._rubrics.teacher(kind)
 
     def _rationale(self, ask: Ask, rubric: Rubric, rng: random.Random) -> Said:
         fault = rationale_fault(self._shares, rng)
@@ -104,7 +101,7 @@ class Mind:
         if ask.images:
             first, second = self._both(ask, None)
             believed = _sentences_of(first), _sentences_of(second)
-        rubric = self._rubric("edit" if "\n4. " in ask.notes else "generation")
+        rubric = self._rubrics.teacher("edit" if "\n4. " in ask.notes else "generation")
         verdict = predict(ask.notes, rubric, believed)
         held = "" if believed is None else f"Notes: {'true' if borne_out(ask.notes, believed) else 'false'}\n"
         if rng.random() < self._shares.misread:
