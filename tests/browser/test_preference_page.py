@@ -1,0 +1,107 @@
+"""Preferences in the page: candidates of two runs, answered with mouse and keyboard, found again after a reload."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflows.source.frontend import Frontend
+
+ATTACK = 'a red circle <img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+
+def graph(dataset: str) -> dict[str, Any]:
+    def node(kind: str, at: list[int], widgets: dict[str, Any], wires: dict[str, str]) -> dict[str, Any]:
+        return {"type": kind, "at": at, "size": [330, 260], "title": "", "widgets": widgets, "wires": wires}
+
+    drawn = {"prompt": "a red circle", "batch_size": 3, "scale": 4, "method": "render"}
+    return {
+        "id": "00000000-0000-4000-8000-000000000077",
+        "name": dataset,
+        "nodes": {
+            "gen": node("RR_MiniatureGenerate", [0, 0], drawn, {}),
+            "pick": node(
+                "RR_PreferencePick", [380, 0], {"prompt": ATTACK, "dataset": dataset}, {"images": "gen.image"}
+            ),
+        },
+        "groups": [],
+    }
+
+
+@pytest.fixture
+def picker(frontend: Frontend, request: pytest.FixtureRequest) -> Any:
+    """The picker of a node that has asked two questions; a data set for each renderer."""
+    built = frontend.build(graph(f"page_{request.node.callspec.id}"))
+    frontend.load(built["ui"])
+    frontend.show()
+    for seed in (0, 4):
+        frontend.page.evaluate(
+            """seed => { const node = app.graph.nodes.find(n => n.type === 'RR_MiniatureGenerate');
+                         node.widgets.find(w => w.name === 'seed').value = seed;
+                         node.widgets.find(w => w.name === 'control_after_generate').value = 'fixed'; }""",
+            seed,
+        )
+        frontend.page.mouse.move(2, 2)
+        frontend.queue()
+        frontend.idle()
+    shown = frontend.page.locator(".rr-pick")
+    shown.locator("button.rr-candidate").first.wait_for(timeout=20_000)
+    frontend.page.wait_for_function(
+        "() => document.querySelector('.rr-pick .rr-comments').textContent.includes('2 waiting')", timeout=20_000
+    )
+    return shown
+
+
+def counted(picker: Any) -> list[int]:
+    """(answered, waiting, pairs) as the node says."""
+    text = picker.locator(".rr-comments").inner_text().split(":")[1]
+    return [int(number) for number in re.findall(r"\d+", text)][:3]
+
+
+def until(picker: Any, *expected: int) -> None:
+    for _ in range(60):
+        if counted(picker) == list(expected):
+            return
+        picker.page.wait_for_timeout(100)
+    raise AssertionError(f"the node says {counted(picker)}, not {list(expected)}")
+
+
+def test_candidates_are_answered_with_mouse_and_keyboard(frontend: Frontend, picker: Any, pictures: Path) -> None:
+    page = frontend.page
+    assert picker.locator(".rr-request").inner_text() == ATTACK
+    assert page.evaluate("() => window.hacked") is None
+    page.wait_for_timeout(500)
+    (pictures / "preference.png").write_bytes(page.screenshot())
+    picker.locator("button.rr-candidate").nth(1).dblclick()
+    until(picker, 1, 1, 2)
+    page.keyboard.press("t")
+    until(picker, 2, 0, 5)
+    assert picker.locator(".rr-told").inner_text() == "Your answer: tie"
+    page.keyboard.press("u")
+    until(picker, 1, 1, 2)
+    page.keyboard.press("9")
+    page.keyboard.press("Control+b")
+    page.keyboard.press("2")
+    until(picker, 2, 0, 4)
+    assert (
+        picker.locator("button.rr-candidate[aria-pressed=true]").get_attribute("aria-label")
+        == "Image 2 is better (key 2)"
+    )
+    page.keyboard.press("e")
+    assert page.locator("dialog.rr-dialog h2").inner_text() == "Image 1"
+    page.keyboard.press("Escape")
+    picker.locator(".rr-export").click()
+    page.wait_for_function("() => document.querySelector('.rr-told').textContent.startsWith('4 pairs in output/')")
+    (pictures / "preference_exported.png").write_bytes(page.screenshot())
+    picker.locator(".rr-undo").click()
+    until(picker, 1, 1, 2)
+    page.reload()
+    frontend.wait()
+    again = page.locator(".rr-pick")
+    again.locator("button.rr-candidate").first.wait_for(timeout=20_000)
+    assert counted(again) == [1, 1, 2]
+    assert again.locator("button.rr-candidate[aria-pressed=true]").count() == 0
+    assert frontend.errors == []
