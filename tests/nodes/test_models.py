@@ -197,16 +197,16 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
 
 
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = pack.module("nodes.load_scorer")
+    choices, node = pack.module("nodes.choices"), pack.module("nodes.load_scorer").LoadScorer
     config = tmp_path / "config.toml"
-    monkeypatch.setattr(load, "default_config_path", lambda: config)
+    monkeypatch.setattr(choices, "default_config_path", lambda: config)
     choice = {"engine": "server", "server": "judge"}
     seen = []
     for address in ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"):
         config.write_text(f'[servers.judge]\nurl = "{address}"\napi_key = "secret"\n')
-        seen.append(load.LoadScorer.fingerprint_inputs(engine=choice, rubric="automatic"))
+        seen.append(node.fingerprint_inputs(engine=choice, rubric="automatic"))
     assert seen[0] != seen[1]
     assert "secret" not in "".join(seen)
-    assert load.server_names() == ["judge"]
+    assert choices.server_names() == ["judge"]
     config.write_text("no toml [")
-    assert load.server_names() == []
+    assert choices.server_names() == []
