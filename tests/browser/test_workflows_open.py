@@ -23,6 +23,7 @@ def test_it_opens(frontend: Frontend, graph: Graph) -> None:
     workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     frontend.load(workflow, name)
     assert frontend.unknown_nodes() == []
+    assert "Invalid workflow" not in frontend.page.locator("body").inner_text()
     assert [node for node in frontend.red_nodes() if not node.endswith(("Loader", "LoaderSimple", "LoadImage"))] == []
     shipped = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
     assert meant(frontend.prompt()) == meant(shipped)

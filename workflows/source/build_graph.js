@@ -50,5 +50,6 @@ async ({ id, name: title, nodes, groups, inside }) => {
     node.pos = [0, 0];
   }
   const { output } = await app.graphToPrompt();
-  return { ui: app.graph.serialize(), api: output };
+  // As the frontend writes a file: without the keys that have no value, which older frontends refuse.
+  return JSON.parse(JSON.stringify({ ui: app.graph.serialize(), api: output }));
 };
