@@ -18,7 +18,15 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "training/LOG.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "training/LOG.md",
+    "docs/parrot.md",
+    "docs/training-your-own.md",
+    "docs/nft.md",
+]
 CARDS = ["scorer", "generator"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -71,7 +79,9 @@ def test_the_readmes_configuration_is_read(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_named_in_documents_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:rationalrewards_core|training|tests|benchmarks)/[\w./*-]*)`", text)
+    named = re.findall(
+        r"`((?:rationalrewards_core|nodes|web|workflows|training|tests|benchmarks|docs)/[\w./*-]*)`", text
+    )
     assert named or document not in ("README.md", "CONTRIBUTING.md")
     for name in named:
         assert list(ROOT.glob(name.rstrip("/"))), f"{document} names {name}, which does not exist"
