@@ -136,11 +136,20 @@ def test_another_configuration_does_not_continue_a_run(undisturbed: Path, small:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": {"algorithm": "awm"}, "times": {"source": "stratified", "count": 2, "shared_in_group": True}},
+        {
+            "loss": {"algorithm": "awm"},
+            "times": {"source": "stratified", "count": 2, "shared_in_group": True},
+            "model": {"gradient_checkpointing": True},
+        },
         {"policy": {"tuning": "full"}, "advantage": {"per_dimension": True}},
-        {"loss": {"kl_weight": 0.0, "guard_weight": 1.0}, "rollout": {"solver": "euler"}},
+        {
+            "loss": {"kl_weight": 0.0, "guard_weight": 1.0},
+            "rollout": {"solver": "euler"},
+            "model": {"offload": True},
+            "rewards": {"time_share": True},
+        },
     ],
-    ids=["awm", "full", "guard"],
+    ids=["awm and checkpointing", "full and per dimension", "guard, offload and time sharing"],
 )
 def test_options_run_end_to_end(changes: dict[str, Any], small: Make, metrics: Metrics, tmp_path: Path) -> None:
     run = {"epochs": 2, "save_every": 2, "audit_every": 0, "evaluate_every": 2, "evaluate_prompts": 2}
