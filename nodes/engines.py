@@ -189,12 +189,21 @@ def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_toke
     assert isinstance(backend, TransformersLocal)
     stamps = [stamp(Path(folder)) for folder in (backend.config.model, options.adapter) if folder]
     identity = ":".join([backend.identity, options.device, str(options.batch_size), *stamps])
-    if identity not in _local:
-        _local[identity] = LocalEngine(shown, backend, make_rubrics(name), identity, max_tokens)
-    _local.move_to_end(identity)
+    engine = _local.get(identity) or LocalEngine(shown, backend, make_rubrics(name), identity, max_tokens)
+    remember(engine)
+    return engine
+
+
+def remember(engine: LocalEngine) -> None:
+    """The engine used last is known; the one unused for longest is unloaded when there are too many."""
+    known = _local.setdefault(engine.identity, engine)
+    if known is not engine:
+        # A node kept the older of two engines of one model: only one of them may hold memory.
+        known.release()
+        _local[engine.identity] = engine
+    _local.move_to_end(engine.identity)
     while len(_local) > MOST_LOCAL:
         _local.popitem(last=False)[1].release()
-    return _local[identity]
 
 
 def broken_off(engine: Engine) -> BackendError:

@@ -279,6 +279,30 @@ def test_two_nodes_may_wait_for_one_server(pack: Pack) -> None:
     assert closed == ["closed"]
 
 
+def test_the_local_engine_unused_for_longest_is_unloaded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = pack.module("nodes.engines")
+    monkeypatch.setattr(engines, "_local", type(engines._local)())
+    unloaded: list[str] = []
+
+    class Backend:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def unload(self) -> None:
+            unloaded.append(self.name)
+
+    one, two, three, twin = (
+        engines.LocalEngine(name, Backend(name), {}, identity, 100)
+        for name, identity in (("one", "1"), ("two", "2"), ("three", "3"), ("twin", "1"))
+    )
+    for engine in (one, two, one, three):
+        engines.remember(engine)
+    assert unloaded == ["two"]
+    engines.remember(twin)
+    assert unloaded == ["two", "one"], "two engines of one model never hold memory both"
+    assert list(engines._local.values()) == [three, twin]
+
+
 def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
     waiting = pack.module("nodes.waiting")
 
