@@ -6,16 +6,18 @@ Every text in a card was written by a user or a model; whoever shows it shows it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.rubric import Rubric
-from ..rationalrewards_core.scorer import Outcome
 from .previews import TempImage, save_temp_image
 from .sockets import Critiques
 from .thresholds import Gate
+
+if TYPE_CHECKING:
+    from ..rationalrewards_core.scorer import Outcome
 
 Card = dict[str, Any]
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.comparison import Comparison, Verdict, pair_rewards
 from ..rationalrewards_core.errors import RequestError
 from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
-from ..rationalrewards_core.scorer import CompareMethod
 from .judging import executing_node, requests_of
 from .markdown import as_text
 from .schema import schema
 from .sockets import ScorerSocket
 from .tensors import to_pictures
 
-METHODS: tuple[CompareMethod, ...] = get_args(CompareMethod)
+if TYPE_CHECKING:
+    from ..rationalrewards_core.comparison import Comparison
+    from ..rationalrewards_core.scorer import CompareMethod
+
+METHODS: tuple[CompareMethod, ...] = ("pointwise", "pairwise")
 
 
 class CompareImages(io.ComfyNode):
@@ -44,6 +46,8 @@ class CompareImages(io.ComfyNode):
     async def execute(
         cls, scorer: Any, image_a: Any, image_b: Any, prompt: str, method: str, source_image: Any = None
     ) -> io.NodeOutput:
+        from ..rationalrewards_core.comparison import Verdict, pair_rewards
+
         request = requests_of(prompt, 1, source_image)[0]
         comparison = await scorer.compare(request, _only(image_a, "A"), _only(image_b, "B"), method, executing_node())
         rubric = scorer.rubric_for(request)
@@ -90,6 +94,8 @@ def _only(images: Any, name: str) -> Any:
 
 def comparison_report(comparison: Comparison, rubric: Rubric) -> str:
     """The comparison as Markdown; whatever the judge wrote is shown as text."""
+    from ..rationalrewards_core.comparison import Verdict, pair_rewards
+
     verdict = "It is a tie" if comparison.verdict is Verdict.TIE else f"Image {comparison.verdict.value} is better"
     rewards = " to ".join(f"{value:.3f}" for value in pair_rewards(comparison.judgements, rubric))
     lines = [f"**{verdict}** (rewards of A and B: {rewards})", ""]

@@ -10,12 +10,12 @@ from PIL import Image
 
 from ..rationalrewards_core.errors import RequestError
 from ..rationalrewards_core.messages import UserRequest
-from ..rationalrewards_core.parsing import Mode
 from ..rationalrewards_core.rubric import Rubric
 from .sockets import Critiques
 from .tensors import to_pictures
 
 if TYPE_CHECKING:
+    from ..rationalrewards_core.parsing import Mode
     from .scorers import LoadedScorer
 
 

@@ -10,15 +10,17 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.history import step_to_json
 from ..rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
-from ..rationalrewards_core.scorer import Outcome
 from .previews import TempImage
 from .sockets import Critiques
+
+if TYPE_CHECKING:
+    from ..rationalrewards_core.scorer import Outcome
 
 Keep = Literal["best", "last"]
 

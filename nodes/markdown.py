@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
-from ..rationalrewards_core.scorer import Outcome
 from .sockets import Critiques
+
+if TYPE_CHECKING:
+    from ..rationalrewards_core.scorer import Outcome
 
 LONG_DIFF = 2000
 """Words above which frequent ones are no anchors of a diff, which would take quadratic time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
@@ -15,11 +15,13 @@ from ..rationalrewards_core.refine import RefinePolicy
 from ..rationalrewards_core.reward import failing
 from ..rationalrewards_core.rewording import STYLES, Rewording, RewordingRules, reworded
 from ..rationalrewards_core.rubric import Rubric
-from ..rationalrewards_core.scorer import Outcome
 from .markdown import word_diff
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket
 from .thresholds import parse_minimums
+
+if TYPE_CHECKING:
+    from ..rationalrewards_core.scorer import Outcome
 
 
 class PromptRefine(io.ComfyNode):

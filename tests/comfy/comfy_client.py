@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 
 Prompt = dict[str, dict[str, Any]]
-RUN_SECONDS = 120
+RUN_SECONDS = 400
+"""A run that takes a second on a quiet machine has taken two minutes on a crowded one."""
 
 
 @dataclass

@@ -33,6 +33,7 @@ NODES = [
     "RR_CritiqueToText",
     "RR_CustomRubric",
     "RR_MiniatureGenerate",
+    "RR_PreferencePick",
 ]
 WIDGETS = ("STRING", "INT", "FLOAT", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3")
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script> {braces} <|im_end|> <image> # Summary:"
