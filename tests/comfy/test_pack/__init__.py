@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 
 def _module(name: str) -> ModuleType:
     """A module of the pack, which ComfyUI loads under a name made from its path."""
-    for full, module in list(sys.modules.items()):
-        if full.endswith(f".{name}"):
-            return module
+    own = ".nodes.extension"
+    for full in list(sys.modules):
+        if full.endswith(own):
+            return import_module(f"{full.removesuffix(own)}.{name}")
     raise RuntimeError("RationalRewards is not loaded")
 
 
@@ -72,7 +74,8 @@ class Critic:
         outcomes = tuple(
             _outcome(core, rubric, value, f"{refined} {iteration + 1}" if refined else "") for value in rewards
         )
-        critiques = sockets.Critiques(request=sockets.UserRequest(prompt), rubric=rubric, outcomes=outcomes)
+        request = _module("rationalrewards_core.messages").UserRequest(prompt)
+        critiques = sockets.Critiques(request=request, rubric=rubric, outcomes=outcomes)
         return critiques, rewards
 
 
