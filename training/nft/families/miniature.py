@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class Miniature(StableDiffusion3):
         return 0  # there is no T5 encoder, so no room is kept for its tokens
 
     def velocity(self, model: Any, x_t_B: Tensor, t_B: Tensor, conditioning: Conditioning) -> Tensor:
-        # The plain attention kernel: for short sequences it is faster on a CPU than the fused one.
+        # The plain attention kernel: for short sequences it is faster on a CPU than the fused one. With checkpointing,
+        # the backward pass recomputes outside this context, and so both must take the default kernel.
+        plain = nullcontext() if self.config.gradient_checkpointing else sdpa_kernel(SDPBackend.MATH)
         fast = torch.autocast(x_t_B.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
-        with sdpa_kernel(SDPBackend.MATH), fast:
+        with plain, fast:
             return super().velocity(model, x_t_B, t_B, conditioning)
