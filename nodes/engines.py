@@ -88,6 +88,7 @@ class LocalEngine:
         self.release()
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
+        remember(self)
         self._brought, self._refused = False, None
 
         def step(done: int, most: int) -> None:
