@@ -29,7 +29,8 @@ export class PreferencePicker {
       element("header", { class: "rr-head" }, this.title, element("nav", { class: "rr-pager" }, enlarge, later)),
       this.request,
       this.grid,
-      element("footer", { class: "rr-answers" }, tie, bad, undo, this.told, exporter),
+      element("footer", { class: "rr-answers" }, tie, bad, undo, exporter),
+      this.told,
       this.counts,
     );
     this.dataset = null;
@@ -149,7 +150,9 @@ export class PreferencePicker {
     const sources = question.sources.map((image) =>
       element("figure", { class: "rr-candidate rr-source" }, picture(image, say("source")), element("figcaption", { text: say("source") })),
     );
-    return [...sources, ...question.images.map((image, place) => this.candidate(image, place))];
+    const shown = [...sources, ...question.images.map((image, place) => this.candidate(image, place))];
+    this.grid.style.setProperty("--rr-columns", shown.length > 3 ? Math.ceil(shown.length / 2) : shown.length);
+    return shown;
   }
 
   candidate(image, place) {

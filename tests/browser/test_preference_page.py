@@ -75,6 +75,9 @@ def test_candidates_are_answered_with_mouse_and_keyboard(frontend: Frontend, pic
     assert page.evaluate("() => window.hacked") is None
     page.wait_for_timeout(500)
     (pictures / "preference.png").write_bytes(page.screenshot())
+    frames = [candidate.bounding_box() for candidate in picker.locator("button.rr-candidate").all()]
+    around = picker.locator(".rr-candidates").bounding_box()
+    assert all(frame["y"] + frame["height"] <= around["y"] + around["height"] + 1 for frame in frames), "all in sight"
     picker.locator("button.rr-candidate").nth(1).dblclick()
     until(picker, 1, 1, 2)
     page.keyboard.press("t")
