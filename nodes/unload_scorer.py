@@ -7,9 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from .engines import release_all
 from .schema import schema
-from .scorers import LoadedScorer
 from .sockets import ScorerSocket
 
 
@@ -38,6 +36,9 @@ class UnloadScorer(io.ComfyNode):
 
     @classmethod
     def execute(cls, anything: Any, scorer: Any = None) -> io.NodeOutput:
+        from .engines import release_all
+        from .scorers import LoadedScorer
+
         if scorer is None:
             release_all()
         elif isinstance(scorer, LoadedScorer):
