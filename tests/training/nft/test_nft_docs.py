@@ -26,7 +26,8 @@ GUIDE = (ROOT / "docs" / "nft.md").read_text(encoding="utf-8")
 
 def commands() -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", GUIDE, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if "-m training.nft " in line]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if "-m training.nft " in line]
 
 
 @pytest.mark.parametrize("line", commands())
