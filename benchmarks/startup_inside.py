@@ -31,9 +31,7 @@ async def main(pack: Path, scratch: Path) -> None:
     # ComfyUI reads its options while it is imported.
     sys.path.insert(0, os.getcwd())
     sys.argv[1:] = ["--cpu"]
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
+    import_module("comfy.options").enable_args_parsing()
     nodes, server = import_module("nodes"), import_module("server")  # ComfyUI's, not ours
     server.PromptServer(asyncio.get_running_loop())
     empty = scratch / "empty_pack"

@@ -19,16 +19,16 @@ from .cards import critique_cards
 from .loop_board import BOARD
 from .loop_files import LoopFiles
 from .loop_graph import CLOSE_CLASS, LoopBody, copied, copy_id, find_body, find_open
+from .loop_inputs import until_inputs
 from .loop_start import next_inputs
 from .loop_state import Flow, Judged, Keep, LoopState, best_of_batch
 from .previews import TempImage
 from .schema import schema
-from .sockets import Critiques, CritiqueSocket, FlowSocket
+from .sockets import Critiques
 from .tensors import to_pictures
 
 CARRIED = "carried_run"
 """The input under which a copy finds its `LoopRun`; it is not in the schema, so nobody can wire or type it."""
-MAX_ITERATIONS = 100
 
 
 @dataclass
@@ -62,7 +62,7 @@ class LoopUntilScore(io.ComfyNode):
             description="Where a loop ends: repeats everything since Loop Start until an image scores high enough, "
             "and hands on the best one. Every iteration is kept in ComfyUI's temp folder.",
             search_aliases=["loop", "while", "repeat", "best of", "early stop"],
-            inputs=_inputs(),
+            inputs=until_inputs(),
             outputs=[
                 io.Image.Output("best_image", tooltip="The best image of all iterations (or the last, see keep)."),
                 io.Float.Output("best_reward", tooltip="Its reward, 0 to 1; NaN if no iteration could be scored."),
@@ -120,74 +120,6 @@ class LoopUntilScore(io.ComfyNode):
         run = replace(run, state=state)
         _tell(run)
         return _next(prompt, run, flow[0], move) if move is not None else _end(run, keep[0])
-
-
-def _inputs() -> list[Any]:
-    return [
-        FlowSocket.Input("flow", tooltip="From the flow output of Loop Start."),
-        io.Image.Input("image", tooltip="The image of this iteration; of a batch, its best one counts."),
-        CritiqueSocket.Input("critique", optional=True, tooltip="From Rational Critique. It or a reward is needed."),
-        io.Float.Input(
-            "reward",
-            optional=True,
-            force_input=True,
-            tooltip="A reward from 0 to 1, one per image, if you judge by something else than the critique's own "
-            "reward. NaN means unscored.",
-        ),
-        io.String.Input(
-            "refined_prompt",
-            optional=True,
-            force_input=True,
-            tooltip="The prompt to try next, from Prompt Refine. Without it the critique's own refinement is used.",
-        ),
-        io.Float.Input(
-            "threshold",
-            default=0.85,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="The loop ends as soon as an image's reward is at least this, 0 to 1.",
-        ),
-        io.Int.Input(
-            "max_iterations", default=4, min=1, max=MAX_ITERATIONS, tooltip="The loop ends after this many iterations."
-        ),
-        io.Int.Input(
-            "patience",
-            default=3,
-            min=1,
-            max=MAX_ITERATIONS,
-            tooltip="The loop ends when this many iterations in a row brought no improvement.",
-        ),
-        io.Float.Input(
-            "minimum_gain",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="An image replaces the best so far only if its reward is higher by more than this.",
-        ),
-        io.Float.Input(
-            "minimum_score",
-            default=3.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="No dimension may score below this, on the rubric's own scale (1 to 4), for the loop to be "
-            "content. 0 looks at the reward alone.",
-        ),
-        io.Combo.Input(
-            "keep",
-            options=["best", "last"],
-            default="best",
-            tooltip="Which image is handed on: the best of all iterations, or the last one.",
-        ),
-        io.Combo.Input(
-            "refine_from",
-            options=["best", "latest"],
-            default="best",
-            tooltip="Whose refined prompt is tried next: the best iteration's, or the latest one's.",
-        ),
-    ]
 
 
 def _carried(prompt: Any, node_id: str) -> LoopRun | None:

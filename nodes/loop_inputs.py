@@ -1,0 +1,80 @@
+"""The inputs of Loop Until Score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from .sockets import CritiqueSocket, FlowSocket
+
+MAX_ITERATIONS = 100
+
+
+def until_inputs() -> list[Any]:
+    """New widgets are appended last: workflow files hold widget values by position."""
+    return [
+        FlowSocket.Input("flow", tooltip="From the flow output of Loop Start."),
+        io.Image.Input("image", tooltip="The image of this iteration; of a batch, its best one counts."),
+        CritiqueSocket.Input("critique", optional=True, tooltip="From Rational Critique. It or a reward is needed."),
+        io.Float.Input(
+            "reward",
+            optional=True,
+            force_input=True,
+            tooltip="A reward from 0 to 1, one per image, if you judge by something else than the critique's own "
+            "reward. NaN means unscored.",
+        ),
+        io.String.Input(
+            "refined_prompt",
+            optional=True,
+            force_input=True,
+            tooltip="The prompt to try next, from Prompt Refine. Without it the critique's own refinement is used.",
+        ),
+        io.Float.Input(
+            "threshold",
+            default=0.85,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="The loop ends as soon as an image's reward is at least this, 0 to 1.",
+        ),
+        io.Int.Input(
+            "max_iterations", default=4, min=1, max=MAX_ITERATIONS, tooltip="The loop ends after this many iterations."
+        ),
+        io.Int.Input(
+            "patience",
+            default=3,
+            min=1,
+            max=MAX_ITERATIONS,
+            tooltip="The loop ends when this many iterations in a row brought no improvement.",
+        ),
+        io.Float.Input(
+            "minimum_gain",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="An image replaces the best so far only if its reward is higher by more than this.",
+        ),
+        io.Float.Input(
+            "minimum_score",
+            default=3.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            tooltip="No dimension may score below this, on the rubric's own scale (1 to 4), for the loop to be "
+            "content. 0 looks at the reward alone.",
+        ),
+        io.Combo.Input(
+            "keep",
+            options=["best", "last"],
+            default="best",
+            tooltip="Which image is handed on: the best of all iterations, or the last one.",
+        ),
+        io.Combo.Input(
+            "refine_from",
+            options=["best", "latest"],
+            default="best",
+            tooltip="Whose refined prompt is tried next: the best iteration's, or the latest one's.",
+        ),
+    ]
