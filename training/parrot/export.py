@@ -3,6 +3,7 @@
     OUT/train.jsonl dev.jsonl test.jsonl    examples: messages, images, request_id, split, provenance
     OUT/pairs.jsonl                         the pairs of the splits, to measure pair accuracy with
     OUT/images/NAME.png                     upright RGB, named by content
+    OUT/rubric_*.toml                       the student's rubrics, which fine-tuning and evaluation ask in
     OUT/export.json                         settings and counts
 
 The held-out pairs are all there are, kept or not: an evaluation on pairs that a teacher's filter chose would flatter.
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image
 
@@ -27,6 +28,8 @@ from rationalrewards_core.errors import ConfigError, CritiqueParseError, Request
 from rationalrewards_core.images import png_bytes
 from rationalrewards_core.messages import Message, UserRequest, critique_messages, defused, pairwise_messages
 from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.rubric import Kind
+from rationalrewards_core.rubric_file import rubric_to_toml
 
 from .calibration import Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
@@ -83,7 +86,14 @@ class Exporter:
         for split in SPLITS:
             os.replace(self._out / f"{split}.partial", self._out / f"{split}.jsonl")
         self._write_tables()
+        self._write_rubrics()
         return self.counts
+
+    def _write_rubrics(self) -> None:
+        """The student's rubrics under the names a checkpoint folder uses: whoever trains on this asks in them."""
+        for kind in get_args(Kind):
+            text = rubric_to_toml(self._rubrics.student(kind))
+            (self._out / f"rubric_{kind}.toml").write_text(text, encoding="utf-8")
 
     def _fates(self) -> Mapping[str, Fate]:
         arm = self._settings.arm

@@ -27,6 +27,7 @@ from tests.training.parrot.teaching import Teaching, import_miniature, rows
 from training.evaluate.pairs import PairFolder
 from training.parrot.__main__ import main
 from training.parrot.pairs import read_pairs
+from training.sft.development import student_rubrics
 from training.sft.records import ChatFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -316,6 +317,7 @@ def test_our_own_trainer_and_evaluation_read_the_export(run: Path, tmp_path: Pat
         rubric = rubrics["edit" if len(record.images) == 2 else "generation"]
         assert parse_critique(record.answer, rubric).refinement is not None
         assert [image.size for image in messages[-1].images] == [(48, 48)] * len(record.images)
+    assert student_rubrics("a/checkpoint/without/rubrics", out) == rubrics, "it is asked as it was taught"
     labelled = PairFolder(out).pairs("train")
     assert {one.pair.key for one in labelled} <= {pair.key for pair in read_pairs([out / "pairs.jsonl"])}
     assert len(labelled) == sum(row["split"] == "train" for row in rows(out / "pairs.jsonl"))
