@@ -16,7 +16,7 @@ SERVER_FOLDERS = {"comfy", "browser"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers, a file's tests stay together, and all that share a ComfyUI server do too.
+    """With several workers, a file's tests stay together, and all that share ComfyUI servers do too.
 
     The server's tests take longest, so they begin first.
     """
@@ -25,8 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     root = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(root)
-        group = "comfyui" if place.parts[0] in SERVER_FOLDERS else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] in SERVER_FOLDERS else str(place)))
     items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in SERVER_FOLDERS)
 
 
