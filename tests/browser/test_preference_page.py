@@ -31,28 +31,37 @@ def graph(dataset: str) -> dict[str, Any]:
     }
 
 
+def ask(frontend: Frontend, seed: int, waiting: int) -> None:
+    """Queue with another seed, until the node has heard of the new question."""
+    frontend.page.evaluate(
+        """seed => { const node = app.graph.nodes.find(n => n.type === 'RR_MiniatureGenerate');
+                     node.widgets.find(w => w.name === 'seed').value = seed;
+                     node.widgets.find(w => w.name === 'control_after_generate').value = 'fixed'; }""",
+        seed,
+    )
+    frontend.queue()
+    frontend.idle()
+    frontend.page.wait_for_function(
+        "said => document.querySelector('.rr-pick .rr-comments').textContent.includes(said)",
+        arg=f"{waiting} waiting",
+        timeout=20_000,
+    )
+
+
 @pytest.fixture
 def picker(frontend: Frontend, request: pytest.FixtureRequest) -> Any:
-    """The picker of a node that has asked two questions; a data set for each renderer."""
-    built = frontend.build(graph(f"page_{request.node.callspec.id}"))
+    """The picker of a node that has asked two questions, in a data set of this test's own."""
+    built = frontend.build(graph("a" + re.sub(r"\W", "_", request.node.name)[-60:]))
     frontend.load(built["ui"])
     frontend.show()
-    for seed in (0, 4):
-        frontend.page.evaluate(
-            """seed => { const node = app.graph.nodes.find(n => n.type === 'RR_MiniatureGenerate');
-                         node.widgets.find(w => w.name === 'seed').value = seed;
-                         node.widgets.find(w => w.name === 'control_after_generate').value = 'fixed'; }""",
-            seed,
-        )
-        frontend.page.mouse.move(2, 2)
-        frontend.queue()
-        frontend.idle()
-    shown = frontend.page.locator(".rr-pick")
-    shown.locator("button.rr-candidate").first.wait_for(timeout=20_000)
-    frontend.page.wait_for_function(
-        "() => document.querySelector('.rr-pick .rr-comments').textContent.includes('2 waiting')", timeout=20_000
-    )
-    return shown
+    frontend.page.mouse.move(2, 2)
+    ask(frontend, 0, 1)
+    ask(frontend, 4, 2)
+    return frontend.page.locator(".rr-pick")
+
+
+def shown(picker: Any) -> str:
+    return str(picker.locator("button.rr-candidate img").first.get_attribute("src"))
 
 
 def counted(picker: Any) -> list[int]:
@@ -77,7 +86,9 @@ def test_candidates_are_answered_with_mouse_and_keyboard(frontend: Frontend, pic
     (pictures / "preference.png").write_bytes(page.screenshot())
     frames = [candidate.bounding_box() for candidate in picker.locator("button.rr-candidate").all()]
     around = picker.locator(".rr-candidates").bounding_box()
-    assert all(frame["y"] + frame["height"] <= around["y"] + around["height"] + 1 for frame in frames), "all in sight"
+    for start, length in (("x", "width"), ("y", "height")):
+        end = around[start] + around[length] + 1
+        assert all(frame[start] + frame[length] <= end for frame in frames), "all in sight"
     picker.locator("button.rr-candidate").nth(1).dblclick()
     until(picker, 1, 1, 2)
     page.keyboard.press("t")
@@ -108,3 +119,19 @@ def test_candidates_are_answered_with_mouse_and_keyboard(frontend: Frontend, pic
     assert counted(again) == [1, 1, 2]
     assert again.locator("button.rr-candidate[aria-pressed=true]").count() == 0
     assert frontend.errors == []
+
+
+def test_a_run_replaces_the_question_unless_somebody_is_about_to_answer_it(frontend: Frontend, picker: Any) -> None:
+    newest = shown(picker)
+    picker.hover()
+    ask(frontend, 9, 3)
+    assert shown(picker) == newest, "a click must not meet another question than the one that was looked at"
+    frontend.page.mouse.move(2, 2)
+    frontend.page.evaluate("() => document.activeElement?.blur()")
+    ask(frontend, 12, 4)
+    latest = shown(picker)
+    assert latest != newest
+    picker.locator(".rr-later").click()
+    frontend.page.wait_for_function(
+        "before => document.querySelector('button.rr-candidate img').getAttribute('src') !== before", arg=latest
+    )
