@@ -44,7 +44,7 @@ lint: $(READY)  ## lint and format in place
 types: $(READY)  ## type check the core
 	@$(BIN)/mypy
 
-miniature: $(READY)  ## train the shipped miniature again from nothing (about six hours on two cores)
+miniature: $(READY)  ## train the shipped miniature again from nothing (about seven hours on two cores)
 	@$(BIN)/python -m training.miniature.generator --ship rationalrewards_core/miniature/weights/generator
 	@$(BIN)/python -m training.miniature.scorer --ship rationalrewards_core/miniature/weights/scorer
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from .judging import executing_node
 from .loop_graph import OPEN_CLASS
-from .loop_state import Flow
 from .schema import schema
 from .sockets import FlowSocket
+
+if TYPE_CHECKING:
+    from .loop_state import Flow
 
 MAX_SEED = 2**32 - 1
 
@@ -64,6 +66,8 @@ class LoopStart(io.ComfyNode):
 
     @classmethod
     def execute(cls, prompt: str, seed: int, seed_policy: str) -> io.NodeOutput:
+        from .loop_state import Flow
+
         told = _told(cls.hidden.dynprompt)
         iteration = told.get("iteration", 0)
         original = told.get("original", prompt)

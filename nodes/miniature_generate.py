@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..rationalrewards_core.errors import RequestError
 from ..rationalrewards_core.messages import UserRequest
-from ..rationalrewards_core.miniature.world import EXAMPLE
+from ..rationalrewards_core.miniature import EXAMPLE
 from .miniature import generate
 from .ranking import blocked
 from .schema import schema

@@ -7,9 +7,6 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError, RequestError
-from ..rationalrewards_core.messages import UserRequest
-from .preference_export import summary, tally
-from .preference_store import preference_store
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket
 from .tensors import to_pictures
@@ -56,6 +53,10 @@ class PreferencePick(io.ComfyNode):
     def execute(
         cls, images: Any, prompt: str, dataset: str, source_image: Any = None, critique: Critiques | None = None
     ) -> io.NodeOutput:
+        from ..rationalrewards_core.messages import UserRequest
+        from .preference_export import summary, tally
+        from .preference_store import preference_store
+
         sources = () if source_image is None else tuple(to_pictures(source_image))
         if len(sources) > 1:
             raise RequestError(f"There are {len(sources)} source images; all candidates must be edits of one.")

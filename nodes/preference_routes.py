@@ -1,6 +1,7 @@
 """What the page may ask of preferences: see a question, answer it, take an answer back, export.
 
-A client names a data set, a question and an answer, never a file.
+A client names a data set, a question and an answer, never a file. The store is imported with the first question, not
+when ComfyUI starts.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aiohttp import web
 
 from ..rationalrewards_core.errors import ConfigError
-from .preference_export import EXPORT, export, tally
-from .preference_store import SUBFOLDER, Book, Choice, PreferenceStore, known_store
+
+if TYPE_CHECKING:
+    from .preference_store import Book, Choice, PreferenceStore
 
 PATH = "/rationalrewards/preferences/{dataset}"
 BODY_LIMIT = 4096
@@ -56,6 +58,8 @@ class PreferenceRoutes:
 
     async def export(self, request: web.Request) -> web.Response:
         """POST -> {"pairs": number, "folder": below the output folder}."""
+        from .preference_export import EXPORT, export
+        from .preference_store import SUBFOLDER
 
         def written(store: PreferenceStore) -> dict[str, Any]:
             return {"pairs": export(store), "folder": "/".join((*SUBFOLDER, store.name, EXPORT))}
@@ -76,6 +80,8 @@ def view(
 
     `shown` names the question; with `waiting` it gives way, once answered, to one that waits.
     """
+    from .preference_export import tally
+
     book = store.book()
     known = shown in book.questions and not (waiting and shown in book.choices)
     key = shown if known else book.next_after(shown or after)
@@ -100,6 +106,8 @@ def _question(name: str, book: Book, key: str) -> dict[str, Any]:
 
 def _address(name: str, place: str) -> dict[str, str]:
     """What the frontend's /view route is asked for."""
+    from .preference_store import SUBFOLDER
+
     folder, _, file = place.rpartition("/")
     return {"filename": file, "subfolder": "/".join((*SUBFOLDER, name, folder)), "type": "output"}
 
@@ -110,6 +118,8 @@ def _is_choice(choice: Any) -> TypeGuard[Choice]:
 
 async def _answered(request: web.Request, act: Callable[[PreferenceStore], dict[str, Any]]) -> web.Response:
     """Act on the data set that the request names; every failure is an {"error": sentence}."""
+    from .preference_store import known_store
+
     try:
         store = known_store(request.match_info["dataset"])
     except ConfigError as error:

@@ -11,9 +11,7 @@ from comfy_api.latest import io
 from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.messages import MAX_REQUEST_CHARACTERS
-from ..rationalrewards_core.refine import RefinePolicy
 from ..rationalrewards_core.reward import failing
-from ..rationalrewards_core.rewording import STYLES, Rewording, RewordingRules, reworded
 from ..rationalrewards_core.rubric import Rubric
 from .markdown import word_diff
 from .schema import schema
@@ -21,7 +19,13 @@ from .sockets import Critiques, CritiqueSocket
 from .thresholds import parse_minimums
 
 if TYPE_CHECKING:
+    from ..rationalrewards_core.rewording import Rewording, RewordingRules
     from ..rationalrewards_core.scorer import Outcome
+
+STYLES = ("full rewrite", "minimal change")
+MINIMUM = 3.0
+MAX_LENGTH = 1500
+"""What the core's rules say (a test compares them); they are imported when a prompt is reworded, not when ComfyUI starts."""
 
 
 class PromptRefine(io.ComfyNode):
@@ -59,6 +63,8 @@ class PromptRefine(io.ComfyNode):
         max_length: int,
         index: int,
     ) -> io.NodeOutput:
+        from ..rationalrewards_core.rewording import RewordingRules
+
         before = prompt if prompt.strip() else critique.request.text
         rules = RewordingRules(
             style=style,  # type: ignore[arg-type]
@@ -85,6 +91,8 @@ def refined(
     minimums: Mapping[str, float],
 ) -> Rewording:
     """The prompt, reworded only if a dimension fails and the judge wrote how; the notes say why in either case."""
+    from ..rationalrewards_core.rewording import Rewording, reworded
+
     if isinstance(outcome, Unscored):
         return Rewording(prompt=prompt, notes=(f"The image could not be judged: {outcome.message}",))
     low = failing(outcome, minimums, minimum)
@@ -131,7 +139,7 @@ def _what() -> list[Any]:
         ),
         io.Float.Input(
             "minimum",
-            default=RefinePolicy.minimum,
+            default=MINIMUM,
             min=0.0,
             max=100.0,
             step=0.1,
@@ -158,7 +166,7 @@ def _how() -> list[Any]:
         io.String.Input("suffix", default="", tooltip="Every reworded prompt ends with exactly this."),
         io.Int.Input(
             "max_length",
-            default=RewordingRules.max_length,
+            default=MAX_LENGTH,
             min=1,
             max=MAX_REQUEST_CHARACTERS,
             tooltip="Characters at most. Clauses are dropped from the end; what you fixed is never cut.",

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final
 
-from .headings import plain
 from .parsing import Reading, Reason
 from .rubric import SCORE_A, SCORE_B, SUMMARY, WINNER, Dimension, Rubric
+from .spelling import plain
 
 _WINNER_NAME: Final = re.compile(r"[*_`\"'\s]*(?:image\s+)?([AB])[*_`\"'\s.]*$", re.IGNORECASE)
 """`Image A` or `B`; anything else (a tie, N/A, a sentence) decides nothing."""

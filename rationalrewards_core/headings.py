@@ -12,12 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from .spelling import plain
+
 PREFIX: Final = 240
 """How many characters of a line are looked at for a heading."""
-
-_FULL_WIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_INVISIBLE: Final = (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF)
-_PLAIN: Final = _FULL_WIDTH | dict.fromkeys(_INVISIBLE, 0x20)
 
 _DECORATION: Final = re.compile(
     r"(?:[\s>]+|[-+*•·–](?=\s)|\#{1,6}|[*_`]{1,3}"  # quotes, bullets, headings, emphasis
@@ -27,17 +25,6 @@ _DECORATION: Final = re.compile(
 _NUMBER: Final = re.compile(r"([0-9]{1,2})[.):\]、\ufe0f\u20e3]")
 _EMPHASIS: Final = re.compile(r"[*_`]{1,3}(?!\s)")
 _BOLD_OR_HEADING: Final = re.compile(r"[#_`0-9]|\*(?!\s)")
-
-
-def plain(text: str) -> str:
-    """The text with full-width characters made ASCII and invisible ones made spaces; its length stays."""
-    return text if text.isascii() else text.translate(_PLAIN)
-
-
-def squeezed(name: str) -> str:
-    """What two spellings of one heading have in common."""
-    folded = plain(name).casefold().replace("i\u0307", "i").replace("\u0131", "i")  # as `re` folds dotted and dotless i
-    return " ".join(folded.replace("&", " and ").replace("judgement", "judgment").split())
 
 
 @dataclass(frozen=True)

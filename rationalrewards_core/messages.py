@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 from PIL import Image
@@ -40,14 +41,6 @@ MAX_REQUEST_CHARACTERS: Final = 20_000
 ASPECTS_HEADING: Final = "### Critical Aspects & Scoring Rubric"
 METHODOLOGY_HEADING: Final = "### Scoring Methodology (CRITICAL)"
 
-_CONTROL = re.compile(
-    r"<(?=[|｜][^|｜<>\s]{1,60}[|｜]>)"  # Qwen, Llama, Phi, GLM; DeepSeek writes full-width bars
-    r"|<(?=/?(?:image|img|video|audio|think|tool_call|tool_response|s|pad|unk|bos|eos)>)"
-    r"|<(?=(?:start|end)_of_(?:turn|image|utterance)>|image_soft_token>|fake_token_around_image>)"  # Gemma, Idefics
-    r"|<(?=IMG_CONTEXT>|/?(?:box|quad|ref|slice|image_id)>|<?/?SYS>)"  # InternVL, MiniCPM-V, Llama 2
-    r"|\[(?=/?(?:INST|IMG|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG_BREAK|IMG_END)\])",  # Mistral
-    re.IGNORECASE,
-)
 WORD_JOINER: Final = "\u2060"
 
 Role = Literal["system", "user", "assistant"]
@@ -92,9 +85,22 @@ def _is_visible(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
+@cache
+def _control() -> re.Pattern[str]:
+    """Chat-control tokens of the model families; compiled when the first request is made, for it takes a while."""
+    return re.compile(
+        r"<(?=[|｜][^|｜<>\s]{1,60}[|｜]>)"  # Qwen, Llama, Phi, GLM; DeepSeek writes full-width bars
+        r"|<(?=/?(?:image|img|video|audio|think|tool_call|tool_response|s|pad|unk|bos|eos)>)"
+        r"|<(?=(?:start|end)_of_(?:turn|image|utterance)>|image_soft_token>|fake_token_around_image>)"  # Gemma, Idefics
+        r"|<(?=IMG_CONTEXT>|/?(?:box|quad|ref|slice|image_id)>|<?/?SYS>)"  # InternVL, MiniCPM-V, Llama 2
+        r"|\[(?=/?(?:INST|IMG|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG_BREAK|IMG_END)\])",  # Mistral
+        re.IGNORECASE,
+    )
+
+
 def defused(text: str) -> str:
     """User text with chat-control tokens made harmless; everything else is unchanged."""
-    return _CONTROL.sub(lambda match: match.group() + WORD_JOINER, text)
+    return _control().sub(lambda match: match.group() + WORD_JOINER, text)
 
 
 def critique_messages(request: UserRequest, candidate: Image.Image, rubric: Rubric) -> tuple[Message, ...]:

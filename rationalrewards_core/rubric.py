@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from .errors import ConfigError
-from .headings import plain, squeezed
+from .spelling import plain, squeezed
 
 Kind = Literal["generation", "edit"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from .headings import plain
 from .rubric import Rubric, Scale
+from .spelling import plain
 
 
 class Reason(str, Enum):

@@ -12,6 +12,8 @@ from pathlib import Path
 from ..errors import ConfigError
 
 WEIGHTS = Path(__file__).parent / "weights"
+EXAMPLE = 'a large red circle left of a small blue square with the word "OK"'
+"""A request of the world (see `world`)."""
 
 
 def scorer_folder() -> Path:

@@ -9,6 +9,7 @@ The first image is the same for both.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -231,14 +232,17 @@ async def _rival(
     clock: Clock,
     progress: Callable[[str, int, int], None],
 ) -> list[tuple[list[Image.Image], tuple[float | None, ...]]]:
-    """Best-of-N on the original request: as many images as the loop's seconds buy."""
+    """Best-of-N on the original request: as many images as the loop's seconds buy, rounded up, never fewer than its own.
+
+    An image is priced at what it cost the loop on average, since both could be drawn in batches of any size.
+    """
     spent = [len(end.state.steps) for end in ends]
     images = sum(spent)
     per_image = clock.generator / images + clock.judge / images
     probe = steps_cases(ends)[:32]
     score_seconds = await _judge_seconds(scorer, probe, "score") / len(probe)
     rate = per_image / (clock.generator / images + score_seconds)
-    counts = [max(n, int(n * rate)) for n in spent]
+    counts = [max(n, math.ceil(n * rate)) for n in spent]
     wanted = [(i, options.seed + 1000 * i + k) for i, n in enumerate(counts) for k in range(n)]
     drawn: list[Image.Image] = []
     started = time.perf_counter()

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from ..errors import RequestError
+from . import EXAMPLE
 
 SIDE: Final = 48
 """Width and height of every picture of the world, in pixels."""
@@ -113,9 +114,6 @@ def parse_request(text: str) -> Content:
     things = [Thing(shape, colour, size)] + ([Thing(shape2, colour2, size2)] if shape2 else [])
     relation = _RELATION_OF_PLACE.get(joint, joint)
     return Content(tuple(things), relation, word.upper() if word else None)
-
-
-EXAMPLE: Final = 'a large red circle left of a small blue square with the word "OK"'
 
 
 def sample_wish(

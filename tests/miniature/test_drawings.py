@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rationalrewards_core.errors import RequestError
+from rationalrewards_core.miniature import EXAMPLE
 from rationalrewards_core.miniature.drawings import draw_edit, draw_request
 from rationalrewards_core.miniature.oracle import oracle_critique, read_picture
-from rationalrewards_core.miniature.world import EXAMPLE
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import generation_rubric
 

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from rationalrewards_core.errors import RequestError
+from rationalrewards_core.miniature import EXAMPLE
 from rationalrewards_core.miniature.flaws import sample_generation
 from rationalrewards_core.miniature.oracle import oracle_critique, read_picture
 from rationalrewards_core.miniature.regions import components, dilated
 from rationalrewards_core.miniature.render import place, render
 from rationalrewards_core.miniature.truth import Shown, judge_generation
-from rationalrewards_core.miniature.world import EXAMPLE, parse_request, sample_wish
+from rationalrewards_core.miniature.world import parse_request, sample_wish
 
 
 def test_clean_pictures_are_read_right() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from rationalrewards_core.critique import render_critique
 from rationalrewards_core.errors import RequestError
+from rationalrewards_core.miniature import EXAMPLE
 from rationalrewards_core.miniature.edits import apply_edit, parse_edit, sample_edit
 from rationalrewards_core.miniature.flaws import complete, flawed, sample_edited, sample_generation
 from rationalrewards_core.miniature.truth import Defects, Shown, judge_edit, judge_generation
 from rationalrewards_core.miniature.world import (
-    EXAMPLE,
     Content,
     Thing,
     detailed_request,

@@ -27,6 +27,14 @@ def refine(pack: Pack) -> Any:
     return lambda critiques, **typed: node.execute(critiques, **{**defaults, **typed})
 
 
+def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
+    node = pack.module("nodes.prompt_refine")
+    rewording, refine = (pack.module(f"rationalrewards_core.{name}") for name in ("rewording", "refine"))
+    assert rewording.STYLES == node.STYLES
+    assert rewording.RewordingRules.max_length == node.MAX_LENGTH
+    assert refine.RefinePolicy.minimum == node.MINIMUM
+
+
 def test_rewords_where_a_dimension_fails(judged: Any, refine: Any) -> None:
     out = refine(judged((2.0, 4.0, None)), prompt="a red cat <lora:paper:0.8>")
     prompt, changed, comments, diff = out.args
