@@ -1,4 +1,7 @@
-"""One real ComfyUI and one headless Chromium for all browser tests. Skipped, loudly, where one of them is missing."""
+"""One real ComfyUI and one headless Chromium for all browser tests. Skipped, loudly, where one of them is missing.
+
+Both end with this folder's tests: while Playwright lives, no other test of the process could run an event loop.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
@@ -36,7 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="session", params=[False, True], ids=["classic", "nodes_2"])
+@pytest.fixture(scope="package", params=[False, True], ids=["classic", "nodes_2"])
 def frontend(request: pytest.FixtureRequest, address: str) -> Iterator[Frontend]:
     """The page, with the classic renderer and with Nodes 2.0."""
     with opened(address) as page:

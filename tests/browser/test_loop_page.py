@@ -24,14 +24,19 @@ def endless_loop() -> dict[str, Any]:
     return dict(workflow)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stopped(frontend: Frontend) -> dict[str, Any]:
     """What the page showed: while the loop ran, after the wish to stop, and at the end."""
     page, seen = frontend.page, {}
     frontend.load(endless_loop(), "endless loop")
     frontend.show()
     frontend.queue()
-    page.wait_for_function("() => document.querySelectorAll('.rr-frame').length >= 3", timeout=90_000)
+    # The page may still show the run of the other renderer, found again on the server.
+    page.wait_for_function(
+        "() => document.querySelector('.rr-status').textContent.startsWith('Running')"
+        " && document.querySelectorAll('.rr-frame').length >= 3",
+        timeout=90_000,
+    )
     seen["running"] = page.locator(".rr-status").inner_text()
     seen["can stop"] = page.locator(".rr-stop").is_enabled()
     seen["mid-run"] = page.screenshot()
