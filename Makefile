@@ -34,6 +34,7 @@ test: $(TEST_READY)  ## lint, type check and run every test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -rs
+	@$(BIN)/pytest tests/browser -rs
 
 setup: $(READY)  ## only make the environment
 

@@ -12,7 +12,7 @@ from rationalrewards_core.critique import Critique, Judgement, Refinement, rende
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 
-SERVER_FOLDERS = {"comfy", "browser"}
+SERVER_FOLDER = "comfy"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     root = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(root)
-        item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] in SERVER_FOLDERS else str(place)))
-    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in SERVER_FOLDERS)
+        item.add_marker(pytest.mark.xdist_group(SERVER_FOLDER if place.parts[0] == SERVER_FOLDER else str(place)))
+    items.sort(key=lambda item: item.path.relative_to(root).parts[0] != SERVER_FOLDER)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """One real ComfyUI and one headless Chromium for all browser tests. Skipped, loudly, where one of them is missing.
 
-Both end with this folder's tests: while Playwright lives, no other test of the process could run an event loop.
+`make test` runs this folder in a process of its own (`testpaths` leaves it out): while Playwright lives, no other test of
+its process could run an event loop.
 """
 
 from __future__ import annotations
@@ -14,18 +15,10 @@ import pytest
 from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
 from workflows.source.frontend import Frontend, find_chromium, opened
 
-FOLDER = Path(__file__).parent
 PICTURES = PACK / "out" / "browser"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All browser tests in one worker: one server and one browser are enough."""
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
@@ -39,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="package", params=[False, True], ids=["classic", "nodes_2"])
+@pytest.fixture(scope="session", params=[False, True], ids=["classic", "nodes_2"])
 def frontend(request: pytest.FixtureRequest, address: str) -> Iterator[Frontend]:
     """The page, with the classic renderer and with Nodes 2.0."""
     with opened(address) as page:

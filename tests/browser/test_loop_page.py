@@ -24,7 +24,7 @@ def endless_loop() -> dict[str, Any]:
     return dict(workflow)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stopped(frontend: Frontend) -> dict[str, Any]:
     """What the page showed: while the loop ran, after the wish to stop, and at the end."""
     page, seen = frontend.page, {}
