@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks and SIGKI
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teaching]:
-    serving = TeacherServing(latency=0.03)
+    serving = TeacherServing(latency=0.4)  # so slow that a stage is at work when it is killed, on a fast machine too
     with teaching(tmp_path_factory.mktemp("teacher"), SHARES, serving=serving, concurrency=CONCURRENCY) as one:
         yield one
 
