@@ -11,8 +11,7 @@ from typing import Any
 
 from benchmarks.subjects import cases, engine, scorer
 from benchmarks.timing import interleaved, table
-from rationalrewards_core.backends.base import Sampling
-from rationalrewards_core.backends.transformers_local import _Job
+from rationalrewards_core.backends.qwen_chat import model_inputs
 from rationalrewards_core.messages import critique_messages
 
 
@@ -22,15 +21,13 @@ def run(count: int = 16, rounds: int = 5) -> str:
     bare = scorer(backend, guided=False, alternatives=0)
     full = scorer(backend)
     checkpoint = backend.load()
-    jobs = [
-        _Job(critique_messages(c.request, c.candidate, full.rubric_for(c.request)), Sampling(), 0.0) for c in judged
-    ]
+    asked = [critique_messages(c.request, c.candidate, full.rubric_for(c.request)) for c in judged]
     tokens: dict[str, int] = {}
 
     def plain() -> None:
         import torch
 
-        inputs: dict[str, Any] = backend._inputs(checkpoint, jobs)
+        inputs: dict[str, Any] = model_inputs(checkpoint, asked)
         with torch.inference_mode():
             output = checkpoint.model.generate(**inputs, max_new_tokens=400, do_sample=False)
         new = output[:, inputs["input_ids"].shape[1] :]
