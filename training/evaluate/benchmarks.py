@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
+from training.evaluate import mmrb2
+from training.evaluate.cells import images_of, label_of
+from training.evaluate.mmrb2 import mmrb2_pairs
 from training.evaluate.pairs import LabelledPair, write_pairs
 from training.parrot.importers.hpdv3 import HPDV3
 from training.parrot.importers.imagereward import IMAGEREWARD
@@ -41,13 +42,15 @@ class Benchmark:
     licence: str
     required: tuple[str, ...]
     """Columns without which a table is not this benchmark."""
+    instead: tuple[str, ...] = ()
+    """Columns of another form of the same benchmark, each of which will do alone."""
     convert: Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]
     note: str = ""
     """What to know before reading its figures."""
 
     def check(self, columns: Iterable[str], where: str) -> None:
         known = set(columns)
-        missing = [name for name in self.required if name not in known]
+        missing = [] if known & set(self.instead) else [name for name in self.required if name not in known]
         if missing:
             has = ", ".join(sorted(known)[:12]) or "none"
             raise ConfigError(f"{where} is not {self.name}: it lacks the column {missing[0]!r} (it has {has}).")
@@ -60,35 +63,15 @@ def import_benchmark(
     if name not in BENCHMARKS:
         raise ConfigError(f"Unknown benchmark {name!r}; there are {', '.join(BENCHMARKS)}.")
     benchmark = BENCHMARKS[name]
-    intake = Intake(ImageStore(folder), ImageRoots(roots))
+    # Images named by path lie in the folders the user gave, or beside the table.
+    beside = [Path(source).parent if Path(source).is_file() else Path(source)] if Path(source).exists() else []
+    intake = Intake(ImageStore(folder), ImageRoots([*roots, *beside]))
     pairs = benchmark.convert(read_rows(source, benchmark.check, split), intake)
     count = write_pairs((pair for number, pair in enumerate(pairs) if limit is None or number < limit), folder)
     if not count:
         most = ", ".join(f"{reason} ({n})" for reason, n in intake.skipped.most_common(2)) or "no rows"
         raise ConfigError(f"Not one row of {source} gave a pair: {most}.")
     return count, intake.skipped
-
-
-def images_of(value: Any) -> list[Any]:
-    """The images in a cell: a list, a numpy array (what pandas makes of a Parquet list), one image, or none."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return list(value)
-    return [] if value is None else [value]
-
-
-def label_of(value: Any, first: str = "A", second: str = "B") -> Verdict:
-    """A label in any of the forms in use: `A`, `A>B`, `B<A`, `A=B`, `tie`. Raises Skip for anything else."""
-    word = str(value).strip().replace(" ", "").upper()
-    a, b = first.upper(), second.upper()
-    if word in (a, f"{a}>{b}", f"{b}<{a}"):
-        return Verdict.A
-    if word in (b, f"{b}>{a}", f"{a}<{b}"):
-        return Verdict.B
-    if word in ("TIE", f"{a}={b}", f"{b}={a}", f"{a}=={b}"):
-        return Verdict.TIE
-    raise Skip(f"unknown label {word[:20]!r}")
 
 
 def _each(convert: Callable[[Row, Intake], LabelledPair]) -> Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]:
@@ -144,26 +127,6 @@ def _genai_edit(row: Row, intake: Intake) -> LabelledPair:
             models=models_of(row, "left_model", "right_model"),
             origin="TIGER-Lab/GenAI-Bench image_edition",
             licence="CC-BY-4.0",
-        ),
-        SPLIT,
-    )
-
-
-def _mmrb2(row: Row, intake: Intake) -> LabelledPair:
-    first, second = images_of(row["response_a_images"]), images_of(row["response_b_images"])
-    if len(first) != 1 or len(second) != 1:
-        raise Skip("not one image in each response")
-    return LabelledPair(
-        PreferencePair(
-            request=text(row, "prompt_text"),
-            sources=tuple(intake.image(image) for image in images_of(row["prompt_images"])),
-            first=intake.image(first[0]),
-            second=intake.image(second[0]),
-            preference=label_of(row["chosen"]),
-            models=models_of(row, "response_a_model", "response_b_model"),
-            row=str(row["pair_id"]),
-            origin="MMRB2",
-            licence="CC-BY-NC-4.0",
         ),
         SPLIT,
     )
@@ -236,9 +199,8 @@ _ALL: Final = (
         note="`tievote` and `bothbad_vote` are ties, so name the tie protocol",
     ),
     Benchmark(
-        name="mmrb2", origin="Multimodal RewardBench 2", licence="CC-BY-NC-4.0", convert=_each(_mmrb2),
-        required=("pair_id", "prompt_text", "prompt_images", "response_a_images", "response_b_images", "chosen",
-                  "response_a_model", "response_b_model"),
+        name="mmrb2", origin="Multimodal RewardBench 2", licence="CC-BY-NC-4.0", convert=mmrb2_pairs,
+        required=mmrb2.FLAT, instead=(mmrb2.NESTED,),
         note="its own protocol is the mean over both orders: judge it pairwise",
     ),
     Benchmark(
