@@ -86,6 +86,7 @@ function badge(card) {
 function renderBody(card) {
   const body = element("div", { class: "rr-body", tabindex: "0", role: "region", "aria-label": say("critique") });
   if (card.request) body.append(element("p", { class: "rr-request", dir: "auto", text: card.request, title: say("request") }));
+  if (card.notes?.length) body.append(element("p", { class: "rr-notes", dir: "auto", text: card.notes.join("\n"), title: say("notes") }));
   if (card.unscored) {
     const { reason, message } = card.unscored;
     body.append(element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: reason }), element("span", { dir: "auto", text: message })));

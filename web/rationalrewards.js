@@ -1,4 +1,4 @@
-/** Critique cards, filmstrips and preferences on the pack's nodes: DOM widgets only, so both renderers show them. */
+/** Critiques, rewordings, filmstrips and preferences on the pack's nodes: DOM widgets only, so both renderers show them. */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -8,19 +8,23 @@ import { Filmstrip } from "./filmstrip.js";
 import { everyNode, nodeOfExecution, nodeOfLocator } from "./graph_nodes.js";
 import { PreferencePicker } from "./preference_picker.js";
 import { restore } from "./restore.js";
+import { RewordingCard } from "./rewording_card.js";
 import { loadWords } from "./words.js";
 
 const PREFIX = "RR_";
 const LOOP = "RR_LoopUntilScore";
 const PICK = "RR_PreferencePick";
+const REFINE = "RR_PromptRefine";
 const WITH_CARDS = new Set(["RR_RationalCritique", "RR_MultiDimScore"]);
+const RESTORED = new Set([...WITH_CARDS, REFINE, LOOP]);
 const DECK = { name: "rr_critique_card", height: 280, width: 380 };
+const REWORDING = { name: "rr_rewording", height: 170, width: 380 };
 const FILM = { name: "rr_filmstrip", height: 280, width: 440 };
 const PICKER = { name: "rr_preference", height: 360, width: 460 };
 
 const TEXT_HEIGHT = 90;
 
-/** Node -> {deck, film, picker}; the views die with their nodes. */
+/** Node -> {deck, rewording, film, picker}; the views die with their nodes. */
 const views = new WeakMap();
 
 function viewOf(node, kind, make, { name, height, width }) {
@@ -47,11 +51,13 @@ function viewOf(node, kind, make, { name, height, width }) {
 }
 
 const deckOf = (node) => viewOf(node, "deck", () => new CardDeck(), DECK);
+const rewordingOf = (node) => viewOf(node, "rewording", () => new RewordingCard(), REWORDING);
 const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(), FILM);
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
 function give(node, output) {
   if (output?.rr_critique?.length) deckOf(node).show(output.rr_critique);
+  if (output?.rr_refine?.length) rewordingOf(node).show(output.rr_refine);
   if (output?.rr_loop?.length) filmOf(node).show(output.rr_loop[0]);
   if (output?.rr_preference?.length) pickerOf(node).put(output.rr_preference[0]);
 }
@@ -88,6 +94,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (!isOurs(node)) return;
     if (WITH_CARDS.has(node.comfyClass)) deckOf(node);
+    if (node.comfyClass === REFINE) rewordingOf(node);
     if (node.comfyClass === LOOP) filmOf(node);
     if (node.comfyClass === PICK) pickerOf(node);
     const before = node.onExecuted;
@@ -106,7 +113,7 @@ app.registerExtension({
   },
 
   async afterConfigureGraph() {
-    const empty = (node) => isOurs(node) && (node.comfyClass === LOOP || WITH_CARDS.has(node.comfyClass));
+    const empty = (node) => RESTORED.has(node.comfyClass);
     for (const [, node] of everyNode()) {
       const dataset = node.comfyClass === PICK && node.widgets?.find(({ name }) => name === "dataset")?.value;
       if (dataset) pickerOf(node).open(dataset);

@@ -1,4 +1,4 @@
-/** After a page reload: the last critiques and loops of this workflow, asked from the server. */
+/** After a page reload: the last critiques, rewordings and loops of this workflow, asked from the server. */
 
 import { api } from "../../scripts/api.js";
 import { everyNode, rootGraph } from "./graph_nodes.js";
@@ -8,7 +8,7 @@ const RUNS = 8; // of the history: each carries its whole workflow
 /**
  * Give every waiting node what the server last knew of it.
  * @param {(node: object) => boolean} wants whether a node shows outputs of this pack
- * @param {(node: object, output: object) => void} give takes `{rr_critique}` or `{rr_loop}`
+ * @param {(node: object, output: object) => void} give takes `{rr_critique}`, `{rr_refine}` or `{rr_loop}`
  */
 export async function restore(wants, give) {
   const waiting = [...everyNode()].filter(([, node]) => wants(node));
@@ -37,7 +37,7 @@ function workflowOf(prompt) {
 /** Outputs by visible node; of the copies that a loop made, the last one stands. */
 function shown({ outputs = {}, meta = {} }) {
   const entries = Object.entries(outputs).map(([id, output]) => [String(meta[id]?.display_node ?? id), output]);
-  return new Map(entries.filter(([, output]) => output.rr_critique || output.rr_loop));
+  return new Map(entries.filter(([, output]) => output.rr_critique || output.rr_refine || output.rr_loop));
 }
 
 /** A state that says "running" of a prompt that is over was cut short. */

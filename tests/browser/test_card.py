@@ -100,6 +100,14 @@ def test_what_does_not_apply_and_what_was_not_scored_is_no_number(deck: Any) -> 
     assert "The reply ends early." in shown.locator(".rr-unscored").inner_text()
 
 
+def test_how_the_images_were_judged_is_said_also_on_an_unscored_one(deck: Any) -> None:
+    note = "Out of memory: 1 of 2 images were judged at 25% of their pixels."
+    assert deck(card(0, notes=[note, ATTACK])).locator(".rr-notes").inner_text() == f"{note}\n{ATTACK}"
+    unscored = card(0, reward=None, unscored={"reason": "truncated", "message": "It ends early."}, notes=[note])
+    assert deck(unscored).locator(".rr-notes").inner_text() == note
+    assert deck(card(0, notes=[])).locator(".rr-notes").count() == 0
+
+
 def test_the_new_words_of_a_refinement_are_marked(deck: Any) -> None:
     shown = deck(card(0))
     assert shown.locator("ins").all_inner_texts() == ["red "]

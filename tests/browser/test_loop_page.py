@@ -50,6 +50,7 @@ def stopped(frontend: Frontend) -> dict[str, Any]:
     page.wait_for_timeout(800)
     seen["ended"] = page.locator(".rr-status").inner_text()
     seen["frames"] = page.locator(".rr-frame").count()
+    seen["rewording"] = page.locator(".rr-rewording article").inner_text()
     seen["at the end"] = page.screenshot()
     return seen
 
@@ -78,6 +79,10 @@ def test_the_critique_card_shows_the_last_iteration(frontend: Frontend, stopped:
     assert deck.locator(".rr-request").inner_text() == "a large red circle left of a small blue square"
 
 
+def test_prompt_refine_shows_what_it_did_in_the_last_iteration(stopped: dict[str, Any]) -> None:
+    assert stopped["rewording"].startswith(("Prompt reworded\n", "Prompt kept\n"))
+
+
 def test_a_picture_is_enlarged_and_put_away_with_the_keyboard(
     frontend: Frontend, stopped: dict[str, Any], pictures: Path
 ) -> None:
@@ -104,5 +109,6 @@ def test_a_reloaded_page_shows_the_run_again(frontend: Frontend, stopped: dict[s
     assert frontend.page.locator(".rr-frame").count() == stopped["frames"]
     assert frontend.page.locator(".rr-status").inner_text() == stopped["ended"]
     frontend.page.wait_for_function("() => document.querySelector('.rr-deck dt')", timeout=20_000)
+    assert frontend.page.locator(".rr-rewording article").inner_text().startswith("Prompt ")
     (pictures / "reloaded.png").write_bytes(frontend.page.screenshot())
     assert frontend.errors == []
