@@ -53,5 +53,6 @@ class Critiques:
             "rubric": self.rubric.name,
             "rewards": list(self.rewards),
             "best": self.best,
+            "notes": list(self.notes),
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
         }

@@ -165,6 +165,7 @@ def test_out_of_memory_is_tried_at_fewer_pixels_and_said(
     assert critiques.rewards == (1.0, 0.0)
     assert starved.sizes == [(64, 64), (64, 64), (45, 45), (32, 32)]
     assert critiques.notes[-1] == "Out of memory: 1 of 2 images were judged at 25% of their pixels."
+    assert critiques.to_json()["notes"] == list(critiques.notes)
     assert starved.made_room == 1
 
 
