@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -11,12 +10,12 @@ from PIL import Image
 from ..rationalrewards_core.errors import RequestError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.rubric import Rubric
-from .sockets import Critiques
 from .tensors import to_pictures
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.parsing import Mode
     from .scorers import LoadedScorer
+    from .sockets import Critiques
 
 
 def requests_of(prompt: str, count: int, sources: Any | None) -> list[UserRequest]:
@@ -44,25 +43,11 @@ async def judged(
     rubric: Rubric | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> Critiques:
-    """Outcomes in the order of the pictures. Neighbours that answer the same request are judged together."""
+    """Outcomes in the order of the pictures, by one call: a judge that is freed after each is loaded once."""
     if not pictures:
         raise RequestError("There is no image to judge; the batch is empty.")
     told = dict(weights) if weights else None
-    answers: list[Critiques] = []
-    start = 0
-    while start < len(pictures):
-        end = start + 1
-        while end < len(pictures) and requests[end] is requests[start]:
-            end += 1
-        answers.append(
-            await scorer.critique_many(
-                requests[start], pictures[start:end], mode, executing_node(), rubric=rubric, weights=told
-            )
-        )
-        start = end
-    outcomes = tuple(outcome for answer in answers for outcome in answer.outcomes)
-    notes = tuple(dict.fromkeys(note for answer in answers for note in answer.notes))
-    return replace(answers[0], outcomes=outcomes, notes=notes)
+    return await scorer.critique_many(requests, pictures, mode, executing_node(), rubric=rubric, weights=told)
 
 
 def executing_node() -> str | None:

@@ -17,7 +17,7 @@ from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.parsing import Mode, Reason
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
-from ..rationalrewards_core.scorer import CompareMethod, Outcome, Scorer, ScorerSettings
+from ..rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
 from .engines import Engine, broken_off
 from .progress import NodeProgress
 from .smaller import Judging
@@ -60,7 +60,7 @@ class LoadedScorer:
 
     async def critique_many(
         self,
-        request: UserRequest,
+        request: UserRequest | Sequence[UserRequest],
         pictures: Sequence[Image.Image],
         mode: Mode = "critique",
         node_id: str | None = None,
@@ -69,22 +69,25 @@ class LoadedScorer:
     ) -> Critiques:
         """Judge every picture; `score` mode stops after the last score.
 
-        Pictures that cannot be judged are `Unscored`. Raises ConfigError and RequestError for what no picture could be
+        `request` is one for all pictures, or one for each: edits of one instruction with a source image each. Pictures that cannot be judged are `Unscored`. Raises ConfigError and RequestError for what no picture could be
         judged with, BackendError when the engine failed on every one, and ComfyUI's interrupt.
         """
-        judged = rubric or self.rubric_for(request)
+        requests = [request] * len(pictures) if isinstance(request, UserRequest) else list(request)
+        judged = rubric or self.rubric_for(requests[0])
         if weights:
             judged = judged.with_weights(weights)
-        check_sources(request, judged)
+        for one in requests:
+            check_sources(one, judged)
+        cases = [Case(one, picture) for one, picture in zip(requests, pictures, strict=True)]
         scorer = self._scorer(judged)
         progress = NodeProgress(node_id, len(pictures))
 
         async def work() -> tuple[list[Outcome], list[str]]:
-            return await Judging(scorer, self.engine, request, pictures, mode, progress).outcomes()
+            return await Judging(scorer, self.engine, cases, mode, progress).outcomes()
 
         outcomes, notes = await self._run(work, progress)
         raise_if_all_failed(outcomes)
-        return Critiques(request=request, rubric=judged, outcomes=tuple(outcomes), notes=tuple(notes))
+        return Critiques(request=requests[0], rubric=judged, outcomes=tuple(outcomes), notes=tuple(notes))
 
     async def compare(
         self,

@@ -25,23 +25,22 @@ SMALLER: Final = (0.5, 0.25)
 
 @dataclass(frozen=True)
 class Judging:
-    """One batch of pictures for one request."""
+    """One batch, under one rubric."""
 
     scorer: Scorer
     engine: Engine
-    request: UserRequest
-    pictures: Sequence[Image.Image]
+    cases: Sequence[Case]
     mode: Mode
     progress: NodeProgress
 
     async def outcomes(self) -> tuple[list[Outcome], list[str]]:
-        """In the order of the pictures, and what the user should know about how they came about."""
-        outcomes, notes = await self._ask(range(len(self.pictures)), 1.0), []
+        """In the order of the cases, and what the user should know about how they came about."""
+        outcomes, notes = await self._ask(range(len(self.cases)), 1.0), []
         if (starved := out_of_memory(outcomes)) and self.engine.make_room():
             await self._again(outcomes, starved, 1.0)
         for share in SMALLER:
             if starved := out_of_memory(outcomes):
-                many = f"{len(starved)} of {len(self.pictures)} images"
+                many = f"{len(starved)} of {len(self.cases)} images"
                 notes.append(f"Out of memory: {many} were judged at {share:.0%} of their pixels.")
                 log.warning(notes[-1])
                 await self._again(outcomes, starved, share)
@@ -53,10 +52,7 @@ class Judging:
             outcomes[index] = outcome
 
     async def _ask(self, indices: Sequence[int], share: float) -> list[Outcome]:
-        request = self.request
-        if share < 1.0:
-            request = UserRequest(request.text, tuple(shrunk(source, share) for source in request.sources))
-        cases = [Case(request, shrunk(self.pictures[index], share)) for index in indices]
+        cases = [self.cases[index] if share == 1.0 else smaller(self.cases[index], share) for index in indices]
         batch = await self.scorer.score_many(cases, self.mode, lambda index, outcome: self.progress.image())
         return list(batch.outcomes)
 
@@ -64,6 +60,12 @@ class Judging:
 def out_of_memory(outcomes: Sequence[Outcome]) -> list[int]:
     """Indices of the pictures that did not fit."""
     return [i for i, o in enumerate(outcomes) if isinstance(o, Unscored) and o.reason == "out_of_memory"]
+
+
+def smaller(case: Case, share: float) -> Case:
+    """The case with `share` of the pixels of all its images."""
+    sources = tuple(shrunk(source, share) for source in case.request.sources)
+    return Case(UserRequest(case.request.text, sources), shrunk(case.candidate, share))
 
 
 def shrunk(picture: Image.Image, share: float) -> Image.Image:

@@ -27,9 +27,10 @@ FlowSocket = io.Custom("RR_FLOW")
 
 @dataclass(frozen=True, kw_only=True)
 class Critiques:
-    """What one node said about a batch of candidates of one request."""
+    """What one node said about a batch of candidates of one request text."""
 
     request: UserRequest
+    """Where every candidate has a source image of its own, the first one's request."""
     rubric: Rubric
     outcomes: tuple[Outcome, ...]
     """One per image of the batch, in its order."""

@@ -28,6 +28,10 @@ def test_free_after_each_run(seen: dict[str, Any]) -> None:
     assert seen["free_after_each_run"] == {"rewards": [1.0], "present": False, "known": []}
 
 
+def test_edits_with_a_source_each_load_the_judge_once(seen: dict[str, Any]) -> None:
+    assert seen["edits"] == {"scored": 3, "loads": 1}
+
+
 def test_a_critique_that_the_memo_knows_loads_nothing(seen: dict[str, Any]) -> None:
     assert seen["memo"] == {"rewards": [1.0], "present": False}
 

@@ -23,12 +23,13 @@ class ScriptedScorer:
         return files.edit_rubric() if request.sources else files.generation_rubric()
 
     async def critique_many(
-        self, request: Any, pictures: Any, mode: str, node_id: Any, rubric: Any = None, weights: Any = None
+        self, requests: Any, pictures: Any, mode: str, node_id: Any, rubric: Any = None, weights: Any = None
     ) -> Any:
+        request = requests[0]
         judged = (rubric or self.rubric_for(request)).with_weights(weights or {})
         self.calls.append({"request": request, "count": len(pictures), "mode": mode, "node": node_id, "rubric": judged})
         core = self._pack.core("scorer")
-        cases = [core.Case(request, picture) for picture in pictures]
+        cases = [core.Case(one, picture) for one, picture in zip(requests, pictures, strict=True)]
         batch = await self._scorer(judged).score_many(cases, mode)
         return self._pack.module("nodes.sockets").Critiques(request=request, rubric=judged, outcomes=batch.outcomes)
 

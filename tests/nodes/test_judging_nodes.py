@@ -53,24 +53,23 @@ def test_unscored_is_nan_and_shown_never_a_number(critique: Any, scorer: Any, im
     assert all(card["image"]["type"] == "temp" for card in cards)
 
 
-def test_one_source_for_all_or_one_for_each(pack: Pack, critique: Any, images: Any) -> None:
+def test_one_source_for_all_or_one_for_each_is_one_call(pack: Pack, critique: Any, images: Any) -> None:
     class Recorder:
         calls: list[Any] = []  # noqa: RUF012
 
-        async def critique_many(self, request: Any, pictures: Any, mode: str, node: Any, **more: Any) -> Any:
-            self.calls.append((request.sources[0].getpixel((0, 0)), len(pictures)))
+        async def critique_many(self, requests: Any, pictures: Any, mode: str, node: Any, **more: Any) -> Any:
+            self.calls.append([request.sources[0].getpixel((0, 0)) for request in requests])
             unscored = pack.core("critique").Unscored(reason="x", message="y")
             return pack.module("nodes.sockets").Critiques(
-                request=request, rubric=pack.core("rubric_file").edit_rubric(), outcomes=(unscored,) * len(pictures)
+                request=requests[0], rubric=pack.core("rubric_file").edit_rubric(), outcomes=(unscored,) * len(pictures)
             )
 
     judge = Recorder()
     assert len(critique(judge, images(3), source_image=images(1))[1]) == 3
-    assert [count for _, count in judge.calls] == [3]
-    judge.calls.clear()
     assert len(critique(judge, images(3), source_image=images(3))[1]) == 3
-    assert [count for _, count in judge.calls] == [1, 1, 1]
-    assert len({colour for colour, _ in judge.calls}) == 3
+    (one, for_all, again), each = judge.calls
+    assert one == for_all == again
+    assert len(set(each)) == 3
     with pytest.raises(pack.core("errors").RequestError, match="2 source images for 3 images"):
         critique(judge, images(3), source_image=images(2))
 

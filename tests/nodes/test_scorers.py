@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
+from rationalrewards_core.rubric_file import edit_rubric
 from tests.nodes.comfy_stub import InterruptProcessingException, Pack
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -76,6 +78,14 @@ def scorer_of(pack: Pack, engine: Any, **settings: Any) -> Any:
 
 def judge(scorer: Any, request: Any, pictures: Any, **settings: Any) -> Any:
     return asyncio.run(scorer.critique_many(request, pictures, **settings))
+
+
+def edit_reply(score: float) -> str:
+    rubric = edit_rubric()
+    judgements = tuple(Judgement(key=d.key, justification="So it is.", score=score) for d in rubric.dimensions)
+    better = Refinement(comments="Say more.", request="make it red and bright")
+    critique = Critique(rubric=rubric.name, analysis="So.", judgements=judgements, summary="Fine.", refinement=better)
+    return render_critique(critique, rubric)
 
 
 def out_of_memory(pack: Pack) -> Any:
@@ -192,6 +202,26 @@ def test_the_model_is_released_after_each_run_only_if_asked(
     with pytest.raises(pack.core("errors").BackendError):
         judge(scorer_of(pack, freed, keep=False), request_of("a cat"), [picture(2)])
     assert (kept.released, freed.released) == (0, 1)
+
+
+def test_edits_with_a_source_each_are_one_run_of_the_engine(pack: Pack, engine: Any, request_of: Any) -> None:
+    edits = [request_of("make it red", (picture(shade, side),)) for shade, side in ((1, 32), (2, 48))]
+    shown = engine([out_of_memory(pack), edit_reply(4), edit_reply(1)])
+    seen: list[Any] = []
+    answered = shown.backend.reply
+
+    async def look(messages: Any, sampling: Any) -> Any:
+        seen.append([image.size[0] for image in messages[-1].images])
+        return await answered(messages, sampling)
+
+    shown.backend.reply = look
+    critiques = judge(scorer_of(pack, shown, keep=False), edits, [picture(3), picture(4)])
+    assert critiques.rewards == (0.0, 1.0)
+    assert critiques.request is edits[0]
+    assert seen == [[32, 64], [48, 64], [22, 45]], "each with its own source, made smaller together with it"
+    assert shown.released == 1
+    with pytest.raises(pack.core("errors").RequestError, match="connect the source image"):
+        judge(scorer_of(pack, shown), [edits[0], request_of("make it red")], [picture(3), picture(4)])
 
 
 def test_comparisons_judge_both_pictures(pack: Pack, engine: Any, request_of: Any, reply_text: Any) -> None:

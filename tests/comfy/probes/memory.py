@@ -53,6 +53,18 @@ def free_after_each_run() -> dict[str, Any]:
     return {"rewards": rewards, "present": engine.present, "known": known()}
 
 
+def one_load_for_edits_with_a_source_each() -> dict[str, Any]:
+    engine, loads = engines.miniature_engine(), []
+    enter = engine._resident.enter
+    engine._resident.enter = lambda: (loads.append(engine.present), enter())
+    edits = [UserRequest("make the circle green", (pack.drawn("a red circle", seed),)) for seed in range(3)]
+    pictures = [pack.drawn("a green circle", seed) for seed in range(3)]
+    MEMO._kept.clear()
+    critiques = pack.run(LoadedScorer(engine=engine, keep=False).critique_many(edits, pictures, "score"))
+    engine._resident.enter = enter
+    return {"scored": sum(r is not None for r in critiques.rewards), "loads": loads.count(False)}
+
+
 def nothing_is_loaded_for_the_memo() -> dict[str, Any]:
     engine = engines.miniature_engine()
     scorer = LoadedScorer(engine=engine)
@@ -121,6 +133,7 @@ pack.report(
     {
         "unload_all": unload_all(),
         "free_after_each_run": free_after_each_run(),
+        "edits": one_load_for_edits_with_a_source_each(),
         "memo": nothing_is_loaded_for_the_memo(),
         "quantised": quantised(),
         "card": on_a_card(),

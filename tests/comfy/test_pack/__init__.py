@@ -103,11 +103,11 @@ class QuickScorer:
         return files.edit_rubric() if request.sources else files.generation_rubric()
 
     async def critique_many(
-        self, request: Any, pictures: Any, mode: str, node_id: Any, rubric: Any = None, weights: Any = None
+        self, requests: Any, pictures: Any, mode: str, node_id: Any, rubric: Any = None, weights: Any = None
     ) -> Any:
-        core, rubric = _module("rationalrewards_core.critique"), (rubric or self.rubric_for(request))
+        core, rubric = _module("rationalrewards_core.critique"), (rubric or self.rubric_for(requests[0]))
         outcomes = tuple(_outcome(core, rubric, 0.5, "") for _ in pictures)
-        return _module("nodes.sockets").Critiques(request=request, rubric=rubric, outcomes=outcomes)
+        return _module("nodes.sockets").Critiques(request=requests[0], rubric=rubric, outcomes=outcomes)
 
     async def compare(self, request: Any, first: Any, second: Any, method: str, node_id: Any) -> Any:
         core = _module("rationalrewards_core.comparison")
