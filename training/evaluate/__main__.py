@@ -1,9 +1,10 @@
-"""`python -m training.evaluate`: import, judge, report, retest, leakage, gate.
+"""`python -m training.evaluate`: import, judge, report, retest, leakage, gate, generation.
 
 python -m training.evaluate import genai-t2i hub:TIGER-Lab/GenAI-Bench --split test_v1 --out bench/genai-t2i
 python -m training.evaluate judge bench/genai-t2i --judge local:models/my-judge --out results/genai-t2i
 python -m training.evaluate judge bench/genai-t2i --judge server:gpt --mode plain --out results/genai-t2i
 python -m training.evaluate report results/genai-t2i
+python -m training.evaluate generation gedit --benchmark GEdit-Bench --outputs mine --judge server:gpt --out runs/gedit
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rationalrewards_core.errors import RationalRewardsError
 from training.evaluate.benchmarks import BENCHMARKS, import_benchmark
 from training.evaluate.figures import retest_spread
 from training.evaluate.gate import gate, gate_table
+from training.evaluate.generation import command as generation
 from training.evaluate.judged import read_judged
 from training.evaluate.leakage import leakage
 from training.evaluate.pairs import LabelledPair, PairFolder
@@ -70,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_judge(quantised)
     quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["bf16", "int8", "nf4"])
     quantised.add_argument("--out", type=Path, required=True)
+
+    made = commands.add_parser("generation", help="judge a generator's images by a published benchmark's protocol")
+    generation.add_options(made)
+    _add_judge(made)
+    made.add_argument("--precision", choices=PRECISIONS, default="bf16")
     return parser
 
 
@@ -97,6 +104,7 @@ def main(words: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING)
     commands = {
         "import": _import, "judge": _judge, "report": _report, "retest": _retest, "leakage": _leakage, "gate": _gate,
+        "generation": _generation,
     }  # fmt: skip
     try:
         return commands[arguments.command](arguments)
@@ -161,6 +169,12 @@ def _gate(arguments: argparse.Namespace) -> int:
     rows = gate(_settings(arguments, mode="pointwise"), arguments.precisions, folder, pairs, arguments.out)
     print(gate_table(rows))
     return 0 if all(row.passed for row in rows) else 2
+
+
+def _generation(arguments: argparse.Namespace) -> int:
+    text, finished = generation.run(arguments, _settings(arguments, mode="pointwise"))
+    print(text)
+    return 0 if finished else 3
 
 
 def _pairs(arguments: argparse.Namespace) -> tuple[PairFolder, list[LabelledPair]]:

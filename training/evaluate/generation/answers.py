@@ -1,0 +1,76 @@
+"""What a judge answered, on disk: one line per question, so that a killed run goes on and pays for nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rationalrewards_core.errors import ConfigError
+from training.evaluate.generation.outputs import Scores
+from training.parrot.journal import read_records
+from training.parrot.pairs import digest
+
+ANSWERS_FILE = "answers.jsonl"
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of one question. It has scores exactly if it has no reason."""
+
+    key: str
+    """Content address: output, question, and the bytes of the image."""
+    output: str
+    question: str
+    scores: Scores | None
+    reason: str = ""
+    """Stable code of why there are no scores."""
+    message: str = ""
+    """The reason as a sentence."""
+    reply: str = ""
+    model: str = ""
+    """As the server names it."""
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def kept(self) -> bool:
+        """What the job runner counts by."""
+        return self.scores is not None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def answer_from_json(table: Mapping[str, Any]) -> Answer:
+    """The inverse of `Answer.to_json`; a missing key is a KeyError, one too many a TypeError."""
+    scores = table["scores"]
+    return Answer(**{**table, "scores": None if scores is None else tuple(float(score) for score in scores)})
+
+
+def answer_key(output: str, question: str, image: str) -> str:
+    """`image` is the hash of the image's bytes: an image made anew is asked about anew."""
+    return digest([output, question, image])
+
+
+class AnswerFolder:
+    """The folder of one run: its settings and its answers."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """ConfigError if the folder holds answers that were had under other settings."""
+        self.path = folder / ANSWERS_FILE
+        folder.mkdir(parents=True, exist_ok=True)
+        about = folder / RUN_FILE
+        written = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        if about.exists() and json.loads(about.read_text(encoding="utf-8")) != json.loads(written):
+            raise ConfigError(f"{folder} holds answers that were had under other settings; choose another --out.")
+        about.write_text(written, encoding="utf-8")
+
+    def known(self) -> dict[str, Answer]:
+        """Every answer that is here already, by key."""
+        files = [self.path] if self.path.exists() else []
+        return {answer.key: answer for answer in read_records(files, answer_from_json)}

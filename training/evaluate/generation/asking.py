@@ -1,0 +1,173 @@
+"""Asking a judge every question of a benchmark: bounded, resumable, each failure an answer without scores.
+
+Missing images are never asked about. A server that is gone ends the run: its questions stay open for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from rationalrewards_core.backends.base import Backend, Reply, Sampling
+from rationalrewards_core.errors import BackendError, CritiqueParseError, RequestError
+from rationalrewards_core.messages import Message, UserRequest
+from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.scorer import Scorer, ScorerSettings, check_finished
+from training.evaluate.generation.answers import Answer, AnswerFolder, answer_key
+from training.evaluate.generation.outputs import Output, Question, Scores
+from training.evaluate.generation.showing import Shown, message, opened
+from training.parrot.job import Tally, run_job
+from training.parrot.journal import Journal
+from training.parrot.store import ImageStore
+from training.parrot.teaching import AN_ANSWER, SECOND_TEMPERATURE
+
+RUBRIC: Final = "rubric"
+"""Name of the one question of our own scorer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question about one image that is there."""
+
+    key: str
+    output: Output
+    path: Path
+    question: Question | None
+    """None asks our scorer, in its rubric."""
+
+
+class Noted:
+    """A backend that remembers what passed through it, for one question."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.last: Reply | None = None
+        self.requests = self.prompt_tokens = self.completion_tokens = 0
+
+    @property
+    def identity(self) -> str:
+        return self._backend.identity
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        self.requests += 1
+        self.last = reply = await self._backend.reply(messages, sampling)
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        return reply
+
+    async def close(self) -> None:
+        await self._backend.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """A judge, and how it is asked."""
+
+    backend: Backend
+    settings: ScorerSettings
+    store: ImageStore
+    rubrics: dict[Kind, Rubric] | None = None
+    """Where our scorer is asked: its rubrics."""
+
+    async def answer(self, task: Task) -> Answer:
+        """BackendError if no reply could be had: that is nobody's answer, and the question stays open."""
+        noted = Noted(self.backend)
+        scores: Scores | None = None
+        reason = words = ""
+        try:
+            shown = await asyncio.to_thread(opened, task.output, task.path, self.store)
+            scores = await self._scores(task, shown, noted)
+        except (CritiqueParseError, RequestError) as error:
+            reason, words = error.reason, str(error)
+        except BackendError as error:
+            if error.reason not in AN_ANSWER:
+                raise
+            reason, words = error.reason, str(error)
+        return Answer(
+            key=task.key,
+            output=task.output.key,
+            question=RUBRIC if task.question is None else task.question.name,
+            scores=scores,
+            reason=reason,
+            message=words,
+            reply="" if noted.last is None else noted.last.text,
+            model="" if noted.last is None else noted.last.model,
+            requests=noted.requests,
+            prompt_tokens=noted.prompt_tokens,
+            completion_tokens=noted.completion_tokens,
+        )
+
+    async def _scores(self, task: Task, shown: Shown, noted: Noted) -> Scores:
+        if task.question is None:
+            scorer = Scorer(noted, self.rubrics, self.settings)
+            request = UserRequest(task.output.request, shown.sources)
+            return (scorer.reward(await scorer.critique(request, shown.output), request),)
+        asked = await asyncio.to_thread(message, task.question, shown)
+        for attempt in range(self.settings.ask_again + 1):
+            reply = await noted.reply([asked], self._sampling(attempt))
+            try:
+                check_finished(reply)
+                return task.question.read(reply.text)
+            except CritiqueParseError:
+                if attempt == self.settings.ask_again:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _sampling(self, attempt: int) -> Sampling:
+        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+        return replace(sampling, temperature=SECOND_TEMPERATURE, seed=attempt) if attempt else sampling
+
+
+def tasks_of(outputs: Sequence[Output], *, rubric: bool) -> Iterator[Task]:
+    """Every question that can be asked, in the benchmark's order."""
+    for output in outputs:
+        if output.path is None:
+            continue
+        image = hashlib.sha256(output.path.read_bytes()).hexdigest()
+        for question in (None,) if rubric else output.questions:
+            name = RUBRIC if question is None else question.name
+            key = answer_key(output.key, name, image)
+            yield Task(key=key, output=output, path=output.path, question=question)
+
+
+async def ask_all(
+    asker: Asker, tasks: Sequence[Task], folder: AnswerFolder, on_answer: Callable[[], object] = lambda: None
+) -> Tally:
+    """Ask whatever has no answer in the folder yet."""
+    done = frozenset(folder.known())
+    with Journal(folder.path) as journal:
+        return await run_job(
+            tasks,
+            asker.answer,  # type: ignore[arg-type]  # an `Answer` has what the runner wants of a record
+            journal,
+            done=done,
+            workers=max(1, asker.backend.concurrency),
+            on_record=lambda _: on_answer(),
+        )
+
+
+def ask(asker: Asker, outputs: Sequence[Output], folder: AnswerFolder, name: str) -> tuple[dict[str, Answer], Tally]:
+    """The answers to every question that could be asked, by key, and what this run did. Closes the backend."""
+    tasks = list(tasks_of(outputs, rubric=asker.rubrics is not None))
+
+    async def work() -> Tally:
+        open_questions = len({task.key for task in tasks} - folder.known().keys())
+        try:
+            with tqdm(total=open_questions, desc=name, unit="question", disable=None) as bar:
+                return await ask_all(asker, tasks, folder, bar.update)
+        finally:
+            await asker.backend.close()
+
+    tally = asyncio.run(work())
+    known = folder.known()
+    return {task.key: known[task.key] for task in tasks if task.key in known}, tally

@@ -1,0 +1,156 @@
+"""`python -m training.evaluate generation`: judge a folder of images by a benchmark's protocol and write its tables."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.scorer import ScorerSettings
+from training.evaluate.generation.answers import Answer, AnswerFolder
+from training.evaluate.generation.asking import Asker, ask
+from training.evaluate.generation.figures import Standing, standing, tables_of
+from training.evaluate.generation.gedit import GEDIT
+from training.evaluate.generation.imgedit import IMGEDIT
+from training.evaluate.generation.outputs import Expected, Output, Request, Suite
+from training.evaluate.generation.pica import PICA
+from training.evaluate.generation.tables import About, write_tables
+from training.evaluate.generation.unigenbench import UNIGENBENCH
+from training.evaluate.generation.wording import WordingChoice
+from training.evaluate.running import JudgeSettings
+from training.parrot.job import Tally
+from training.parrot.store import ImageStore
+
+SUITES: Final = {suite.name: suite for suite in (IMGEDIT, GEDIT, UNIGENBENCH, PICA)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is judged; the judge's own options are those of every other command."""
+    parser.add_argument("suite", choices=list(SUITES), metavar="BENCHMARK", help=", ".join(SUITES))
+    parser.add_argument("--benchmark", type=Path, required=True, help="your copy of the benchmark's data")
+    parser.add_argument("--outputs", type=Path, required=True, help="the generator's images, named as it says")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this run: answers and tables; goes on there")
+    parser.add_argument("--checkout", type=Path, help="the benchmark's repository, for its own prompts")
+    parser.add_argument("--images", type=Path, action="append", default=[], help="folder or tar of source images")
+    parser.add_argument("--prompts", choices=get_args(WordingChoice), default="auto", help="in whose words")
+    parser.add_argument("--part", action="append", default=[], help="language or prompt set; may be given again")
+    parser.add_argument("--per-prompt", type=int, default=4, help="images of each prompt (unigenbench)")
+    parser.add_argument("--ask", choices=["protocol", "rubric"], default="protocol", help="rubric: our own scorer")
+    parser.add_argument("--limit", type=int, help="only the first so many images")
+
+
+def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bool]:
+    """Ask, count, write. Returns what to show, and whether every question has its answer."""
+    suite = SUITES[arguments.suite]
+    expected = load(suite, _request(arguments), arguments.limit)
+    asker = _asker(settings, arguments.ask, ImageStore(arguments.out))
+    folder = AnswerFolder(arguments.out, _kept(arguments, settings, expected))
+    answers, tally = ask(asker, expected.outputs, folder, f"{suite.name} {settings.name}")
+    rubric = arguments.ask == "rubric"
+    found = standing(suite, expected.outputs, list(answers.values()), rubric=rubric)
+    about = About(
+        suite=suite,
+        judge=settings.name,
+        models=tuple(sorted({answer.model for answer in answers.values() if answer.model})),
+        asked=arguments.ask,
+        wording=expected.wording.described,
+        outputs=arguments.outputs.resolve().name,
+        expected=len(expected.outputs),
+        left_out=expected.left_out,
+        limit=arguments.limit,
+        stopped=tally.stopped,
+    )
+    tables = tables_of(expected.outputs, found, len(about.columns))
+    text = write_tables(arguments.out, about, found, tables)
+    ending = _ending(list(answers.values()), tally, found, arguments.out)
+    return f"{text}\n{ending}", tally.finished
+
+
+def load(suite: Suite, request: Request, limit: int | None) -> Expected:
+    """The outputs to judge. ConfigError if there is not one image, or if two have one key."""
+    for folder in (request.benchmark, request.outputs):
+        if not folder.exists():
+            raise ConfigError(f"There is no folder {str(folder)!r}.")
+    suite.chosen(request.parts)
+    expected = suite.load(request)
+    outputs = expected.outputs[:limit]
+    _check(suite, outputs, request.outputs)
+    return Expected(outputs=outputs, wording=expected.wording, left_out=expected.left_out)
+
+
+def _check(suite: Suite, outputs: Sequence[Output], folder: Path) -> None:
+    twice = [key for key, count in Counter(output.key for output in outputs).items() if count > 1]
+    if twice:
+        raise ConfigError(f"The benchmark has two entries with the key {twice[0]!r}; its table is damaged.")
+    if all(output.path is None for output in outputs):
+        wanted = outputs[0].key if outputs else "none"
+        raise ConfigError(
+            f"{folder} holds not one image of {suite.title} (the first should be that of {wanted!r}); see its naming "
+            "in the documentation."
+        )
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    if arguments.per_prompt < 1:
+        raise ConfigError(f"--per-prompt must be at least 1, not {arguments.per_prompt}.")
+    return Request(
+        benchmark=arguments.benchmark,
+        outputs=arguments.outputs,
+        out=arguments.out,
+        checkout=arguments.checkout,
+        images=tuple(arguments.images),
+        prompts=arguments.prompts,
+        parts=tuple(arguments.part),
+        per_prompt=arguments.per_prompt,
+    )
+
+
+def _asker(settings: JudgeSettings, asked: str, store: ImageStore) -> Asker:
+    if settings.judge.startswith(("scalar:", "head:")):
+        raise ConfigError("A generation benchmark needs a judge that answers in words; scalars have none.")
+    name = EngineName.parse(settings.judge)
+    options = EngineOptions(
+        precision=settings.precision,
+        adapter=settings.adapter,
+        device=settings.device,
+        batch_size=settings.batch_size,
+    )
+    sampled = ScorerSettings(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        ask_again=settings.ask_again,
+        guided=settings.guided,
+    )
+    rubrics = make_rubrics(name, settings.rubric) if asked == "rubric" else None
+    return Asker(backend=make_backend(name, options), settings=sampled, store=store, rubrics=rubrics)
+
+
+def _kept(arguments: argparse.Namespace, settings: JudgeSettings, expected: Expected) -> dict[str, Any]:
+    """What may not change within one folder of answers."""
+    return {
+        "benchmark": arguments.suite,
+        "ask": arguments.ask,
+        "prompts": expected.wording.described,
+        "judge": settings.name,
+        "rubric": settings.rubric,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "ask_again": settings.ask_again,
+        "guided": settings.guided,
+    }
+
+
+def _ending(answers: Sequence[Answer], tally: Tally, found: Standing, out: Path) -> str:
+    """What it took, in one line."""
+    tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
+    requests = sum(answer.requests for answer in answers)
+    failed = ", ".join(f"{reason} {count}" for reason, count in tally.failed.most_common())
+    still_open = "" if tally.finished else f"; questions are still open ({failed or tally.stopped}): run it again"
+    return (
+        f"{len(answers)} answers ({tally.found} were here before) for {len(found.values)} scored images, "
+        f"{requests} requests, {tokens} tokens; tables: {out}/table.md, .json, .csv{still_open}"
+    )
