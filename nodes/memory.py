@@ -10,7 +10,7 @@ from ..rationalrewards_core.backends.transformers_local import TransformersLocal
 from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 
 if TYPE_CHECKING:
-    from .patcher import ScorerPatcher
+    from .patcher import OccupantPatcher
 
 log = logging.getLogger("rationalrewards.memory")
 
@@ -23,10 +23,12 @@ WORKING_TOKENS = 4096
 class ResidentModel:
     """A transformers engine as an occupant of ComfyUI's memory (see `patcher.Occupant`)."""
 
+    title = "RationalScorer"
+
     def __init__(self, backend: TransformersLocal) -> None:
         self.backend = backend
         self._measured = 0
-        self._patcher: ScorerPatcher | None = None
+        self._patcher: OccupantPatcher | None = None
 
     @property
     def present(self) -> bool:
@@ -85,14 +87,14 @@ class ResidentModel:
             evict(self._patcher)
         self.leave()
 
-    def _patched(self) -> ScorerPatcher:
+    def _patched(self) -> OccupantPatcher:
         if self._patcher is None:
             import torch
 
-            from .patcher import ScorerPatcher
+            from .patcher import OccupantPatcher
 
             # There is nowhere to move an all-or-nothing model to, so away from its device it is on the CPU as nothing.
-            self._patcher = ScorerPatcher(self, torch.device(self.backend.config.device), torch.device("cpu"))
+            self._patcher = OccupantPatcher(self, torch.device(self.backend.config.device), torch.device("cpu"))
         return self._patcher
 
 

@@ -19,6 +19,8 @@ TOGETHER = 4
 class ResidentGenerator:
     """The generator as an occupant of ComfyUI's memory (see `patcher.Occupant`). It computes on the CPU."""
 
+    title = "MiniatureGenerator"
+
     def __init__(self) -> None:
         self._generator: MiniatureGenerator | None = None
         self._patcher: Any = None
@@ -50,11 +52,11 @@ class ResidentGenerator:
         import comfy.model_management as management
         import torch
 
-        from .patcher import ScorerPatcher
+        from .patcher import OccupantPatcher
 
         if self._patcher is None:
             cpu = torch.device("cpu")
-            self._patcher = ScorerPatcher(self, cpu, cpu)
+            self._patcher = OccupantPatcher(self, cpu, cpu)
         self.enter()
         management.load_models_gpu([self._patcher])
         assert self._generator is not None

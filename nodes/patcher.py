@@ -14,6 +14,9 @@ from comfy.model_patcher import ModelPatcher
 class Occupant(Protocol):
     """What takes up memory: a model that is either wholly on its device or not there at all."""
 
+    title: str
+    """What ComfyUI calls it in its log: `Requested to load RationalScorer`."""
+
     @property
     def present(self) -> bool:
         """Whether the model is on its device now."""
@@ -33,14 +36,13 @@ class Occupant(Protocol):
         ...
 
 
-class RationalScorer(torch.nn.Module):
-    """Stands for the real model in ComfyUI's books, which need a module that outlives an unload.
+def stand_in(title: str) -> torch.nn.Module:
+    """An empty module for ComfyUI's books, which need one that outlives an unload; its class's name is what is logged."""
+    kind: type[torch.nn.Module] = type(title, (torch.nn.Module,), {})
+    return kind()
 
-    Its name is what ComfyUI logs ("Requested to load RationalScorer").
-    """
 
-
-class ScorerPatcher(ModelPatcher):
+class OccupantPatcher(ModelPatcher):
     """All or nothing: quantised weights cannot be moved layer by layer, so any request for memory frees all of it.
 
     The plain `ModelPatcher` on purpose: dynamic VRAM (`CoreModelPatcher`) needs ComfyUI's own layers.
@@ -55,7 +57,7 @@ class ScorerPatcher(ModelPatcher):
         weight_inplace_update: bool = False,
     ) -> None:
         self.occupant = occupant
-        super().__init__(RationalScorer(), load_device, offload_device)
+        super().__init__(stand_in(occupant.title), load_device, offload_device)
 
     def model_size(self) -> int:
         return self.occupant.size

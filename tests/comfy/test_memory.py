@@ -18,7 +18,7 @@ def seen(comfy: Comfy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 def test_unload_models_frees_the_judge_and_it_comes_back(seen: dict[str, Any]) -> None:
     run = seen["unload_all"]
     assert run["first"] == run["again"] == run["back"] == [1.0]
-    assert run["loaded"]["known"] == ["ScorerPatcher"]
+    assert run["loaded"]["known"] == ["OccupantPatcher"]
     assert run["loaded"]["bytes"] > 1_000_000
     assert run["kept"]
     assert run["gone"] == {"known": [], "present": False, "alive": False}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.comfy.comfy_client import Client, Prompt, Refused, Run
-from tests.comfy.comfy_server import PACK
+from tests.comfy.comfy_server import PACK, ComfyServer
 
 FILES = sorted((PACK / "workflows" / "api").glob("*.json"))
 
@@ -49,6 +50,14 @@ def test_it_runs(client: Client, file: Path) -> None:
         assert run.ui(node_id, "text"), f"{node_id} showed no text"
     for node_id in nodes_of(prompt, "RR_LoopUntilScore"):
         check_loop(prompt, run, node_id)
+
+
+@pytest.mark.parametrize("cache_mode", ["default"], indirect=True, scope="session")
+def test_comfyuis_log_tells_generator_and_judge_apart(server: ComfyServer, client: Client) -> None:
+    """Under the names of what takes the memory; both are loaded by the first workflow of all."""
+    client.run(read(next(file for file in RUNNABLE if file.stem == "1_miniature_loop")))
+    loaded = set(re.findall(r"Requested to load (\w+)", server.log()))
+    assert {"RationalScorer", "MiniatureGenerator"} <= loaded
 
 
 def check_loop(prompt: Prompt, run: Run, node_id: str) -> None:

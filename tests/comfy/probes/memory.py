@@ -11,7 +11,7 @@ import torch
 from comfy import model_management as management
 from comfy.model_patcher import ModelPatcher
 from rr_pack.nodes import engines, memory
-from rr_pack.nodes.patcher import ScorerPatcher
+from rr_pack.nodes.patcher import OccupantPatcher
 from rr_pack.nodes.scorers import MEMO, LoadedScorer
 from rr_pack.rationalrewards_core.engines import EngineOptions
 from rr_pack.rationalrewards_core.messages import UserRequest
@@ -94,7 +94,7 @@ def on_a_card() -> dict[str, Any]:
     management.get_free_memory = lambda dev=None, torch_free_too=False: (free, free) if torch_free_too else free
     engine = engines.miniature_engine()
     engine.release()
-    engine._resident._patcher = ScorerPatcher(engine._resident, CARD, torch.device("cpu"))
+    engine._resident._patcher = OccupantPatcher(engine._resident, CARD, torch.device("cpu"))
     scorer = LoadedScorer(engine=engine)
     before = management.vram_state
     for state in ("NO_VRAM", "LOW_VRAM", "NORMAL_VRAM", "HIGH_VRAM"):
