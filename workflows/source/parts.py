@@ -1,4 +1,4 @@
-"""Nodes that several workflows share."""
+"""Prompts and nodes that several workflows share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from .graph import Node, Widget
 
+MINIATURE_PROMPT = "a large red circle left of a small blue square"
+PHOTO_PROMPT = 'a weathered fishing boat named "AURORA" on a calm lake at dawn, two gulls on its bow'
 LOCAL_IMAGE: Mapping[str, Widget] = {"engine": "local", "engine.checkpoint": "LLM/RationalRewards-8B-T2I"}
 LOCAL_EDIT: Mapping[str, Widget] = {"engine": "local", "engine.checkpoint": "LLM/RationalRewards-8B-Edit"}
 

@@ -1,0 +1,37 @@
+"""One critique of a picture of one's own, by the 8B judge."""
+
+from __future__ import annotations
+
+from ..graph import Graph, Node
+from ..parts import LOCAL_IMAGE, PHOTO_PROMPT, critique, judge, note, refine
+
+GRAPH = Graph(
+    name="3_critique_one_image",
+    nodes={
+        "note": note(
+            (0, 0),
+            (340, 300),
+            "## Critique an image of yours\n\nNeeds the 8B judge: put the files of "
+            "**TIGER-Lab/RationalRewards-8B-T2I** (huggingface.co) into `models/LLM/RationalRewards-8B-T2I/`. As nf4 it "
+            "takes about 7 GB of VRAM.\n\nChoose your image, write the prompt it was made with, press **Run**. "
+            "**Prompt Refine** only changes the prompt when a dimension falls below 3.",
+        ),
+        "judge": judge((0, 360), LOCAL_IMAGE),
+        "image": Node(type="LoadImage", at=(400, 0), size=(340, 360), widgets={"image": "example.png"}),
+        "prompt": Node(
+            type="PrimitiveStringMultiline",
+            at=(400, 430),
+            size=(340, 160),
+            title="Prompt of the image",
+            widgets={"value": PHOTO_PROMPT},
+        ),
+        "critique": critique((800, 0), "image.IMAGE", prompt="prompt.STRING"),
+        "refine": refine((1280, 0), prompt="prompt.STRING"),
+        "better": Node(
+            type="PreviewAny", at=(1760, 0), size=(380, 240), title="Better prompt", wires={"source": "refine.prompt"}
+        ),
+        "why": Node(
+            type="PreviewAny", at=(1760, 310), size=(380, 230), title="Why", wires={"source": "refine.comments"}
+        ),
+    },
+)

@@ -1,0 +1,72 @@
+"""The loop around SDXL."""
+
+from __future__ import annotations
+
+from ..graph import Graph, Group, Node
+from ..parts import LOCAL_IMAGE, PHOTO_PROMPT, critique, judge, loop_end, loop_start, note, refine
+
+GRAPH = Graph(
+    name="5_sdxl_loop",
+    nodes={
+        "note": note(
+            (0, 0),
+            (340, 350),
+            "## SDXL until it scores\n\n- `models/checkpoints/sd_xl_base_1.0.safetensors` (or any SDXL checkpoint)\n"
+            "- the judge: the files of **TIGER-Lab/RationalRewards-8B-T2I** in `models/LLM/RationalRewards-8B-T2I/`\n\n"
+            "Images are always judged by your *original* prompt. The loop ends at the threshold, after six images, when "
+            "three in a row bring nothing, or when you press **Stop after this iteration**. The best image comes out, "
+            "not the last.",
+        ),
+        "judge": judge((0, 410), LOCAL_IMAGE),
+        "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
+        "model": Node(
+            type="CheckpointLoaderSimple",
+            at=(400, 380),
+            size=(340, 110),
+            widgets={"ckpt_name": "sd_xl_base_1.0.safetensors"},
+        ),
+        "size": Node(type="EmptyLatentImage", at=(400, 560), size=(340, 120), widgets={"width": 1024, "height": 1024}),
+        "positive": Node(
+            type="CLIPTextEncode",
+            at=(800, 0),
+            size=(340, 110),
+            title="Prompt of this iteration",
+            wires={"clip": "model.CLIP", "text": "start.prompt"},
+        ),
+        "negative": Node(
+            type="CLIPTextEncode",
+            at=(800, 180),
+            size=(340, 130),
+            title="Negative prompt",
+            widgets={"text": "blurry, deformed"},
+            wires={"clip": "model.CLIP"},
+        ),
+        "sampler": Node(
+            type="KSampler",
+            at=(800, 380),
+            size=(340, 280),
+            widgets={"steps": 28, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"},
+            wires={
+                "model": "model.MODEL",
+                "positive": "positive.CONDITIONING",
+                "negative": "negative.CONDITIONING",
+                "latent_image": "size.LATENT",
+                "seed": "start.seed",
+            },
+        ),
+        "decode": Node(
+            type="VAEDecode", at=(800, 730), size=(340, 60), wires={"samples": "sampler.LATENT", "vae": "model.VAE"}
+        ),
+        "critique": critique((1220, 0), "decode.IMAGE"),
+        "refine": refine((1220, 710)),
+        "end": loop_end((1720, 0), "decode.IMAGE", threshold=0.85, iterations=6),
+        "save": Node(
+            type="SaveImage",
+            at=(1720, 830),
+            size=(520, 420),
+            widgets={"filename_prefix": "rationalrewards/sdxl"},
+            wires={"images": "end.best_image"},
+        ),
+    },
+    groups=(Group(title="Generator", around=("positive", "negative", "sampler", "decode")),),
+)
