@@ -24,12 +24,13 @@ def miniature_cpu() -> NFTConfig:
     return NFTConfig(
         model=ModelConfig(precision="bf16"),
         rewards=RewardsConfig(judge="miniature", held_out_judge="oracle"),
-        rollout=RolloutConfig(prompts=16, group=8, steps=10, batch=64),
+        rollout=RolloutConfig(prompts=12, group=8, steps=6, batch=48),
         advantage=AdvantageConfig(clip=1.0),
-        times=TimesConfig(count=4),
-        policy=PolicyConfig(rank=32, alpha=64, old_decay="ramp_to_half"),
-        optimiser=OptimiserConfig(lr=1e-3, updates=2, micro_batch=64),
-        run=RunConfig(epochs=60),
+        loss=LossConfig(kl_weight=0.0),
+        times=TimesConfig(count=3),
+        policy=PolicyConfig(rank=32, alpha=64, old_decay="on_policy"),
+        optimiser=OptimiserConfig(lr=1.5e-3, updates=2, micro_batch=72),
+        run=RunConfig(epochs=30, evaluate_every=5),
     )
 
 

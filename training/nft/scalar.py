@@ -1,7 +1,8 @@
 """A scalar head on the same preferences: the reward that says a number and no words, for comparison.
 
-A small convolutional picture encoder and the request's parts, trained on rendered pictures by the Bradley-Terry likelihood of which
-of two pictures of one request is better (the oracle says which). The core sees it as a judge of one dimension.
+A small convolutional picture encoder and the request's parts, trained by the Bradley-Terry likelihood of which of two
+pictures of one request is better: the oracle says which, and the pictures are rendered or drawn by the shipped
+generator, as those of the scorer's training are. The core sees it as a judge of one dimension.
 
     python -m training.nft.scalar --out runs/scalar
 """
@@ -23,16 +24,15 @@ from torch import Tensor, nn
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.miniature.flaws import flawed
-from rationalrewards_core.miniature.render import place, render
-from rationalrewards_core.miniature.truth import judge_generation
-from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request, sample_wish
-from rationalrewards_core.miniature.world import short_request as short
+from rationalrewards_core.miniature import generator_folder
+from rationalrewards_core.miniature.generator import MiniatureGenerator
+from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Dimension, Rubric
 from rationalrewards_core.rubric_file import generation_rubric
 from rationalrewards_core.scorer import Case, ScoreBatch
+from training.nft.preferences import Preference, drawn_preferences, rendered_preferences
 
 FILE = "scalar.safetensors"
 LETTERS = 26
@@ -85,44 +85,66 @@ def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
     return torch.from_numpy(stacked).permute(0, 3, 1, 2) / 127.5 - 1.0
 
 
-def sample_pairs(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures `[N 2 3 H W]`, features `[N F]` and the difference of true rewards `[N]`, better or worse first."""
-    pictures, features, gaps = [], [], []
-    while len(gaps) < count:
-        wish = sample_wish(rng)
-        shown = [flawed(rng, wish) for _ in range(2)]
-        true = [reward(judge_generation(wish, s), generation_rubric()) for s in shown]
-        if abs(true[0] - true[1]) < 0.05:
-            continue
-        drawn = [Image.fromarray(render(rng, s, place(rng, s.content)).picture) for s in shown]
-        pictures.append(to_pixels(drawn))
-        features.append(request_features(short(wish)))
-        gaps.append(true[0] - true[1])
-    return torch.stack(pictures), torch.stack(features), torch.tensor(gaps)
+def stacked(preferences: Sequence[Preference]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures `[N 2 3 H W]`, features `[N F]` and the differences of true rewards `[N]`."""
+    pictures = torch.stack([to_pixels(p.pictures) for p in preferences])
+    features = torch.stack([request_features(p.request) for p in preferences])
+    return pictures, features, torch.tensor([p.gap for p in preferences])
 
 
-def train_scalar(path: Path, *, pairs: int = 6000, epochs: int = 6, batch: int = 64, seed: int = 5) -> dict[str, float]:
-    """Train on preferences, save, and return the share of held-out pairs it orders right."""
+def train_scalar(
+    path: Path, *, pairs: int = 12_000, drawn: int = 512, epochs: int = 6, batch: int = 64, seed: int = 5
+) -> dict[str, float]:
+    """Train on `pairs` rendered preferences and those among four pictures of `drawn` requests each, and save.
+
+    Returns the share of held-out pairs (reserved requests) that it orders right, rendered and drawn.
+    """
     torch.manual_seed(seed)
-    rng = np.random.default_rng([seed, 12])
-    pictures, features, gaps = sample_pairs(rng, pairs)
-    held = sample_pairs(np.random.default_rng([seed, 13]), max(64, pairs // 10))
+    generator = MiniatureGenerator.load(generator_folder()) if drawn else None
+    taught = rendered_preferences(np.random.default_rng([seed, 12]), pairs)
+    if generator is not None:
+        taught += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
     model = ScalarHead()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    for epoch in range(epochs):
-        order = torch.randperm(pairs, generator=torch.Generator().manual_seed(epoch))
-        for chosen in order.split(batch):
-            margin = model(pictures[chosen, 0], features[chosen]) - model(pictures[chosen, 1], features[chosen])
-            nn.functional.softplus(-margin * gaps[chosen].sign()).mean().backward()
-            optimiser.step()
-            optimiser.zero_grad()
-    with torch.no_grad():
-        margin = model(held[0][:, 0], held[1]) - model(held[0][:, 1], held[1])
-    figures = {"pairs": float(pairs), "held_out_accuracy": float((margin * held[2] > 0).float().mean())}
+    _fit(model, stacked(taught), epochs, batch)
+    held = {
+        "held_out_rendered": rendered_preferences(
+            np.random.default_rng([seed, 13]), max(64, pairs // 20), reserved=True
+        )
+    }
+    if generator is not None:
+        held["held_out_drawn"] = drawn_preferences(
+            generator, np.random.default_rng([seed, 15]), max(2, drawn // 5), reserved=True
+        )
+    figures = {"pairs": float(len(taught)), **{name: ordered_right(model, pairs) for name, pairs in held.items()}}
     path.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), path / FILE)
     (path / "figures.json").write_text(json.dumps(figures, indent=2))
     return figures
+
+
+def _fit(model: ScalarHead, pairs: tuple[Tensor, Tensor, Tensor], epochs: int, batch: int) -> None:
+    """Bradley-Terry: -log sigmoid of the margin by which the better picture leads."""
+    pictures, features, gaps = pairs
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    steps = epochs * -(-len(gaps) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for epoch in range(epochs):
+        order = torch.randperm(len(gaps), generator=torch.Generator().manual_seed(epoch))
+        for chosen in order.split(batch):
+            with torch.autocast("cpu", torch.bfloat16):
+                margin = model(pictures[chosen, 0], features[chosen]) - model(pictures[chosen, 1], features[chosen])
+            nn.functional.softplus(-margin.float() * gaps[chosen].sign()).mean().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+
+
+@torch.no_grad()
+def ordered_right(model: ScalarHead, preferences: Sequence[Preference]) -> float:
+    """Share of pairs whose better picture gets the higher score."""
+    pictures, features, gaps = stacked(preferences)
+    margin = model(pictures[:, 0], features) - model(pictures[:, 1], features)
+    return float((margin * gaps > 0).float().mean())
 
 
 def scalar_rubric() -> Rubric:
@@ -173,10 +195,12 @@ class ScalarJudge:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/scalar"))
-    parser.add_argument("--pairs", type=int, default=6000)
+    parser.add_argument("--pairs", type=int, default=12_000, help="rendered preferences")
+    parser.add_argument("--drawn", type=int, default=512, help="requests whose pictures the generator draws")
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
-    print(json.dumps(train_scalar(arguments.out, pairs=arguments.pairs, epochs=arguments.epochs), indent=2))
+    figures = train_scalar(arguments.out, pairs=arguments.pairs, drawn=arguments.drawn, epochs=arguments.epochs)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

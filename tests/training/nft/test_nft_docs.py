@@ -13,12 +13,15 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 import numpy as np
+from PIL import Image
 
 from training.nft.__main__ import build_parser, resolved
 from training.nft.config import NFTConfig
 from training.nft.families import MODULES
 from training.nft.policy import DECAYS
-from training.nft.proof import Curve, ProofOptions, arm_config, figures, read_curve, write_report
+from training.nft.proof.arms import Curve, ProofOptions, read_curve, settings_of
+from training.nft.proof.report import CURVES, arm_figures, lead, picture_grid, save_training_curves, write_report
+from training.nft.proof.rivals import Ways, compared
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "nft.md").read_text(encoding="utf-8")
@@ -51,7 +54,7 @@ def test_settings_families_and_files_exist() -> None:
 
 def test_every_arm_differs_in_its_judge_alone(tmp_path: Path) -> None:
     options = ProofOptions(settings=("optimiser.lr=1e-4",))
-    arms = {arm: arm_config(arm, 1, options, tmp_path) for arm in options.arms}
+    arms = {arm: resolved("miniature_cpu", None, settings_of(arm, 1, options, tmp_path)) for arm in options.arms}
     judges = {arm: config.rewards.judge for arm, config in arms.items()}
     assert judges == {"scorer": "miniature", "scalar": f"scalar:{tmp_path / 'scalar'}", "oracle": "oracle"}
     assert {config.rewards.held_out_judge for config in arms.values()} == {"oracle"}
@@ -60,16 +63,53 @@ def test_every_arm_differs_in_its_judge_alone(tmp_path: Path) -> None:
 
 
 def test_gains_are_paired_request_by_request(tmp_path: Path) -> None:
-    rows = [{"epoch": 0, "rewards": [0.2, 0.8]}, {"epoch": 5, "rewards": [0.5, 0.9]}]
+    rows = [{"epoch": 0, "rewards": [0.1, 0.3, 0.8, 0.8]}, {"epoch": 5, "rewards": [0.5, 0.5, 0.8, 1.0]}]
     (tmp_path / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "config.json").write_text(json.dumps({"run": {"evaluate_group": 2}}))
+    metrics = [{"step": 0, "seconds": 1.0, "held_out_diversity": 0.3}, {"step": 1, "seconds": 3.0, "reward": 0.4}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
     curve = read_curve(tmp_path, "oracle", 0)
+    assert (curve.epochs, curve.judge, curve.diversity, curve.seconds) == ((0, 5), (0.4,), (0.3,), 3.0)
     assert curve.means == pytest.approx([0.5, 0.7])
+    assert curve.perfect == pytest.approx([0.0, 0.25])
+    assert curve.gains == pytest.approx([0.3, 0.1])
     gain, (low, high) = curve.gain
-    assert gain == pytest.approx(0.2)
-    assert low == pytest.approx(0.1)
-    assert high == pytest.approx(0.3)
-    other = Curve("oracle", 1, (0, 5), np.array([[0.2, 0.8], [0.2, 0.8]]))
-    found = figures([curve, other])["oracle"]
-    assert (found["seeds"], found["gain"]) == (2, pytest.approx(0.1))
-    write_report(tmp_path, [curve, other], {"arms": {"oracle": found}})
-    assert "<polyline" in (tmp_path / "report.html").read_text()
+    assert (gain, low, high) == pytest.approx((0.2, 0.1, 0.3))
+
+
+def curve(arm: str, seed: int, before: float, after: float) -> Curve:
+    return Curve(arm, seed, (0, 5), np.array([[[before], [before]], [[after], [after]]]), (0.4,) * 6, (0.3, 0.2), 9.0)
+
+
+def test_an_arm_is_the_mean_of_its_seeds_and_leads_by_the_difference(tmp_path: Path) -> None:
+    curves = [curve("scorer", 0, 0.5, 0.7), curve("scorer", 1, 0.5, 0.5), curve("scalar", 0, 0.5, 0.3)]
+    found = arm_figures(curves)["scorer"]
+    assert (found["seeds"], found["gain"], found["gain_of_each_seed"]) == (2, 0.1, [0.2, 0.0])
+    assert (found["truth_after"], found["best_epoch"], found["diversity_after"]) == (0.6, 5, 0.2)
+    assert lead(curves, "scorer", "scalar") == {"gain": pytest.approx(0.3), "ci95": [pytest.approx(0.3)] * 2}
+    assert lead(curves, "scorer", "oracle") is None
+    save_training_curves(tmp_path / CURVES, curves)
+    write_report(tmp_path, {"arms": {"scorer": found}})
+    assert "data:image" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["arms"]["scorer"]["gain"] == 0.1
+
+
+def test_ways_are_compared_with_the_shipped_generator_request_by_request() -> None:
+    shipped = Ways(np.array([0.2, 0.4]), np.array([0.4, 0.4]), np.array([0.5, 0.7]), 3.0)
+    tuned = [Ways(np.array([0.4, 0.6]), np.array([0.4, 0.4]), np.array([0.9, 0.9]), 3.0)]
+    found = compared(shipped, tuned)
+    assert found["one_image"] == {
+        "truth": 0.5,
+        "over_shipped": {"gain": 0.2, "ci95": [0.2, 0.2]},
+        "over_shipped_loop": {"gain": -0.1, "ci95": [-0.1, -0.1]},
+    }
+    assert found["refine_loop"]["over_shipped_loop"]["gain"] == pytest.approx(0.3)  # type: ignore[index]
+
+
+def test_the_grid_has_a_row_per_request_and_a_column_per_generator() -> None:
+    pictures = [Image.new("RGB", (48, 48), "red"), Image.new("RGB", (48, 48), "blue")]
+    sheet = picture_grid(["a red one", "a blue one " * 9], {"shipped": pictures, "tuned": pictures[::-1]})
+    left, right = sheet.width - 2 * (96 + 6) + 10, sheet.width - 20
+    assert sheet.getpixel((left, 60)) == (255, 0, 0)
+    assert sheet.getpixel((right, 60)) == (0, 0, 255)
+    assert sheet.getpixel((right, 160)) == (255, 0, 0)
