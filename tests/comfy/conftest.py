@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,24 @@ def cache_mode(request: pytest.FixtureRequest, comfy: Comfy) -> str:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of the tests' own that every server reads; empty until a test puts something there."""
     folder = tmp_path_factory.mktemp("models")
-    (folder / "checkpoints").mkdir()
+    for kind in ("checkpoints", "diffusion_models", "loras", "vae"):
+        (folder / kind).mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(comfy: Comfy, models: Path) -> Iterator[str]:
+    """Name of a random checkpoint in the server's model folder; 341 MB, gone after the tests."""
+    target = models / "checkpoints" / "tiny_sd15.safetensors"
+    write_random(comfy, "checkpoint", target)
+    yield target.name
+    target.unlink()
+
+
+def write_random(comfy: Comfy, kind: str, target: Path) -> None:
+    """`kind` is one of `tiny_checkpoint.KINDS`, whose shapes only ComfyUI's own classes know."""
+    script = Path(__file__).with_name("tiny_checkpoint.py")
+    subprocess.run([comfy.python, script, kind, target], cwd=comfy.folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.comfy.comfy_client import Client, Prompt
-from tests.comfy.comfy_server import Comfy
 from tests.comfy.conftest import one_mode
 from tests.comfy.graphs import preview, start, until
-
-
-@pytest.fixture(scope="module")
-def checkpoint(comfy: Comfy, models: Path) -> Iterator[str]:
-    """Name of the random checkpoint in the server's model folder; 341 MB, gone after the tests."""
-    target = models / "checkpoints" / "tiny_sd15.safetensors"
-    script = Path(__file__).with_name("tiny_checkpoint.py")
-    subprocess.run([comfy.python, script, target], cwd=comfy.folder, check=True, capture_output=True)
-    yield target.name
-    target.unlink()
 
 
 def sampled_loop(checkpoint: str) -> Prompt:

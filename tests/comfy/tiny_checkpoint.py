@@ -2,7 +2,8 @@
 
 Run by ComfyUI's own interpreter inside ComfyUI's folder, because the shapes are those of ComfyUI's classes:
 
-    python tiny_checkpoint.py FILE.safetensors
+    python tiny_checkpoint.py checkpoint FILE.safetensors
+    python tiny_checkpoint.py vae FILE.safetensors          a TAESD for latents of 16 channels, such as SD3's
 
 The UNet keeps what makes ComfyUI recognise SD1.5 (320 channels, context 768, no linear projection) and drops all but
 two levels; the autoencoder is a TAESD; the text encoder is CLIP-L, whose shape is fixed.
@@ -77,7 +78,19 @@ def checkpoint() -> dict[str, Any]:
     }
 
 
-def main(target: str) -> None:
+def vae() -> dict[str, Any]:
+    import torch
+    from comfy.taesd.taesd import TAESD
+
+    torch.manual_seed(0)
+    scale, shift = torch.tensor(1.0), torch.tensor(0.0)
+    return {**random_weights(TAESD(latent_channels=16), ""), "vae_scale": scale, "vae_shift": shift}
+
+
+KINDS = {"checkpoint": checkpoint, "vae": vae}
+
+
+def main(kind: str, target: str) -> None:
     # ComfyUI reads its options while it is imported, and without this one it asks for a GPU.
     sys.path.insert(0, os.getcwd())
     sys.argv[1:] = ["--cpu"]
@@ -86,8 +99,8 @@ def main(target: str) -> None:
     comfy.options.enable_args_parsing()
     from safetensors.torch import save_file
 
-    save_file(checkpoint(), target)
+    save_file(KINDS[kind](), target)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
