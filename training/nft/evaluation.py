@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
@@ -16,6 +19,7 @@ from rationalrewards_core.scorer import Case, Outcome
 from training.miniature.flow import contact_sheet
 from training.nft.config import NFTConfig
 from training.nft.families.base import ModelFamily
+from training.nft.gathering import evaluated
 from training.nft.metrics import diversity
 from training.nft.prompts import PromptSource
 from training.nft.rewards import Judge, RewardQueue, collected
@@ -24,55 +28,81 @@ from training.nft.rollout import Encoded, sample_groups
 PERFECT = 0.999
 """Reward from which an image counts as fully right."""
 FILE = "evaluation.jsonl"
+SMALL = 128
+"""Widest picture that is kept of an evaluation."""
 NO_EPOCH = 2**31 - 1
 """In place of an epoch in the seeds: evaluation always starts from the same noise, and training never from it."""
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out picture and what was said of it."""
+
+    outcome: Outcome
+    reward: float | None
+    """None where it is unscored."""
+    image: Image.Image
+    """At most `SMALL` pixels wide."""
+
+
 def evaluate(
-    family: ModelFamily, model: Any, encoded: Encoded, source: PromptSource, queue: RewardQueue, config: NFTConfig
-) -> tuple[dict[str, float], list[float | None], list[Image.Image]]:
-    """Figures, one reward per image (None where unscored) and the images; the same noise every time."""
-    prompts = source.draw(0, config.run.evaluate_prompts)
+    family: ModelFamily,
+    model: Any,
+    encoded: Encoded,
+    source: PromptSource,
+    queue: RewardQueue,
+    config: NFTConfig,
+    accelerator: Accelerator,
+) -> list[HeldOut]:
+    """Pictures of the held-out requests, in their order, from the same noise every time; the processes share them."""
+    everything = source.draw(0, config.run.evaluate_prompts)
+    mine, counting = evaluated(len(everything), accelerator)
+    prompts = [everything[number] for number in mine]
     encoded.prepare([prompt.request for prompt in prompts])
-    seeds = [(config.run.seed, NO_EPOCH, number) for number in range(len(prompts))]
-    group = config.run.evaluate_group
+    seeds = [(config.run.seed, NO_EPOCH, number) for number in mine]
     images: list[Image.Image] = []
     cases: list[Case] = []
-    for chunk in sample_groups(family, model, encoded, prompts, seeds, config.rollout, group):
+    for chunk in sample_groups(family, model, encoded, prompts, seeds, config.rollout, config.run.evaluate_group):
         images += chunk.images
         cases += [Case(request, image) for request, image in zip(chunk.requests, chunk.images, strict=True)]
-    outcomes = collected([queue.submit(cases)])
-    rewards = [
-        reward_or_none(outcome, case.request, queue.judge) for outcome, case in zip(outcomes, cases, strict=True)
+    cases = cases[: counting * config.run.evaluate_group]
+    outcomes = collected([queue.submit(cases)]) if cases else []
+    found = [
+        HeldOut(outcome, reward_or_none(outcome, case.request, queue.judge), _small(image))
+        for outcome, case, image in zip(outcomes, cases, images, strict=False)
     ]
-    return _figures(outcomes, rewards, images, group), rewards, images
+    whole: list[HeldOut] = gather_object(found)
+    return whole
 
 
 def reward_or_none(outcome: Outcome, request: UserRequest, judge: Judge) -> float | None:
     return judge.reward(outcome, request) if isinstance(outcome, Critique) else None
 
 
-def _figures(
-    outcomes: Sequence[Outcome], rewards: Sequence[float | None], images: Sequence[Image.Image], group: int
-) -> dict[str, float]:
-    scored = [reward for reward in rewards if reward is not None]
-    found = {"held_out_unscored": float(len(rewards) - len(scored))}
+def evaluation_figures(found: Sequence[HeldOut], group: int) -> dict[str, float]:
+    """What to log; pictures of a request stand together, `group` of them."""
+    scored = [one.reward for one in found if one.reward is not None]
+    figures = {"held_out_unscored": float(len(found) - len(scored))}
     if scored:
-        found["held_out_reward"] = float(np.mean(scored))
-        found["held_out_perfect"] = float(np.mean([reward >= PERFECT for reward in scored]))
-    for key in {j.key for o in outcomes if isinstance(o, Critique) for j in o.judgements}:
-        scores = [o.judgement(key).score for o in outcomes if isinstance(o, Critique)]
+        figures["held_out_reward"] = float(np.mean(scored))
+        figures["held_out_perfect"] = float(np.mean([reward >= PERFECT for reward in scored]))
+    critiques = [one.outcome for one in found if isinstance(one.outcome, Critique)]
+    for key in {j.key for critique in critiques for j in critique.judgements}:
+        scores = [critique.judgement(key).score for critique in critiques]
         applicable = [score for score in scores if score is not None]
         if applicable:
-            found[f"held_out_{key}"] = float(np.mean(applicable))
-    spread = diversity(images, group)
-    return dict(sorted(found.items())) | ({} if spread is None else {"held_out_diversity": spread})
+            figures[f"held_out_{key}"] = float(np.mean(applicable))
+    spread = diversity([one.image for one in found], group)
+    return dict(sorted(figures.items())) | ({} if spread is None else {"held_out_diversity": spread})
 
 
-def write_evaluation(run: Path, epoch: int, rewards: Sequence[float | None], images: Sequence[Image.Image]) -> None:
+def write_evaluation(run: Path, epoch: int, found: Sequence[HeldOut]) -> None:
     """Every reward, so that two epochs can be compared request by request, and a sheet of pictures."""
     with (run / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"epoch": epoch, "rewards": list(rewards)}) + "\n")
-    shown = list(images[:32])
-    small = [i if i.width <= 128 else i.resize((128, round(128 * i.height / i.width))) for i in shown]
-    contact_sheet(small, 8, scale=2 if shown[0].width <= 128 else 1).save(run / "samples" / f"{epoch:06d}.png")
+        file.write(json.dumps({"epoch": epoch, "rewards": [one.reward for one in found]}) + "\n")
+    shown = [one.image for one in found[:32]]
+    contact_sheet(shown, 8, scale=2 if shown[0].width < SMALL else 1).save(run / "samples" / f"{epoch:06d}.png")
+
+
+def _small(image: Image.Image) -> Image.Image:
+    return image if image.width <= SMALL else image.resize((SMALL, round(SMALL * image.height / image.width)))

@@ -11,25 +11,42 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from training.nft.families.base import ModelFamily
 from training.nft.policy import CURRENT, FullPolicy, LoraPolicy
+from training.sharding import whole_tensor
 
 FILE = "pytorch_lora_weights.safetensors"
 
 
-def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: Path) -> Path:
-    """The current policy as it stands: a LoRA file, or a transformer folder after full tuning."""
+def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: Path | None) -> Path | None:
+    """The current policy as it stands: a LoRA file, or a transformer folder after full tuning.
+
+    Of sharded weights every process has to give its part; those without a `folder` write nothing.
+    """
     if isinstance(policy, FullPolicy):
-        policy.transformer.save_pretrained(folder / "transformer")
-        return folder / "transformer"
+        weights = {name: whole_tensor(t).cpu() for name, t in policy.transformer.state_dict().items()}
+        if folder is not None:
+            _bare(policy.transformer, weights).save_pretrained(folder / "transformer")
+        return folder and folder / "transformer"
+    if folder is None:
+        return None
     pipeline: Any = type(family.pipeline)
     pipeline.save_lora_weights(folder, transformer_lora_layers=folded(policy))
     (folder / "about.json").write_text(
         json.dumps({"family": family.config.family, "base": family.config.pipeline, "rank": policy.lora.r}, indent=2)
     )
     return folder / FILE
+
+
+def _bare(transformer: Any, weights: dict[str, Tensor]) -> Any:
+    """A model of the same kind around these weights, which a sharded one cannot be saved as."""
+    with torch.device("meta"):
+        made = type(transformer).from_config(transformer.config)
+    made.load_state_dict(weights, assign=True)
+    return made
 
 
 def folded(policy: LoraPolicy) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.nft.config import PolicyConfig
+from training.sharding import Sharding, give_back, shard, spread_as, whole_tensor
 
 CURRENT, OLD = "current", "old"
 
@@ -46,6 +47,8 @@ class Policy(Protocol):
     def current(self) -> Any: ...
 
     def follow(self, decay: float) -> None: ...
+
+    def shard(self, sharding: Sharding) -> None: ...
 
     def state(self) -> dict[str, list[Tensor]]: ...
 
@@ -118,6 +121,10 @@ class LoraPolicy:
         _follow(self._olds, self.parameters, decay)
         self.old_is_current = decay == 0.0
 
+    def shard(self, sharding: Sharding) -> None:
+        """Spread the frozen weights over the processes; both adapters stay whole in each."""
+        shard(self.transformer, sharding, _blocks(self.transformer), whole=(*self.parameters, *self._olds))
+
     def state(self) -> dict[str, list[Tensor]]:
         return _state(self.parameters, self._olds, self)
 
@@ -140,6 +147,7 @@ class FullPolicy:
     def old(self) -> Iterator[Any]:
         with torch.no_grad():
             yield self._old
+        give_back(self._old)
 
     @contextmanager
     def reference(self) -> Iterator[Any]:
@@ -150,11 +158,19 @@ class FullPolicy:
     def current(self) -> Iterator[Any]:
         with torch.no_grad():
             yield self.transformer
+        give_back(self.transformer)
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
         _follow(self._olds, self.parameters, decay)
         self.old_is_current = decay == 0.0
+
+    def shard(self, sharding: Sharding) -> None:
+        """Spread all three copies over the processes."""
+        for copied in (self.transformer, self._old, self._reference):
+            shard(copied, sharding, _blocks(copied))
+        self.parameters = [p for p in self.transformer.parameters() if p.requires_grad]
+        self._olds = list(self._old.parameters())
 
     def state(self) -> dict[str, list[Tensor]]:
         return _state(self.parameters, self._olds, self)
@@ -172,6 +188,11 @@ def stepped(policy: Policy) -> None:
     policy.old_is_current = policy.at_reference = False
 
 
+def _blocks(transformer: Any) -> Sequence[str]:
+    """Class names of what a diffusers model wants kept in one piece: its blocks."""
+    return transformer._no_split_modules or ()
+
+
 def _follow(olds: Sequence[Tensor], parameters: Sequence[Tensor], decay: float) -> None:
     for old, parameter in zip(olds, parameters, strict=True):
         if decay == 0.0:
@@ -183,8 +204,8 @@ def _follow(olds: Sequence[Tensor], parameters: Sequence[Tensor], decay: float) 
 def _state(parameters: Sequence[Tensor], olds: Sequence[Tensor], policy: Policy) -> dict[str, list[Tensor]]:
     flags = torch.tensor([policy.old_is_current, policy.at_reference])
     return {
-        "current": [p.detach().cpu().clone() for p in parameters],
-        "old": [p.detach().cpu().clone() for p in olds],
+        "current": [whole_tensor(p.detach()).cpu().clone() for p in parameters],
+        "old": [whole_tensor(p.detach()).cpu().clone() for p in olds],
         "flags": [flags],
     }
 
@@ -192,7 +213,7 @@ def _state(parameters: Sequence[Tensor], olds: Sequence[Tensor], policy: Policy)
 def _load(parameters: Sequence[Tensor], olds: Sequence[Tensor], state: dict[str, list[Tensor]], policy: Policy) -> None:
     with torch.no_grad():
         for target, saved in zip([*parameters, *olds], [*state["current"], *state["old"]], strict=True):
-            target.copy_(saved)
+            target.copy_(spread_as(saved, target))
     policy.old_is_current, policy.at_reference = (bool(flag) for flag in state["flags"][0])
 
 

@@ -16,18 +16,19 @@ import numpy as np
 import torch
 
 from training.nft.policy import Average, Policy
+from training.sharding import spread_as, whole_tensor
 
 
 def run_state(
     epoch: int, step: int, policy: Policy, average: Average, optimiser: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """After `epoch` epochs and `step` optimiser steps."""
+    """After `epoch` epochs and `step` optimiser steps. Of sharded weights every process has to ask."""
     return {
         "epoch": epoch,
         "step": step,
         "policy": policy.state(),
-        "average": {"values": [v.cpu().clone() for v in average.values], "steps": average.steps},
-        "optimiser": optimiser.state_dict(),
+        "average": {"values": [whole_tensor(v).cpu().clone() for v in average.values], "steps": average.steps},
+        "optimiser": _whole_optimiser(optimiser),
         "generators": generator_states(),
     }
 
@@ -38,11 +39,35 @@ def restore(
     """Put everything back; returns (epochs done, optimiser steps done)."""
     policy.load(state["policy"])
     for value, saved in zip(average.values, state["average"]["values"], strict=True):
-        value.copy_(saved)
+        value.copy_(spread_as(saved, value))
     average.steps = state["average"]["steps"]
-    optimiser.load_state_dict(state["optimiser"])
+    optimiser.load_state_dict(_spread_optimiser(state["optimiser"], optimiser))
     restore_generators(state["generators"])
     return state["epoch"], state["step"]
+
+
+def _whole_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its state with whole tensors, so that any number of processes can go on from it."""
+    found = optimiser.state_dict()
+    moments = {number: {k: _whole(v) for k, v in of.items()} for number, of in found["state"].items()}
+    return {**found, "state": moments}
+
+
+def _whole(value: Any) -> Any:
+    return whole_tensor(value) if isinstance(value, torch.Tensor) else value
+
+
+def _spread_optimiser(saved: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+
+    def spread(value: Any, like: torch.Tensor) -> Any:
+        same = isinstance(value, torch.Tensor) and value.shape == like.shape
+        return spread_as(value, like) if same else value
+
+    moments = {
+        number: {k: spread(v, parameters[number]) for k, v in of.items()} for number, of in saved["state"].items()
+    }
+    return {**saved, "state": moments}
 
 
 def generator_states() -> dict[str, Any]:

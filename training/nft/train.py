@@ -21,8 +21,8 @@ from training.nft.advantage import Advantages, advantages
 from training.nft.board import Board
 from training.nft.config import NFTConfig
 from training.nft.evaluation import FILE as EVALUATION
-from training.nft.evaluation import evaluate, write_evaluation
-from training.nft.gathering import gathered, own
+from training.nft.evaluation import evaluate, evaluation_figures, write_evaluation
+from training.nft.gathering import gathered, most_passes, own
 from training.nft.lora_file import save_weights
 from training.nft.loss import optimality
 from training.nft.metrics import diversity, failure_figures, optimality_histogram, reward_figures
@@ -36,6 +36,7 @@ from training.nft.timesteps import plan_times, times_per_rollout
 from training.nft.trainer import Trainer, make_trainer, place
 from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
 from training.run import RunDir
+from training.sharding import average_gradients, whole_tensor
 
 log = logging.getLogger("rationalrewards.training.nft")
 
@@ -57,7 +58,7 @@ def train(
     _resume(trainer, run or RunDir(path, config))
     board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
     try:
-        if trainer.epoch == 0 and config.run.evaluate_every and run is not None:
+        if trainer.epoch == 0 and config.run.evaluate_every:
             _evaluate(trainer, run, board)
         last = min(config.run.epochs, stop_after or config.run.epochs)
         for _ in tqdm(range(trainer.epoch, last), desc="epochs", disable=None if main else True):
@@ -65,7 +66,7 @@ def train(
             if run is not None:
                 run.log(trainer.epoch, **figures)
                 board.add(trainer.epoch, figures)
-                _after_epoch(trainer, run, board)
+            _after_epoch(trainer, run, board)
             trainer.accelerator.wait_for_everyone()
             if on_epoch is not None:
                 on_epoch(trainer.epoch, figures)
@@ -163,16 +164,31 @@ def _optimise(
         if everywhere == 0:
             continue  # every group of this step was dropped: there is nothing to learn from
         pairs = pairs_of(chosen, groups, config.run.seed)
+        # Only sharded weights need processes that do equally many passes.
+        passes = 1
+        if trainer.sharding is not None:
+            processes = trainer.accelerator.num_processes
+            passes = most_passes(found.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes)
         update = gradients(
-            chosen, pairs, everywhere, trainer.family, trainer.policy, trainer.encoded, config, trainer.accelerator
+            chosen,
+            pairs,
+            everywhere,
+            trainer.family,
+            trainer.policy,
+            trainer.encoded,
+            config,
+            trainer.accelerator,
+            passes,
         )
-        norm = float(nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm))
+        if trainer.sharding is not None and config.policy.tuning == "lora":
+            average_gradients(trainer.policy.parameters, trainer.accelerator)
+        norm = nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm)
         trainer.optimiser.step()
         trainer.optimiser.zero_grad(set_to_none=True)
         stepped(trainer.policy)
         trainer.average.update(trainer.policy.parameters)
         trainer.step += 1
-        for name, value in {**update.means(), "grad_norm": norm}.items():
+        for name, value in {**update.means(), "grad_norm": float(whole_tensor(norm))}.items():
             figures.setdefault(name, []).append(value)
     decay = DECAYS[config.policy.old_decay](trainer.step)
     trainer.policy.follow(decay)
@@ -200,24 +216,41 @@ def _resume(trainer: Trainer, run: RunDir) -> None:
         trim_lines(run.path / EVALUATION, last, "epoch")
 
 
-def _after_epoch(trainer: Trainer, run: RunDir, board: Board) -> None:
-    """Evaluate and save when it is time."""
+def _after_epoch(trainer: Trainer, run: RunDir | None, board: Board) -> None:
+    """Evaluate and save when it is time; all processes evaluate, the one with a `run` writes."""
     config, last = trainer.config.run, trainer.epoch == trainer.config.run.epochs
     if config.evaluate_every and (trainer.epoch % config.evaluate_every == 0 or last):
         _evaluate(trainer, run, board)
     if trainer.epoch % config.save_every == 0 or last:
-        with trainer.average.applied(trainer.policy.parameters):
-            save_weights(trainer.policy, trainer.family, run.path / "weights")
-        run.save_state(run_state(trainer.epoch, trainer.step, trainer.policy, trainer.average, trainer.optimiser))
+        _save(trainer, run)
 
 
-def _evaluate(trainer: Trainer, run: RunDir, board: Board) -> None:
+def _save(trainer: Trainer, run: RunDir | None) -> None:
+    """Write weights and state; of sharded ones every process gives its part."""
+    if run is None and trainer.sharding is None:
+        return
+    with trainer.average.applied(trainer.policy.parameters):
+        save_weights(trainer.policy, trainer.family, run and run.path / "weights")
+    state = run_state(trainer.epoch, trainer.step, trainer.policy, trainer.average, trainer.optimiser)
+    if run is not None:
+        run.save_state(state)
+
+
+def _evaluate(trainer: Trainer, run: RunDir | None, board: Board) -> None:
     if trainer.held_out is None:
         return
     with trainer.average.applied(trainer.policy.parameters), trainer.policy.current() as model:
-        figures, rewards, images = evaluate(
-            trainer.family, model, trainer.encoded, trainer.held_out, trainer.held_out_queue, trainer.config
+        found = evaluate(
+            trainer.family,
+            model,
+            trainer.encoded,
+            trainer.held_out,
+            trainer.held_out_queue,
+            trainer.config,
+            trainer.accelerator,
         )
-    write_evaluation(run.path, trainer.epoch, rewards, images)
-    run.log(trainer.epoch, **figures)
-    board.add(trainer.epoch, figures)
+    if run is not None:
+        figures = evaluation_figures(found, trainer.config.run.evaluate_group)
+        write_evaluation(run.path, trainer.epoch, found)
+        run.log(trainer.epoch, **figures)
+        board.add(trainer.epoch, figures)

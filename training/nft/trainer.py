@@ -17,6 +17,7 @@ from training.nft.policy import Average, FullPolicy, LoraPolicy, make_policy
 from training.nft.prompts import PromptSource, make_prompts
 from training.nft.rewards import Judge, RewardQueue, make_judge
 from training.nft.rollout import Encoded
+from training.sharding import Sharding, wanted_sharding
 
 
 @dataclass
@@ -25,6 +26,8 @@ class Trainer:
 
     config: NFTConfig
     accelerator: Accelerator
+    sharding: Sharding | None
+    """How the transformer is spread over the processes; None where each holds all of it."""
     family: ModelFamily
     policy: LoraPolicy | FullPolicy
     average: Average
@@ -46,6 +49,9 @@ class Trainer:
 def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
     """Load and wire everything; judges may be given, else the configuration names them."""
     accelerator = Accelerator()
+    sharding = wanted_sharding(accelerator)
+    if sharding is not None:
+        check_shardable(config)
     if config.rollout.prompts % accelerator.num_processes:
         raise ConfigError(
             f"rollout.prompts ({config.rollout.prompts}) must be a multiple of the {accelerator.num_processes} processes."
@@ -56,13 +62,18 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     )
     family = family_class(config.model.family).load(config.model)
     family.freeze()
-    place(family, accelerator.device)
+    if sharding is None:
+        place(family, accelerator.device)
     if config.policy.tuning == "full" and family.dtype != torch.float32:
         raise ConfigError("policy.tuning 'full' trains fp32 weights: set model.precision to 'fp32'.")
     policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
     if config.model.gradient_checkpointing:
         family.transformer.enable_gradient_checkpointing()
-    policy.module = accelerator.prepare(policy.module) if accelerator.num_processes > 1 else policy.module
+    if sharding is not None:
+        policy.shard(sharding)  # from the CPU: no device ever holds the whole transformer
+        place(family, accelerator.device)
+    elif accelerator.num_processes > 1:
+        policy.module = accelerator.prepare(policy.module)
     queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
     other = config.rewards.held_out_judge
     held_out_queue = queue
@@ -71,6 +82,7 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     return Trainer(
         config,
         accelerator,
+        sharding,
         family,
         policy,
         Average(policy.parameters, config.policy.ema),
@@ -81,6 +93,16 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
         queue,
         held_out_queue,
     )
+
+
+def check_shardable(config: NFTConfig) -> None:
+    """ConfigError names what cannot be done with sharded weights."""
+    if config.model.base == "nf4":
+        raise ConfigError("An NF4 base cannot be sharded by FSDP2: launch it with DDP, or set model.base to 'full'.")
+    if config.rewards.time_share:
+        raise ConfigError("rewards.time_share cannot move weights sharded by FSDP2: let a server judge.")
+    if config.policy.tuning == "full" and config.optimiser.kind == "adamw8bit":
+        raise ConfigError("optimiser.kind 'adamw8bit' cannot train weights sharded by FSDP2: use 'adamw'.")
 
 
 def place(family: ModelFamily, device: torch.device) -> None:

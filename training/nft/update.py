@@ -8,6 +8,7 @@ no reference at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.nft.policy import Policy
 from training.nft.prompts import TrainingPrompt
 from training.nft.rollout import Encoded
 from training.nft.timesteps import seeded, training_noise
+from training.sharding import unsynced
 
 Pair = tuple[int, int, int]
 """Prompt (in this process), member of its group, number of its time."""
@@ -145,27 +147,24 @@ def gradients(
     encoded: Encoded,
     config: NFTConfig,
     accelerator: Accelerator,
+    passes: int = 1,
 ) -> UpdateFigures:
     """Add the gradients of these pairs' mean loss; `everywhere` is how many pairs all processes have together.
 
-    Gradients are exchanged once, with the last micro-batch. A process without pairs takes part with a weight of zero.
+    Gradients are exchanged once, with the last micro-batch. A process with fewer than `passes` micro-batches makes up
+    for them with a weight of zero: weights that are spread over processes are computed with by all at once.
     """
     figures = UpdateFigures()
     size = config.optimiser.micro_batch
     parts = [list(pairs[i : i + size]) for i in range(0, len(pairs), size)]
-    empty = not parts
-    parts = parts or [[(0, 0, 0)]]
-    # Distributed gradients are averaged over the processes; the loss is a mean over all pairs.
-    weight = 0.0 if empty else accelerator.num_processes / everywhere
+    parts += [[] for _ in range(passes - len(parts))]
     for number, part in enumerate(parts):
-        batch = make_batch(chosen, part, family, encoded, config)
-        if number + 1 < len(parts):
-            with accelerator.no_sync(policy.module):
-                losses, logged = accumulate(batch, family, policy, config.loss, config.advantage)
-                accelerator.backward(losses.sum() * weight)
-        else:
+        batch = make_batch(chosen, part or [(0, 0, 0)], family, encoded, config)
+        # Distributed gradients are averaged over the processes; the loss is a mean over all pairs.
+        weight = accelerator.num_processes / everywhere if part else 0.0
+        with unsynced(policy.module, accelerator) if number + 1 < len(parts) else nullcontext():
             losses, logged = accumulate(batch, family, policy, config.loss, config.advantage)
             accelerator.backward(losses.sum() * weight)
-        if not empty:
+        if part:
             figures.add(**logged)
     return figures
