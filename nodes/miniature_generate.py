@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from comfy_api.latest import io
 from PIL import Image
 
-from ..rationalrewards_core.errors import RequestError
+from ..rationalrewards_core.errors import ConfigError, RequestError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature import EXAMPLE
-from .miniature import generate
+from .miniature import Tuning, generate
 from .ranking import blocked
 from .schema import schema
 from .tensors import to_images
 
 DRAW, RENDER, EDIT = "draw", "render", "render an edit"
+SHIPPED = "none"
+"""In place of a LoRA."""
 LARGEST_SEED = 2**64 - 1
 
 
@@ -63,6 +66,23 @@ class MiniatureGenerate(io.ComfyNode):
                     default="",
                     tooltip="For 'render an edit': what to change, such as make the circle green.",
                 ),
+                io.Combo.Input(
+                    "lora",
+                    optional=True,
+                    options=[SHIPPED, *lora_files()],
+                    default=SHIPPED,
+                    tooltip="For 'draw': a LoRA of this generator from models/loras, such as `python -m training.nft` "
+                    "writes. none: the generator as shipped.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    optional=True,
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How strongly the LoRA acts; 0 is the generator as shipped.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The pictures."),
@@ -71,15 +91,44 @@ class MiniatureGenerate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, prompt: str, seed: int, batch_size: int, scale: int, method: str, edit: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        prompt: str,
+        seed: int,
+        batch_size: int,
+        scale: int,
+        method: str,
+        edit: str,
+        lora: str = SHIPPED,
+        strength: float = 1.0,
+    ) -> io.NodeOutput:
         UserRequest(prompt)  # refuses, in a sentence, what no tokenizer takes
         seeds = [(seed + index) % (LARGEST_SEED + 1) for index in range(batch_size)]
         if method == EDIT:
             source, pictures = edited(prompt, edit, seeds)
             return io.NodeOutput(to_images(enlarged(pictures, scale)), to_images(enlarged([source], scale)))
-        pictures = generate(prompt, seeds) if method == DRAW else rendered(prompt, seeds)
+        pictures = generate(prompt, seeds, tuning(lora, strength)) if method == DRAW else rendered(prompt, seeds)
         no_source = blocked(f"Miniature Generate has a source image only with the method '{EDIT}'.")
         return io.NodeOutput(to_images(enlarged(pictures, scale)), no_source)
+
+
+def lora_files() -> list[str]:
+    """What is in models/loras, as ComfyUI's own LoRA loader lists it."""
+    import folder_paths
+
+    return list(folder_paths.get_filename_list("loras"))
+
+
+def tuning(lora: str, strength: float) -> Tuning | None:
+    """The file behind a combo's value; ConfigError if it is gone."""
+    import folder_paths
+
+    if lora == SHIPPED:
+        return None
+    path = folder_paths.get_full_path("loras", lora)
+    if path is None:
+        raise ConfigError(f"There is no LoRA {lora!r} in models/loras; choose another, or none.")
+    return Path(path), strength
 
 
 def rendered(prompt: str, seeds: Sequence[int]) -> list[Image.Image]:

@@ -6,6 +6,7 @@ diffusers are imported when it is loaded, never before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +46,23 @@ class MiniatureGenerator:
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline)
 
+    def tune(self, lora: Path | None, strength: float = 1.0) -> None:
+        """Draw with this LoRA file from now on, in place of any before; None, or strength 0, is the shipped generator.
+
+        ConfigError when the file is not a LoRA of this generator.
+        """
+        self._pipeline.unload_lora_weights()
+        if lora is None or strength == 0.0:
+            return
+        tensors = _read(lora)
+        if not tensors or not all(_fits(self._pipeline.transformer, name, t) for name, t in tensors.items()):
+            raise ConfigError(
+                f"{lora.name} is no LoRA of the miniature generator; `python -m training.nft` with the family miniature "
+                "makes one."
+            )
+        self._pipeline.load_lora_weights(tensors, adapter_name="tuned")
+        self._pipeline.set_adapters(["tuned"], [strength])
+
     def generate(self, request: str, seed: int) -> Image.Image:
         """One picture; the same request and seed give the same picture."""
         return sample_pictures(self._pipeline, [request], [seed])[0]
@@ -68,3 +86,29 @@ def sample_pictures(pipeline: Any, requests: Sequence[str], seeds: Sequence[int]
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).images
     return pictures
+
+
+def _read(lora: Path) -> dict[str, Any]:
+    """All tensors of a safetensors file; other kinds of file may run code when they are read."""
+    try:
+        import peft  # noqa: F401
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ConfigError(
+            "A LoRA needs peft and safetensors: pip install 'rationalrewards[local,training]'."
+        ) from error
+    try:
+        found: dict[str, Any] = load_file(lora)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{lora.name} cannot be read as a safetensors file: {error}") from error
+    return found
+
+
+def _fits(transformer: Any, name: str, tensor: Any) -> bool:
+    """Whether this tensor is a factor of an adapter on one of the transformer's linear layers."""
+    known = re.fullmatch(r"transformer\.(.+)\.lora_([AB])\.weight", name)
+    layer = dict(transformer.named_modules()).get(known[1]) if known else None
+    if known is None or layer is None or not hasattr(layer, "in_features") or tensor.ndim != 2:
+        return False
+    return bool(tensor.shape[1] == layer.in_features if known[2] == "A" else tensor.shape[0] == layer.out_features)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +26,11 @@ class Drawer:
 
     def __init__(self, on_call: Any = lambda: None) -> None:
         self.calls: list[list[int]] = []
+        self.tunings: list[tuple[Path | None, float]] = []
         self.on_call = on_call
+
+    def tune(self, lora: Path | None, strength: float = 1.0) -> None:
+        self.tunings.append((lora, strength))
 
     def generate_many(self, requests: list[str], seeds: list[int]) -> list[Any]:
         from PIL import Image
@@ -36,8 +43,23 @@ class Drawer:
 @pytest.fixture
 def drawer(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> Drawer:
     drawer = Drawer()
-    monkeypatch.setattr(pack.module("nodes.miniature").GENERATOR, "_generator", drawer)
+    resident = pack.module("nodes.miniature").GENERATOR
+    monkeypatch.setattr(resident, "_generator", drawer)
+    monkeypatch.setattr(resident, "_tuned", None)
     return drawer
+
+
+@pytest.fixture
+def lora(pack: Pack) -> Iterator[Path]:
+    """A file in models/loras; nobody reads what is in it."""
+    import folder_paths
+
+    file = Path(folder_paths.get_folder_paths("loras")[0]) / "runs" / "tuned.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"first")
+    yield file
+    file.unlink()
+    file.parent.rmdir()
 
 
 def test_a_batch_counts_its_seeds(generate: Any, drawer: Drawer) -> None:
@@ -95,6 +117,27 @@ def test_only_the_renderer_refuses_what_is_not_of_its_world(pack: Pack, generate
     with pytest.raises(pack.core("errors").RequestError, match="The miniature only knows requests such as"):
         generate(prompt="a castle", method="render")
     assert generate(prompt="a castle")[0].shape == (1, 48, 48, 3)
+
+
+def test_a_lora_is_put_on_once_and_taken_off(pack: Pack, generate: Any, drawer: Drawer, lora: Path) -> None:
+    node = pack.module("nodes.miniature_generate").MiniatureGenerate
+    offered = next(entry for entry in node.define_schema().inputs if entry.id == "lora")
+    assert offered.options == ["none", "runs/tuned.safetensors"]
+    chosen = {"lora": "runs/tuned.safetensors", "strength": 0.5}
+    for _ in range(2):
+        generate(**chosen, batch_size=6)
+    assert drawer.tunings == [(lora, 0.5)]
+    os.utime(lora, ns=(1, 1))
+    generate(**chosen)
+    generate()
+    generate()
+    assert drawer.tunings == [(lora, 0.5), (lora, 0.5), (None, 1.0)]
+
+
+def test_a_lora_that_is_gone_is_named(pack: Pack, generate: Any, drawer: Drawer) -> None:
+    with pytest.raises(pack.core("errors").ConfigError, match=r"no LoRA 'gone\.safetensors' in models/loras"):
+        generate(lora="gone.safetensors")
+    assert drawer.calls == []
 
 
 @pytest.mark.model
