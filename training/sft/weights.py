@@ -14,6 +14,8 @@ from training.sft.config import SftConfig
 LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 TOWER = r".*visual\.blocks\..*\.(qkv|proj|linear_fc1|linear_fc2)"
 PROJECTOR = r".*visual\.(merger|deepstack_merger_list)\..*(linear_fc1|linear_fc2)"
+SHORT = 1024
+"""Most tokens up to which attention is spelled out on a CPU: there the fused kernel's backward pass is the slower one."""
 
 
 @dataclass
@@ -44,6 +46,8 @@ def load_trainee(config: SftConfig, device: str) -> Trainee:
             download=config.download,
         )
     )
+    if device == "cpu" and config.max_length <= SHORT:
+        checkpoint.model.config.get_text_config()._attn_implementation = "eager"
     trainee = _with_adapter(checkpoint, config) if config.method == "lora" else _thawed(checkpoint, config)
     if config.checkpointing:
         trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

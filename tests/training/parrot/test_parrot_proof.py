@@ -1,0 +1,175 @@
+"""The proof: what its base learns, how its data is cut, and that its steps run once each."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.miniature import scorer_folder
+from rationalrewards_core.miniature.world import is_reserved, parse_request
+from rationalrewards_core.parsing import parse_critique
+from tests.training.parrot.teaching import import_miniature
+from training.evaluate.pairs import PairFolder
+from training.miniature.student import rubrics
+from training.parrot.proof.__main__ import main, named_step
+from training.parrot.proof.base import BaseConfig, new_base, sample_lesson, train_base
+from training.parrot.proof.data import make_test, subset
+from training.parrot.proof.options import ProofOptions, smoke
+from training.parrot.proof.plan import plan
+from training.parrot.proof.report import draw, page
+from training.parrot.proof.steps import Step, StepFailed, finish, is_done, run_steps
+
+
+def test_captions_say_nothing_of_the_request_and_critiques_nothing_of_the_picture() -> None:
+    rng = np.random.default_rng(5)
+    lessons = [sample_lesson(rng, 0.5) for _ in range(200)]
+    captions = [one for one in lessons if one.asks_caption]
+    critiques = [parse_critique(one.answer, rubrics()["generation"]) for one in lessons if not one.asks_caption]
+    truths = [one.critique for one in lessons if not one.asks_caption]
+    assert 60 < len(captions) < 140
+    assert not any("should" in one.answer or "asked" in one.answer for one in captions)
+    same = [told.scores == true.scores for told, true in zip(critiques, truths, strict=True)]
+    assert np.mean(same) < 0.05
+    pairs = [
+        (c.scores["text_faithfulness"], t.scores["text_faithfulness"]) for c, t in zip(critiques, truths, strict=True)
+    ]
+    told, true = np.array(pairs, float).T
+    assert abs(np.corrcoef(told, true)[0, 1]) < 0.3
+
+
+def test_the_base_keeps_the_tower_and_forgets_the_language_model() -> None:
+    shipped = new_base(0)[0].model.visual.state_dict()
+    model, _ = new_base(1)
+    other, _ = new_base(2)
+    assert all(torch.equal(value, shipped[name]) for name, value in model.model.visual.state_dict().items())
+    assert not torch.equal(model.lm_head.weight, other.lm_head.weight)
+    assert model.lm_head.weight is model.model.language_model.embed_tokens.weight
+
+
+def test_a_stopped_base_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = BaseConfig(steps=3, horizon=3, cooldown=0, batch=2, chunk=2, warmup=1, save_every=1)
+    whole = train_base(config, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.parrot.proof.base.save_student", killed)
+        with pytest.raises(Killed):
+            train_base(config, tmp_path / "stopped")
+    assert (train_base(config, tmp_path / "stopped") / "model.safetensors").read_bytes() == (
+        whole / "model.safetensors"
+    ).read_bytes()
+
+
+def test_held_out_pairs_are_reserved_decided_and_of_two_things(tmp_path: Path) -> None:
+    folder = PairFolder(make_test(6, 3, tmp_path / "test"))
+    pairs = folder.pairs("test")
+    assert len(pairs) == 6
+    assert all(is_reserved(parse_request(one.pair.request)) for one in pairs)
+    assert all(one.pair.preference is not Verdict.TIE for one in pairs)
+    assert folder.candidates(pairs[0].pair)[0].size == (48, 48)
+
+
+def test_smaller_subsets_are_inside_larger_ones_and_keep_development(tmp_path: Path) -> None:
+    export = _export(tmp_path)
+    small, large = (subset(export, size, tmp_path / f"cut-{size}") for size in (4, 8))
+    keys = [{one.pair.key for one in PairFolder(folder).pairs("train")} for folder in (small, large)]
+    assert len(keys[0]) == 4
+    assert keys[0] < keys[1]
+    assert len(PairFolder(small).pairs("dev")) == len(PairFolder(export).pairs("dev"))
+    rows = [json.loads(line) for line in (small / "train.jsonl").read_text().splitlines()]
+    assert rows
+    assert all(row["provenance"]["pair"] in keys[0] for row in rows)
+    first = PairFolder(small).pairs("train")[0]
+    assert PairFolder(small).candidates(first.pair)[0].size == (48, 48)
+    with pytest.raises(ConfigError, match="not 999"):
+        subset(export, 999, tmp_path / "too-many")
+
+
+def _export(folder: Path) -> Path:
+    """A run's pairs as an export would hold them, with a line of training for each."""
+    run = folder / "run"
+    import_miniature(run, 20)
+    lines = [json.loads(line) for line in (run / "pairs" / "miniature.jsonl").read_text().splitlines()]
+    with (run / "pairs.jsonl").open("w") as pairs, (run / "train.jsonl").open("w") as train:
+        for number, line in enumerate(lines):
+            pairs.write(json.dumps(line | {"split": "dev" if number % 5 == 0 else "train"}) + "\n")
+            train.write(json.dumps({"provenance": {"pair": line["key"]}}) + "\n")
+    return run
+
+
+def test_steps_wait_for_each_other_and_a_finished_one_is_not_run_again(tmp_path: Path) -> None:
+    order: list[str] = []
+    steps = [
+        Step(name="second", run=partial(order.append, "second"), after=("first",)),
+        Step(name="first", run=partial(order.append, "first")),
+    ]
+    finish(steps[1], tmp_path)
+    assert is_done("first", tmp_path)
+    assert not is_done("second", tmp_path)
+    finish(steps[0], tmp_path)
+    run_steps(steps, tmp_path, ["--out", "nowhere-that-works", "--bad-word"], 2)  # would fail if it started anything
+    assert order == ["first", "second"]
+
+
+def test_a_failed_step_is_named_and_nothing_is_begun_after_it(tmp_path: Path) -> None:
+    steps = [Step(name="first", run=print), Step(name="second", run=print, after=("first",))]
+    with pytest.raises(StepFailed, match="first did not finish"):
+        run_steps(steps, tmp_path, ["--no-such-word"], 1)
+    assert "unrecognized arguments" in (tmp_path / "logs" / "first.log").read_text()
+    assert not (tmp_path / "logs" / "second.log").exists()
+
+
+def test_every_step_waits_for_steps_that_exist_and_rates_are_tried_first(tmp_path: Path) -> None:
+    steps = plan(ProofOptions(), tmp_path)
+    names = [step.name for step in steps]
+    assert len(set(names)) == len(names)
+    for step in steps:
+        assert set(step.after) < set(names)
+    assert {"filtered-300", "filtered-3000", "unfiltered-3000", "direct-3000", "scalar-300", "scalar-3000"} < set(names)
+    assert named_step(steps, "filtered-3000").after == ("try-student-0.001", "try-student-0.003")
+    with pytest.raises(ConfigError, match="no step 'filtered-900'"):
+        named_step(steps, "filtered-900")
+
+
+def test_the_figure_and_the_page_show_what_there_is(tmp_path: Path) -> None:
+    row = {"value": 0.7, "low": 0.65, "high": 0.75, "counted": 480, "failures": 2, "decided": 0.99}
+    names = ("filtered-300", "filtered-3000", "scalar-300", "direct-3000", "base")
+    summary = {"protocol": "forced", "judges": dict.fromkeys(names, row), "differences": {"a <minus> b": row}}
+    draw(ProofOptions(), summary, tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as image:
+        assert image.width > 300
+    text = page(summary, tmp_path / "figure.png")
+    assert "a &lt;minus&gt; b" in text
+    assert "data:image/png" in text
+
+
+@pytest.mark.slow
+def test_the_whole_proof_runs_small_and_a_second_time_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "proof"
+    assert main(["--smoke", "--out", str(out), "--jobs", "1"]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    largest = max(smoke().sizes)
+    assert {f"filtered-{largest}", f"direct-{largest}", f"scalar-{largest}", "base", "scorer"} <= set(summary["judges"])
+    assert summary["judges"]["scorer"]["counted"] == smoke().test_pairs
+    assert f"filtered-{largest} minus unfiltered-{largest}" in summary["differences"]
+    assert (out / "base" / "checkpoint" / "rubric_generation.toml").read_text() == (
+        scorer_folder() / "rubric_generation.toml"
+    ).read_text()
+    capsys.readouterr()
+    assert main(["--smoke", "--out", str(out), "--jobs", "1"]) == 0
+    assert "try-student" not in capsys.readouterr().out.split("{")[0]
