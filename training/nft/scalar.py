@@ -105,7 +105,7 @@ def train_scalar(
     if generator is not None:
         taught += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
     model = ScalarHead()
-    _fit(model, stacked(taught), epochs, batch)
+    fit(model, stacked(taught), epochs, batch)
     held = {
         "held_out_rendered": rendered_preferences(
             np.random.default_rng([seed, 13]), max(64, pairs // 20), reserved=True
@@ -122,7 +122,7 @@ def train_scalar(
     return figures
 
 
-def _fit(model: ScalarHead, pairs: tuple[Tensor, Tensor, Tensor], epochs: int, batch: int) -> None:
+def fit(model: ScalarHead, pairs: tuple[Tensor, Tensor, Tensor], epochs: int, batch: int) -> None:
     """Bradley-Terry: -log sigmoid of the margin by which the better picture leads."""
     pictures, features, gaps = pairs
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)

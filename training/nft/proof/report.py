@@ -54,9 +54,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def lead(curves: Sequence[Curve], arm: str, other: str) -> dict[str, Any] | None:
     """How much more truth one reward wins than another, request by request; None where one has not been run."""
-    gains = [np.mean([c.gains for c in curves if c.arm == name], axis=0) for name in (arm, other)]
-    if any(np.ndim(gain) == 0 for gain in gains):
+    if not {arm, other} <= {curve.arm for curve in curves}:
         return None
+    gains = [np.mean([c.gains for c in curves if c.arm == name], axis=0) for name in (arm, other)]
     gap = gains[0] - gains[1]
     return {"gain": round(float(gap.mean()), 4), "ci95": bootstrap_interval(gap.tolist())}
 
