@@ -171,10 +171,10 @@ class ScalarJudge:
         model.load_state_dict(load_file(file))
         return cls(model)
 
-    @torch.no_grad()
     async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch:
         features = torch.stack([request_features(case.request.text) for case in cases])
-        scores = 1.0 + 3.0 * self._model(to_pixels([case.candidate for case in cases]), features).sigmoid()
+        with torch.no_grad():
+            scores = 1.0 + 3.0 * self._model(to_pixels([case.candidate for case in cases]), features).sigmoid()
         return ScoreBatch(
             tuple(
                 Critique(rubric="scalar", judgements=(Judgement(key="overall", justification="", score=float(s)),))
