@@ -5,7 +5,7 @@ async ({ id, name: title, nodes, groups, inside }) => {
   await app.loadGraphData({ id, revision: 0, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 });
   const made = {};
 
-  for (const [name, { type, at, size, title, widgets }] of Object.entries(nodes)) {
+  for (const [name, { type, at, size, title, widgets, collapsed }] of Object.entries(nodes)) {
     const node = LiteGraph.createNode(type);
     if (!node) throw new Error(`there is no node ${type}`);
     app.graph.add(node);
@@ -18,6 +18,7 @@ async ({ id, name: title, nodes, groups, inside }) => {
     if (title) node.title = title;
     node.pos = at;
     node.setSize(size);
+    if (collapsed) node.flags.collapsed = true;
     made[name] = node;
   }
 

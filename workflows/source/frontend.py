@@ -96,7 +96,8 @@ class Frontend:
               const nodes = app.graph.nodes, canvas = app.canvas.canvas.getBoundingClientRect();
               const left = box?.[0] ?? Math.min(...nodes.map(n => n.pos[0])), top = box?.[1] ?? Math.min(...nodes.map(n => n.pos[1])) - 40;
               const width = box?.[2] ?? Math.max(...nodes.map(n => n.pos[0] + n.size[0])) - left;
-              const height = box?.[3] ?? Math.max(...nodes.map(n => n.pos[1] + n.size[1])) - top;
+              const low = n => n.pos[1] + (n.flags.collapsed ? 0 : n.size[1]);
+              const height = box?.[3] ?? Math.max(...nodes.map(low)) - top;
               const ds = app.canvas.ds;
               ds.scale = Math.min(canvas.width / width, canvas.height / height) * margin;
               ds.offset = [canvas.width / ds.scale / 2 - left - width / 2, canvas.height / ds.scale / 2 - top - height / 2];

@@ -25,6 +25,8 @@ class Node:
     """By name, in the order in which they are set: an engine before its own settings."""
     wires: Mapping[str, str] = field(default_factory=dict)
     """Input name -> `node.output`."""
+    collapsed: bool = False
+    """Shown as its title alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ def critique(at: Corner, image: str, *, prompt: str = "start.original_prompt", s
 
 def refine(at: Corner, *, prompt: str = "start.prompt") -> Node:
     return Node(
-        type="RR_PromptRefine", at=at, size=(420, 540), wires={"critique": "critique.critique", "prompt": prompt}
+        type="RR_PromptRefine", at=at, size=(420, 640), wires={"critique": "critique.critique", "prompt": prompt}
     )
 
 

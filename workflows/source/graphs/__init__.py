@@ -11,6 +11,7 @@ from . import (
     kontext_loop,
     miniature_edit,
     miniature_loop,
+    preference_pick,
     sdxl_loop,
 )
 
@@ -23,5 +24,6 @@ GRAPHS = (
     flux_loop.GRAPH,
     kontext_loop.GRAPH,
     comfy_clip_loop.GRAPH,
+    preference_pick.GRAPH,
 )
 BLUEPRINT, INSIDE = blueprint.GRAPH, blueprint.INSIDE

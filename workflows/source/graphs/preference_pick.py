@@ -1,0 +1,56 @@
+"""Picks of one's own, from which a judge can be trained."""
+
+from __future__ import annotations
+
+from ..graph import Graph, Node
+from ..parts import MINIATURE_PROMPT, judge, note
+
+GRAPH = Graph(
+    name="9_preference_pick",
+    runs_anywhere=True,
+    nodes={
+        "note": note(
+            (0, 0),
+            (340, 400),
+            "## Teach a judge your taste\n\nRuns without any download. Press **Run**, and click the better image in "
+            "**Preference Pick** (or press its number; T is a tie, B is *all bad*). The queue never waits: run ten times "
+            "and pick later, every question is kept.\n\n**Multi-Dim Score** is collapsed on purpose: its verdict is kept "
+            "beside your pick, and must not sway you. *Judge agrees* counts how often it would have picked the same.\n\n"
+            "**Export** writes a folder that `python -m training.parrot` reads. For your own images, put your sampler in "
+            "the place of **Miniature Generate**.",
+        ),
+        "judge": judge((0, 460), {"engine": "miniature"}),
+        "prompt": Node(
+            type="PrimitiveStringMultiline",
+            at=(400, 0),
+            size=(340, 130),
+            title="Prompt",
+            widgets={"value": MINIATURE_PROMPT},
+        ),
+        "draw": Node(
+            type="RR_MiniatureGenerate",
+            at=(400, 200),
+            size=(340, 330),
+            title="Four candidates",
+            widgets={"seed": 0, "control_after_generate": "randomize", "batch_size": 4, "scale": 8},
+            wires={"prompt": "prompt.STRING"},
+        ),
+        "score": Node(
+            type="RR_MultiDimScore",
+            at=(400, 610),
+            size=(340, 860),
+            collapsed=True,
+            wires={"scorer": "judge.scorer", "images": "draw.image", "prompt": "prompt.STRING"},
+        ),
+        "pick": Node(
+            type="RR_PreferencePick",
+            at=(800, 0),
+            size=(560, 760),
+            widgets={"dataset": "mine"},
+            wires={"images": "draw.image", "prompt": "prompt.STRING", "critique": "score.critique"},
+        ),
+        "summary": Node(
+            type="PreviewAny", at=(1420, 0), size=(300, 180), title="The collection", wires={"source": "pick.summary"}
+        ),
+    },
+)
