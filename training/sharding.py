@@ -40,6 +40,14 @@ class Sharding:
     """Give a block's weights back after its forward pass and gather them again for the backward pass."""
 
 
+def spread_over(processes: int) -> int:
+    """How many of the launched processes share one copy of the weights: all, with HYBRID_SHARD those of a node."""
+    if not _flag("ACCELERATE_USE_FSDP"):
+        return 1
+    hybrid = "HYBRID_SHARD" in os.environ.get("FSDP_SHARDING_STRATEGY", "")
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if hybrid else processes
+
+
 def wanted_sharding(accelerator: Accelerator) -> Sharding | None:
     """What the launcher asks for, or None. Call it before anything is loaded."""
     if not _flag("ACCELERATE_USE_FSDP") or accelerator.num_processes == 1:
@@ -136,12 +144,12 @@ def spread_as(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _mesh(accelerator: Accelerator) -> DeviceMesh:
-    """All processes in one row; with HYBRID_SHARD a row per node, each with a copy of the weights."""
+    """All processes in one row, or a row per copy of the weights."""
     processes, kind = accelerator.num_processes, accelerator.device.type
-    if "HYBRID_SHARD" not in os.environ.get("FSDP_SHARDING_STRATEGY", ""):
+    spread = spread_over(processes)
+    if spread == processes:
         return init_device_mesh(kind, (processes,), mesh_dim_names=("shard",))
-    node = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    return init_device_mesh(kind, (processes // node, node), mesh_dim_names=("node", "shard"))
+    return init_device_mesh(kind, (processes // spread, spread), mesh_dim_names=("copy", "shard"))
 
 
 def _flag(name: str, default: str = "false") -> bool:

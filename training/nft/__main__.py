@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, default=Path("runs/nft"), help="run directory (default: %(default)s)")
     parser.add_argument("--show", action="store_true", help="print the resolved configuration and end")
     parser.add_argument("--estimate", action="store_true", help="print memory and time before loading, and end")
+    parser.add_argument("--processes", type=int, help="of the estimate (default: what accelerate launched)")
+    parser.add_argument("--shards", type=int, help="processes that share one copy of the weights, of the estimate")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     return parser
 
@@ -71,6 +74,16 @@ def _table(setting: str) -> dict[str, Any]:
     return table  # type: ignore[no-any-return]
 
 
+def _estimate(config: NFTConfig, processes: int | None, shards: int | None) -> None:
+    """Print it, once for all processes."""
+    from training.nft.estimate import estimate
+    from training.sharding import spread_over
+
+    launched = int(os.environ.get("WORLD_SIZE", "1"))  # set by torch's launcher, like RANK
+    if os.environ.get("RANK", "0") == "0":
+        print(estimate(config, processes or shards or launched, shards or spread_over(launched)), flush=True)
+
+
 def main() -> None:
     arguments = build_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -79,9 +92,7 @@ def main() -> None:
         if arguments.show:
             print(json.dumps(asdict(config), indent=2))
             return
-        from training.nft.estimate import estimate
-
-        print(estimate(config))
+        _estimate(config, arguments.processes, arguments.shards)
         if arguments.estimate:
             return
         if arguments.threads:

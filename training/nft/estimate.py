@@ -29,6 +29,7 @@ class Estimate:
     backbone_bytes: float
     trained_bytes: float
     activation_bytes: float
+    """With the blocks that are gathered at a time, where weights are sharded."""
     forwards: int
     """No-grad passes of one image per epoch, sampling included."""
     backwards: int
@@ -46,8 +47,11 @@ class Estimate:
         )
 
 
-def estimate(config: NFTConfig, processes: int = 1) -> Estimate:
-    """ConfigError when the transformer's configuration cannot be found."""
+def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate:
+    """`shards`: processes that FSDP2 spreads one copy of the weights over; adapters stay whole.
+
+    ConfigError when the transformer's configuration cannot be found.
+    """
     transformer = _on_meta(config)
     weights = sum(p.numel() for p in transformer.parameters())
     lora = config.policy.tuning == "lora"
@@ -55,7 +59,7 @@ def estimate(config: NFTConfig, processes: int = 1) -> Estimate:
     each = NF4_BYTES if config.model.base == "nf4" else BYTES[config.model.precision if lora else "fp32"]
     # Current, average, gradient in fp32, two moments, and the old copy; full tuning also keeps the reference.
     moments = 2.0 if config.optimiser.kind == "adamw8bit" else 8.0
-    state = trained * (4 + 4 + 4 + 4 + moments) if lora else weights * (4 + 4 + 4 + 4 + moments)
+    state = trained * (4 + 4 + 4 + 4 + moments) / (1 if lora else shards)
     images = config.rollout.prompts * config.rollout.group // processes
     pairs = images * times_per_rollout(config.times, config.rollout.steps)
     wants_reference = config.loss.kl_weight > 0 or config.loss.guard_weight > 0
@@ -63,9 +67,9 @@ def estimate(config: NFTConfig, processes: int = 1) -> Estimate:
     return Estimate(
         weights,
         trained,
-        weights * each,
+        weights * each / shards,
         state,
-        _activations(transformer, config),
+        _activations(transformer, config) + _gathered(transformer, each, shards),
         forwards,
         pairs,
         images,
@@ -108,6 +112,14 @@ def _activations(transformer: Any, config: NFTConfig) -> float:
     each = 2.0 if config.model.gradient_checkpointing else 34.0
     scale = 2.0 if config.model.precision == "fp32" else 1.0
     return each * scale * tokens * width * layers * config.optimiser.micro_batch
+
+
+def _gathered(transformer: Any, each: float, shards: int) -> float:
+    """Two blocks: the one that computes, and the next, on its way."""
+    if shards == 1:
+        return 0.0
+    blocks = [part for part in transformer.modules() if type(part).__name__ in (transformer._no_split_modules or ())]
+    return 2.0 * each * max(sum(p.numel() for p in block.parameters()) for block in blocks)
 
 
 def _gib(count: float) -> str:

@@ -103,12 +103,14 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from training.sft.estimate import estimate
     from training.sft.trainer import Trainer
+    from training.sharding import spread_over
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     config = changed(settings(arguments), {"export": str(arguments.export)}, "--export")
     if os.environ.get("RANK", "0") == "0":  # set by torch's launcher
-        print(estimate(config, shards=_shards()), flush=True)
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        print(estimate(config, shards=spread_over(launched)), flush=True)
     print(f"finished weights: {Trainer(config, arguments.run).train()}")
 
 
@@ -122,12 +124,6 @@ def _scalar(arguments: argparse.Namespace) -> None:
     config = changed(settings(arguments), {"export": str(arguments.export)}, "--export")
     trainer = ScalarTrainer(ScalarConfig(sft=config, pairs=arguments.pairs), arguments.run)
     print(f"finished head: {trainer.train()}")
-
-
-def _shards() -> int:
-    """Devices that weights are spread over: `accelerate launch` says whether it is FSDP."""
-    spread = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    return int(os.environ.get("WORLD_SIZE", "1")) if spread else 1
 
 
 if __name__ == "__main__":

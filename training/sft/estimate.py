@@ -104,7 +104,7 @@ def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 100
     vocabulary = text.vocab_size * config.micro_batch * min(answer, longest or config.max_length)
     return Estimate(
         weights=held / shards / GIB,
-        trained=states / shards / GIB,
+        trained=states / (1 if config.method == "lora" else shards) / GIB,  # adapters stay whole on every device
         activations=_activations(text, tokens, width, config) / GIB,
         logits=vocabulary * (width + 8.0) / GIB,  # rounded logits, fp32 logits, their gradient
         overhead=_overhead(config, named, linear),
