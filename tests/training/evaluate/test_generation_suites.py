@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ pytest.importorskip("pyarrow")
 
 from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.evaluate import suites
-from training.evaluate.generation.command import SUITES, load
+from training.evaluate.generation.command import SUITES, add_options, load
 from training.evaluate.generation.outputs import Expected, Picture, Question, Request
 from training.evaluate.generation.showing import Shown, cut_out, message, on_canvas, opened
 from training.evaluate.generation.wording import python_literals
@@ -313,3 +314,14 @@ def test_one_size_needs_no_scaling() -> None:
     shown = Shown((image,), image)
     question = Question(name="q", parts=("x", Picture(of="output", like_source=True)), read=lambda _: ())
     assert message(question, shown).images[0] is image
+
+
+def test_the_documents_tell_every_benchmark_and_option() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "training-your-own.md").read_text(encoding="utf-8")
+    for name in SUITES:
+        assert f"training.evaluate generation {name} " in text
+        assert f"\n| `{name}` |" in text
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
+    assert [option for option in options if option not in text and option != "--help"] == []

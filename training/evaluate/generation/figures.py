@@ -161,12 +161,11 @@ def _means(sums: Floats, counts: Floats, sheet: Sheet) -> tuple[Floats, Floats]:
 
 def _resampled(sums: Floats, counts: Floats, sheet: Sheet, seed: int) -> tuple[Floats, Floats]:
     """`_means` of RESAMPLES draws of units with replacement."""
-    units, categories, columns = sums.shape
+    units = len(sums)
     times = np.zeros((RESAMPLES, 0))
     if units:
         times = np.random.default_rng(seed).multinomial(units, np.full(units, 1.0 / units), size=RESAMPLES)
-    totals = (times @ sums.reshape(units, -1)).reshape(RESAMPLES, categories, columns)
-    return _means(totals, times @ counts, sheet)
+    return _means(np.tensordot(times, sums, 1), times @ counts, sheet)
 
 
 def _mean(value: float, drawn: Floats) -> Mean:
