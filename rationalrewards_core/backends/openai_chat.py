@@ -76,7 +76,8 @@ class OpenAIChat:
         self._model = config.model
         self._structured = config.structured
         self._logprobs = config.logprobs
-        self._seed = True
+        self._seed = self._temperature = True
+        self._limit = "max_tokens"
         self._noticed: set[str] = set()
 
     @property
@@ -140,9 +141,10 @@ class OpenAIChat:
         body: dict[str, Any] = {
             "model": model,
             "messages": wire,
-            "temperature": sampling.temperature,
-            "max_tokens": sampling.max_tokens,
+            self._limit: sampling.max_tokens,
         }
+        if self._temperature:
+            body["temperature"] = sampling.temperature
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if sampling.seed is not None and self._seed:
@@ -154,7 +156,7 @@ class OpenAIChat:
         return body
 
     def _drop_option(self, said: str, body: Mapping[str, Any]) -> bool:
-        """Whether a 400 was about an option that can be done without; if so it is not sent again.
+        """Whether a 400 was about an option that can be done without or said otherwise; if so it is not sent again.
 
         `body` is what was refused: with many requests under way, several come back refused for one option.
         """
@@ -170,6 +172,14 @@ class OpenAIChat:
         if "seed" in body and _mentions(said, "seed"):
             self._seed = False
             self._notice("seed", "takes no seed; sampled replies are not repeatable")
+            return True
+        # Hosted models that think before they answer have another name for the limit, and one temperature.
+        if "max_tokens" in body and _mentions(said, "max_completion_tokens"):
+            self._limit = "max_completion_tokens"
+            return True
+        if "temperature" in body and _mentions(said, "temperature"):
+            self._temperature = False
+            self._notice("temperature", "takes no temperature; replies are not repeatable")
             return True
         return False
 

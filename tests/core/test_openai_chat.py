@@ -464,6 +464,30 @@ class TestRefusedOptions:
             assert not {"structured_outputs", "logprobs", "top_logprobs", "seed"} & set(server.asks[-1].body)
         assert len(caplog.messages) == 3, "each is mentioned once"
 
+    def test_models_that_think_before_they_answer(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As OpenAI's own refuse: one option by naming another, one value by saying which is allowed."""
+        complaints = {
+            "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead.",
+            "temperature": "Unsupported value: 'temperature' does not support 0 with this model.",
+        }
+
+        def script(ask: Ask) -> Answer:
+            found = [name for name in complaints if name in ask.body]
+            return fault(400, complaints[found[0]]) if found else completion("fine")
+
+        async def work(config: ServerConfig) -> None:
+            backend = OpenAIChat(config, sleep=Waits())
+            for _ in range(2):
+                assert (await backend.reply(QUESTION, Sampling(max_tokens=77))).text == "fine"
+            await backend.close()
+
+        with serving(script) as server:
+            asyncio.run(work(server.config()))
+            assert len(server.asks) == 2 + 2, "each option is refused once"
+            assert server.asks[-1].body["max_completion_tokens"] == 77
+        assert [message for message in caplog.messages if "temperature" in message], "the user is told"
+
     def test_many_requests_refused_at_once_all_try_again(self) -> None:
         async def work(config: ServerConfig) -> list[Reply]:
             backend = OpenAIChat(config, sleep=Waits())
