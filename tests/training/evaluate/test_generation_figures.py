@@ -18,16 +18,16 @@ from tests.training.evaluate import suites
 from training.evaluate.generation.answers import Answer
 from training.evaluate.generation.command import SUITES, load
 from training.evaluate.generation.figures import Line, Standing, Table, standing, tables_of
-from training.evaluate.generation.outputs import Output, Request, Suite
+from training.evaluate.generation.outputs import Output, Setup, Suite
 from training.evaluate.generation.tables import About, markdown, warnings_of, write_tables
 
 Given = dict[str, list[tuple[float, ...] | str]]
 """Output -> the scores of each of its questions, in order, or the reason why there are none."""
 
 
-def outputs_of(name: str, tmp_path: Path, **request: Any) -> list[Output]:
+def outputs_of(name: str, tmp_path: Path, **places: Any) -> list[Output]:
     benchmark, made = suites.SUITES[name](tmp_path)
-    return load(SUITES[name], Request(benchmark=benchmark, outputs=made, out=tmp_path / "o", **request), None).outputs
+    return load(SUITES[name], Setup(benchmark=benchmark, outputs=made, out=tmp_path / "o", **places), None).outputs
 
 
 def answered(outputs: list[Output], given: Given) -> list[Answer]:
@@ -134,8 +134,8 @@ class TestFailures:
     def test_a_missing_image_has_its_own_name(self, tmp_path: Path) -> None:
         suites.imgedit(tmp_path)
         (tmp_path / "made" / "1068.png").unlink()
-        request = Request(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "o")
-        outputs = load(SUITES["imgedit"], request, None).outputs
+        setup = Setup(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "o")
+        outputs = load(SUITES["imgedit"], setup, None).outputs
         given: Given = {"1082": [(5, 5, 5)], "673": [(3, 3, 3)], "21": [(1, 1, 1)]}
         found, sheets = tables("imgedit", outputs, given)
         add = sheets["kinds of edits"]["add"]

@@ -158,6 +158,13 @@ def test_unreadable_replies_are_asked_for_again_only_if_told(tmp_path: Path, con
     assert table(tmp_path)["unscored"] == {"missing_score": 4}
 
 
+def test_our_scorer_needs_the_source_of_an_edit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suites.pica(tmp_path)
+    (tmp_path / "input_img" / "00001.jpg").unlink()
+    assert run("pica", tmp_path, "--ask", "rubric") == 1
+    assert "The source image of '1' is not here; give its folder with --images." in capsys.readouterr().err
+
+
 def test_scalars_have_no_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suites.imgedit(tmp_path)
     words = [word.replace("server:judge", "scalar:pickscore") for word in command("imgedit", tmp_path)]

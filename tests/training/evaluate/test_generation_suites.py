@@ -17,16 +17,16 @@ pytest.importorskip("pyarrow")
 from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.evaluate import suites
 from training.evaluate.generation.command import SUITES, add_options, load
-from training.evaluate.generation.outputs import Expected, Picture, Question, Request
+from training.evaluate.generation.outputs import Expected, Picture, Question, Setup
 from training.evaluate.generation.showing import Shown, cut_out, message, on_canvas, opened
 from training.evaluate.generation.wording import python_literals
 from training.parrot.store import ImageStore
 
 
-def expected(name: str, tmp_path: Path, *, made: dict[str, Any] | None = None, **request: Any) -> Expected:
+def expected(name: str, tmp_path: Path, *, made: dict[str, Any] | None = None, **places: Any) -> Expected:
     benchmark, outputs = suites.SUITES[name](tmp_path, **(made or {}))
-    settings = {"benchmark": benchmark, "outputs": outputs, "out": tmp_path / "out"} | request
-    return load(SUITES[name], Request(**settings), None)
+    settings = {"benchmark": benchmark, "outputs": outputs, "out": tmp_path / "out"} | places
+    return load(SUITES[name], Setup(**settings), None)
 
 
 def words(question: Question) -> str:
@@ -79,9 +79,9 @@ class TestImgEdit:
     def test_a_source_that_is_not_here_is_told_before_anything_is_paid(self, tmp_path: Path) -> None:
         suites.imgedit(tmp_path)
         (tmp_path / "Benchmark" / "singleturn" / "animal" / "1.jpg").rename(tmp_path / "elsewhere.jpg")
-        request = Request(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
+        setup = Setup(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
         with pytest.raises(ConfigError, match="of ImgEdit-Bench is not here; give its folder"):
-            load(SUITES["imgedit"], request, None)
+            load(SUITES["imgedit"], setup, None)
 
 
 class TestGEdit:
@@ -128,11 +128,11 @@ class TestGEdit:
     def test_prompts_of_another_version(self, tmp_path: Path) -> None:
         suites.gedit(tmp_path, prompts=False)
         suites.write(tmp_path / "vie_prompts.py", '_context_no_delimit = "x"')
-        request = Request(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
+        setup = Setup(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
         with pytest.raises(
             ConfigError, match="has no text '_prompts_0shot_two_image_edit_rule'; is it of another version"
         ):
-            load(SUITES["gedit"], request, None)
+            load(SUITES["gedit"], setup, None)
 
 
 class TestUniGenBench:
@@ -217,8 +217,8 @@ class TestPica:
         suites.pica(tmp_path)
         for number, name in enumerate(("00000.webp", "0001.png", "2.jpeg")):
             (tmp_path / "made" / f"{number:05d}.jpg").rename(tmp_path / "made" / name)
-        request = Request(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
-        found = load(SUITES["pica"], request, None)
+        setup = Setup(benchmark=tmp_path, outputs=tmp_path / "made", out=tmp_path / "out")
+        found = load(SUITES["pica"], setup, None)
         assert [output.path and output.path.name for output in found.outputs] == ["00000.webp", "0001.png", "2.jpeg"]
 
     def test_a_list_under_each_kind_of_question(self, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ class TestAll:
     def test_an_empty_folder_is_not_the_benchmark(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(ConfigError) as caught:
-            load(SUITES[name], Request(benchmark=tmp_path / "empty", outputs=tmp_path, out=tmp_path / "o"), None)
+            load(SUITES[name], Setup(benchmark=tmp_path / "empty", outputs=tmp_path, out=tmp_path / "o"), None)
         assert "holds no" in str(caught.value)
 
     def test_not_one_image_is_told(self, name: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from training.evaluate.generation.asking import Asker, ask
 from training.evaluate.generation.figures import Standing, standing, tables_of
 from training.evaluate.generation.gedit import GEDIT
 from training.evaluate.generation.imgedit import IMGEDIT
-from training.evaluate.generation.outputs import Expected, Output, Request, Suite
+from training.evaluate.generation.outputs import Expected, Output, Setup, Suite
 from training.evaluate.generation.pica import PICA
 from training.evaluate.generation.tables import About, write_tables
 from training.evaluate.generation.unigenbench import UNIGENBENCH
@@ -46,16 +46,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bool]:
     """Ask, count, write. Returns what to show, and whether every question has its answer."""
     suite = SUITES[arguments.suite]
-    expected = load(suite, _request(arguments), arguments.limit)
+    expected = load(suite, _setup(arguments), arguments.limit)
+    rubric = arguments.ask == "rubric"
+    if rubric and suite.edits:
+        _check_sources(expected.outputs)
     asker = _asker(settings, arguments.ask, ImageStore(arguments.out))
     folder = AnswerFolder(arguments.out, _kept(arguments, settings, expected))
     answers, tally = ask(asker, expected.outputs, folder, f"{suite.name} {settings.name}")
-    rubric = arguments.ask == "rubric"
     found = standing(suite, expected.outputs, list(answers.values()), rubric=rubric)
     about = About(
         suite=suite,
         judge=settings.name,
-        models=tuple(sorted({answer.model for answer in answers.values() if answer.model})),
+        models=tuple(sorted({" ".join(answer.model.split()) for answer in answers.values() if answer.model})),
         asked=arguments.ask,
         wording=expected.wording.described,
         outputs=arguments.outputs.resolve().name,
@@ -70,15 +72,15 @@ def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bo
     return f"{text}\n{ending}", tally.finished
 
 
-def load(suite: Suite, request: Request, limit: int | None) -> Expected:
+def load(suite: Suite, setup: Setup, limit: int | None) -> Expected:
     """The outputs to judge. ConfigError if there is not one image, or if two have one key."""
-    for folder in (request.benchmark, request.outputs):
+    for folder in (setup.benchmark, setup.outputs):
         if not folder.exists():
             raise ConfigError(f"There is no folder {str(folder)!r}.")
-    suite.chosen(request.parts)
-    expected = suite.load(request)
+    suite.chosen(setup.parts)
+    expected = suite.load(setup)
     outputs = expected.outputs[:limit]
-    _check(suite, outputs, request.outputs)
+    _check(suite, outputs, setup.outputs)
     return Expected(outputs=outputs, wording=expected.wording, left_out=expected.left_out)
 
 
@@ -94,10 +96,17 @@ def _check(suite: Suite, outputs: Sequence[Output], folder: Path) -> None:
         )
 
 
-def _request(arguments: argparse.Namespace) -> Request:
+def _check_sources(outputs: Sequence[Output]) -> None:
+    """Our scorer judges an edit against its source, also where the benchmark's protocol does without."""
+    bare = [output.key for output in outputs if output.path is not None and not output.sources]
+    if bare:
+        raise ConfigError(f"The source image of {bare[0]!r} is not here; give its folder with --images.")
+
+
+def _setup(arguments: argparse.Namespace) -> Setup:
     if arguments.per_prompt < 1:
         raise ConfigError(f"--per-prompt must be at least 1, not {arguments.per_prompt}.")
-    return Request(
+    return Setup(
         benchmark=arguments.benchmark,
         outputs=arguments.outputs,
         out=arguments.out,

@@ -24,8 +24,8 @@ from training.evaluate.generation.outputs import (
     Picture,
     Place,
     Question,
-    Request,
     Scores,
+    Setup,
     Sheet,
     Suite,
     image_named,
@@ -46,14 +46,14 @@ MARK: Final = "<instruction>"
 OFFICIAL: Final = "vie_prompts.py"
 
 
-def load(request: Request) -> Expected:
-    wording = _wording(request)
-    store = ImageStore(request.out)
-    languages = GEDIT.chosen(request.parts)
-    rows = read_rows(str(request.benchmark), _check, ".parquet")
-    outputs = [_output(row, request, wording, store) for row in rows if row["instruction_language"] in languages]
+def load(setup: Setup) -> Expected:
+    wording = _wording(setup)
+    store = ImageStore(setup.out)
+    languages = GEDIT.chosen(setup.parts)
+    rows = read_rows(str(setup.benchmark), _check, ".parquet")
+    outputs = [_output(row, setup, wording, store) for row in rows if row["instruction_language"] in languages]
     if not outputs:
-        raise ConfigError(f"{request.benchmark} has no instruction in {' or '.join(languages)}.")
+        raise ConfigError(f"{setup.benchmark} has no instruction in {' or '.join(languages)}.")
     return Expected(outputs=outputs, wording=wording)
 
 
@@ -64,8 +64,8 @@ def _check(columns: Sequence[str], where: str) -> None:
         raise ConfigError(f"{where} is not GEdit-Bench: it lacks the column {missing[0]!r} (it has {has}).")
 
 
-def _wording(request: Request) -> Wording:
-    path = official_file(request.prompts, (OFFICIAL,), request.checkout, request.benchmark)
+def _wording(setup: Setup) -> Wording:
+    path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
         ours = our_texts("gedit")
         return Wording({name: ours["opening"] + ours[name] for name in ("sc", "pq")}, "ours")
@@ -78,14 +78,14 @@ def _wording(request: Request) -> Wording:
     return Wording({"sc": "\n".join([opening, *followed]), "pq": f"{opening}\n{quality}"}, "official")
 
 
-def _output(row: Row, request: Request, wording: Wording, store: ImageStore) -> Output:
+def _output(row: Row, setup: Setup, wording: Wording, store: ImageStore) -> Output:
     key, kind, language = (str(row[name]) for name in ("key", "task_type", "instruction_language"))
     where = f"GEdit-Bench's row {key!r}"
     if kind not in KINDS:
         raise ConfigError(f"{where} is of the unknown task {kind!r}; there are {', '.join(KINDS)}.")
     if not isinstance(row["instruction"], str):
         raise ConfigError(f"{where} has no instruction.")
-    path = _made(request.outputs, kind, language, safe_name(key, where))
+    path = _made(setup.outputs, kind, language, safe_name(key, where))
     sheets = ["fullset", *(["intersection"] if row["Intersection_exist"] else [])]
     read = partial(json_scores, 2, 0.0, 10.0)
     edited = Picture(of="output", like_source=True)

@@ -24,8 +24,8 @@ from training.evaluate.generation.outputs import (
     Picture,
     Place,
     Question,
-    Request,
     Scores,
+    Setup,
     Sheet,
     Suite,
     image_named,
@@ -51,12 +51,12 @@ MARK: Final = "<edit_prompt>"
 SHEET: Final = Sheet("kinds of edits", "categories")
 
 
-def load(request: Request) -> Expected:
-    table, path = _table(request.benchmark)
-    wording = _wording(request)
-    inside = [path.parent, request.benchmark, *sorted(request.benchmark.rglob("singleturn"))]
-    roots = ImageRoots([*request.images, *(folder for folder in inside if folder.is_dir())])
-    outputs = [_output(key, row, f"{path}, edit {key!r}", request, wording, roots) for key, row in table.items()]
+def load(setup: Setup) -> Expected:
+    table, path = _table(setup.benchmark)
+    wording = _wording(setup)
+    inside = [path.parent, setup.benchmark, *sorted(setup.benchmark.rglob("singleturn"))]
+    roots = ImageRoots([*setup.images, *(folder for folder in inside if folder.is_dir())])
+    outputs = [_output(key, row, f"{path}, edit {key!r}", setup, wording, roots) for key, row in table.items()]
     return Expected(outputs=outputs, wording=wording)
 
 
@@ -73,8 +73,8 @@ def _table(benchmark: Path) -> tuple[dict[str, Any], Path]:
     return table, path
 
 
-def _wording(request: Request) -> Wording:
-    path = official_file(request.prompts, PROMPTS, request.checkout, request.benchmark)
+def _wording(setup: Setup) -> Wording:
+    path = official_file(setup.prompts, PROMPTS, setup.checkout, setup.benchmark)
     if path is not None:
         texts = json_texts(path)
         return Wording({kind: _with_mark(texts, kind, path) for kind in KINDS}, "official")
@@ -89,13 +89,13 @@ def _with_mark(texts: Mapping[str, Any], kind: str, path: Path) -> str:
     return text
 
 
-def _output(key: str, row: Any, where: str, request: Request, wording: Wording, roots: ImageRoots) -> Output:
+def _output(key: str, row: Any, where: str, setup: Setup, wording: Wording, roots: ImageRoots) -> Output:
     missing = [name for name in KEYS if not isinstance(row, dict) or not isinstance(row.get(name), str)]
     if missing:
         raise ConfigError(f"{where} is not ImgEdit-Bench's: it lacks {missing[0]!r} (it needs {', '.join(KEYS)}).")
     if row["edit_type"] not in KINDS:
         raise ConfigError(f"{where} is of the unknown kind {row['edit_type']!r}; there are {', '.join(KINDS)}.")
-    path = image_named(request.outputs, safe_name(key, where))
+    path = image_named(setup.outputs, safe_name(key, where))
     source = roots.reference(row["id"])
     if path is not None and source is None:
         raise ConfigError(

@@ -76,7 +76,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Setup:
     """Which images are judged, and where everything is."""
 
     benchmark: Path
@@ -121,9 +121,11 @@ class Suite:
     scale: str
     complete: int | None
     """Images of one whole part; None if it is not known."""
-    load: Callable[[Request], Expected] = field(repr=False)
+    load: Callable[[Setup], Expected] = field(repr=False)
     marks: Callable[[Output, Mapping[str, Scores]], Sequence[Scores]] = field(repr=False)
     """What an output is worth at each of its places, from its answers by question."""
+    edits: bool = True
+    """Whether its images are edits of source images."""
     parts: tuple[str, ...] = ()
     """Languages or prompt sets it has; the first is the one usually published."""
 

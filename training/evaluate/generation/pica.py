@@ -28,8 +28,8 @@ from training.evaluate.generation.outputs import (
     Picture,
     Place,
     Question,
-    Request,
     Scores,
+    Setup,
     Sheet,
     Suite,
     image_named,
@@ -47,12 +47,12 @@ OPERATIONS: Final = Sheet("edit operations")
 SIDES: Final = ("x", "y", "width", "height")
 
 
-def load(request: Request) -> Expected:
-    table, path = _table(request.benchmark)
-    wording = _wording(request)
-    roots = ImageRoots([*request.images, path.parent])
+def load(setup: Setup) -> Expected:
+    table, path = _table(setup.benchmark)
+    wording = _wording(setup)
+    roots = ImageRoots([*setup.images, path.parent])
     left_out: Counter[str] = Counter()
-    outputs = [_output(row, f"{path}, entry {n}", request, wording, roots, left_out) for n, row in enumerate(table)]
+    outputs = [_output(row, f"{path}, entry {n}", setup, wording, roots, left_out) for n, row in enumerate(table)]
     return Expected(outputs=[output for output in outputs if output.questions], wording=wording, left_out=left_out)
 
 
@@ -69,16 +69,14 @@ def _table(benchmark: Path) -> tuple[list[Any], Path]:
     return table, path
 
 
-def _wording(request: Request) -> Wording:
-    path = official_file(request.prompts, (OFFICIAL,), request.checkout, request.benchmark)
+def _wording(setup: Setup) -> Wording:
+    path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
         return Wording({"form": our_texts("pica")["form"]}, "ours")
     return Wording({"form": text_of(python_literals(path), "json_instruction", path)}, "official")
 
 
-def _output(
-    row: Any, where: str, request: Request, wording: Wording, roots: ImageRoots, left_out: Counter[str]
-) -> Output:
+def _output(row: Any, where: str, setup: Setup, wording: Wording, roots: ImageRoots, left_out: Counter[str]) -> Output:
     missing = [name for name in KEYS if not isinstance(row, dict) or name not in row]
     if missing:
         raise ConfigError(f"{where} is not PICA-Bench's: it lacks {missing[0]!r} (it needs {', '.join(KEYS)}).")
@@ -89,7 +87,7 @@ def _output(
     return Output(
         key=str(index),
         request=str(row["edit_instruction"]),
-        path=_made(request.outputs, index, row.get("output_path")),
+        path=_made(setup.outputs, index, row.get("output_path")),
         sources=() if source is None else (source,),
         places=(
             Place(LAWS, str(row["physics_law"])),

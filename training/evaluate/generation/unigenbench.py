@@ -24,8 +24,8 @@ from training.evaluate.generation.outputs import (
     Picture,
     Place,
     Question,
-    Request,
     Scores,
+    Setup,
     Sheet,
     Suite,
     image_named,
@@ -65,24 +65,24 @@ CHINESE: Final = Language("zh", "考点", "考点对应描述")
 LANGUAGES: Final = {"en": ENGLISH, "en_long": ENGLISH, "zh": CHINESE, "zh_long": CHINESE}
 
 
-def load(request: Request) -> Expected:
-    parts = UNIGENBENCH.chosen(request.parts)
-    wording = _wording(request)
+def load(setup: Setup) -> Expected:
+    parts = UNIGENBENCH.chosen(setup.parts)
+    wording = _wording(setup)
     outputs: list[Output] = []
     left_out: Counter[str] = Counter()
     for part in parts:
-        path = find_file((f"test_prompts_{part}.csv",), request.benchmark)
+        path = find_file((f"test_prompts_{part}.csv",), setup.benchmark)
         if path is None:
-            raise ConfigError(f"{request.benchmark} is no copy of UniGenBench: it holds no test_prompts_{part}.csv.")
-        folder = _folder(request.outputs, part, alone=len(parts) == 1)
+            raise ConfigError(f"{setup.benchmark} is no copy of UniGenBench: it holds no test_prompts_{part}.csv.")
+        folder = _folder(setup.outputs, part, alone=len(parts) == 1)
         language = LANGUAGES[part]
         for row in read_rows(str(path), partial(_check, language)):
             try:
-                outputs += _outputs(row, part, language, folder, request.per_prompt, wording)
+                outputs += _outputs(row, part, language, folder, setup.per_prompt, wording)
             except Skip as skip:
                 left_out[skip.reason] += 1
     if not outputs:
-        raise ConfigError(f"No prompt of {request.benchmark} can be judged: {', '.join(left_out) or 'there is none'}.")
+        raise ConfigError(f"No prompt of {setup.benchmark} can be judged: {', '.join(left_out) or 'there is none'}.")
     return Expected(outputs=outputs, wording=wording, left_out=left_out)
 
 
@@ -101,8 +101,8 @@ def _folder(outputs: Path, part: str, *, alone: bool) -> Path:
     raise ConfigError(f"{outputs} needs a folder {part!r}, because several prompt sets are judged.")
 
 
-def _wording(request: Request) -> Wording:
-    path = official_file(request.prompts, (OFFICIAL,), request.checkout, request.benchmark)
+def _wording(setup: Setup) -> Wording:
+    path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
         return Wording(our_texts("unigenbench"), "ours")
     literals = python_literals(path)
@@ -198,5 +198,6 @@ UNIGENBENCH: Final = Suite(
     complete=2400,
     load=load,
     marks=marks,
+    edits=False,
     parts=("en", "en_long", "zh", "zh_long"),
 )
