@@ -171,7 +171,7 @@ class TestIntervals:
 
 def about(name: str = "imgedit", **changes: Any) -> About:
     settings: dict[str, Any] = {
-        "suite": SUITES[name], "judge": "server:gpt", "models": ("gpt-4o-2024-11-20",), "asked": "protocol",
+        "suite": SUITES[name], "judge": "server:gpt", "models": ("gpt-4o-2024-11-20",), "sampling": "temperature 0", "asked": "protocol",
         "wording": "official (12345678)", "outputs": "mine", "expected": 737, "left_out": Counter(),
     }  # fmt: skip
     return About(**{**settings, **changes})
@@ -225,6 +225,7 @@ def test_every_table_names_judge_model_and_protocol(tmp_path: Path) -> None:
     named = "Judge: server:gpt (model: gpt-5-2025-08-07). Protocol: Andrew0613/PICABench 0514acd of 2025-11-05"
     assert text.count("\n## ") == text.count(named) == 3
     assert "- images: 3 expected, 2 scored, 1 unscored, 0 missing" in text
+    assert "- judge: server:gpt (model: gpt-5-2025-08-07), temperature 0\n" in text
     assert "- unscored: no_choice 1" in text
     assert "- left out by us: a question without a box, 2" in text
     assert "| Causality |  |  | 0 | 1 | 0 |" in text

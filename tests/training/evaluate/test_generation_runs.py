@@ -165,6 +165,12 @@ def test_our_scorer_needs_the_source_of_an_edit(tmp_path: Path, capsys: pytest.C
     assert "The source image of '1' is not here; give its folder with --images." in capsys.readouterr().err
 
 
+def test_a_limit_is_at_least_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suites.pica(tmp_path)
+    assert run("pica", tmp_path, "--limit", "0") == 1
+    assert "--limit must be at least 1, not 0." in capsys.readouterr().err
+
+
 def test_scalars_have_no_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suites.imgedit(tmp_path)
     words = [word.replace("server:judge", "scalar:pickscore") for word in command("imgedit", tmp_path)]

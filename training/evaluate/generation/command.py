@@ -54,10 +54,21 @@ def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bo
     folder = AnswerFolder(arguments.out, _kept(arguments, settings, expected))
     answers, tally = ask(asker, expected.outputs, folder, f"{suite.name} {settings.name}")
     found = standing(suite, expected.outputs, list(answers.values()), rubric=rubric)
-    about = About(
-        suite=suite,
+    about = _about(arguments, settings, expected, list(answers.values()), tally)
+    tables = tables_of(expected.outputs, found, len(about.columns))
+    text = write_tables(arguments.out, about, found, tables)
+    ending = _ending(list(answers.values()), tally, found, arguments.out)
+    return f"{text}\n{ending}", tally.finished
+
+
+def _about(
+    arguments: argparse.Namespace, settings: JudgeSettings, expected: Expected, answers: Sequence[Answer], tally: Tally
+) -> About:
+    return About(
+        suite=SUITES[arguments.suite],
         judge=settings.name,
-        models=tuple(sorted({" ".join(answer.model.split()) for answer in answers.values() if answer.model})),
+        models=tuple(sorted({" ".join(answer.model.split()) for answer in answers if answer.model})),
+        sampling=f"temperature {settings.temperature:g}, at most {settings.max_tokens} tokens",
         asked=arguments.ask,
         wording=expected.wording.described,
         outputs=arguments.outputs.resolve().name,
@@ -66,10 +77,6 @@ def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bo
         limit=arguments.limit,
         stopped=tally.stopped,
     )
-    tables = tables_of(expected.outputs, found, len(about.columns))
-    text = write_tables(arguments.out, about, found, tables)
-    ending = _ending(list(answers.values()), tally, found, arguments.out)
-    return f"{text}\n{ending}", tally.finished
 
 
 def load(suite: Suite, setup: Setup, limit: int | None) -> Expected:
@@ -77,6 +84,8 @@ def load(suite: Suite, setup: Setup, limit: int | None) -> Expected:
     for folder in (setup.benchmark, setup.outputs):
         if not folder.exists():
             raise ConfigError(f"There is no folder {str(folder)!r}.")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit must be at least 1, not {limit}.")
     suite.chosen(setup.parts)
     expected = suite.load(setup)
     outputs = expected.outputs[:limit]

@@ -27,6 +27,8 @@ class About:
     """Engine's name and settings."""
     models: tuple[str, ...]
     """Models that answered, as the server names them."""
+    sampling: str
+    """How its replies were drawn."""
     asked: str
     """`protocol`, or `rubric` for our own scorer."""
     wording: str
@@ -92,7 +94,7 @@ def markdown(about: About, found: Standing, tables: Sequence[Table]) -> str:
     lines = [
         f"# {about.suite.title}: {about.outputs}",
         "",
-        f"- judge: {about.judged_by}",
+        f"- judge: {about.judged_by}, {about.sampling}",
         f"- protocol: {about.protocol}",
         f"- images: {about.expected} expected, {scored} scored, {len(found.reasons)} unscored, "
         f"{len(found.missing)} missing",
@@ -167,6 +169,7 @@ def write_tables(folder: Path, about: About, found: Standing, tables: Sequence[T
         "outputs": about.outputs,
         "judge": about.judge,
         "models": list(about.models),
+        "sampling": about.sampling,
         "protocol": about.protocol,
         "expected": about.expected,
         "scored": len(found.values),
