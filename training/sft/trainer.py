@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
-from torch import Tensor
+from accelerate.utils import gather_object
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -39,6 +38,7 @@ from training.sft.examples import Examples, Order, planned_steps
 from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
 from training.sft.weights import load_trainee
+from training.sharding import average_gradients, gathered_weights, shard, unsynced, wanted_sharding, whole_tensor
 
 log = logging.getLogger("rationalrewards.training.sft")
 
@@ -66,6 +66,7 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision="bf16" if config.autocast else "no", cpu=config.device == "cpu" or None
         )
+        self.sharding = wanted_sharding(self.accelerator)
         self._check_processes()
         with self.accelerator.main_process_first():
             self.run = RunDir(path, config)
@@ -90,23 +91,23 @@ class Trainer:
     def _check_processes(self) -> None:
         accelerator, config = self.accelerator, self.config
         micro_batches(range(config.batch), config.micro_batch, 0, accelerator.num_processes)
-        if accelerator.distributed_type is DistributedType.FSDP:
-            if config.precision in ("nf4", "int8"):
-                raise ConfigError("Quantised weights cannot be sharded by FSDP here; launch with DDP, or use bf16.")
-            if config.evaluate_every:
-                raise ConfigError(
-                    "Development accuracy cannot be measured on weights sharded by FSDP; set evaluate_every=0 and "
-                    "measure the saved checkpoint with `python -m training.evaluate`."
-                )
+        if self.sharding is not None and config.precision in ("nf4", "int8"):
+            raise ConfigError("Quantised weights cannot be sharded by FSDP2; launch with DDP, or use bf16.")
 
     def _encoder(self) -> Encoder:
         return Encoder(self.trainee.checkpoint)
 
     def _prepare(self) -> None:
-        module = AnswerLoss(self.trainee.model)
-        trained = [p for p in module.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(trained, lr=self.config.lr, weight_decay=self.config.weight_decay)
-        self.module, self.optimiser = self.accelerator.prepare(module, optimiser)
+        config, module = self.config, AnswerLoss(self.trainee.model)
+        if self.sharding is None:
+            self.module: Any = self.accelerator.prepare(module)
+        else:
+            whole = list(self.trainee.trainable.values()) if config.method == "lora" else ()
+            compute = torch.bfloat16 if config.autocast else None
+            shard(module, self.sharding, self.trainee.model._no_split_modules, whole=whole, compute=compute)
+            self.module = module
+        self.trained = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.trained, lr=config.lr, weight_decay=config.weight_decay)
         self.module.train()
 
     def _batches(self) -> Iterator[list[Batch]]:
@@ -135,15 +136,18 @@ class Trainer:
         total = _number(0.0, accelerator.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
-            with accelerator.no_sync(self.module) if not last else nullcontext():
+            with unsynced(self.module, accelerator) if not last else nullcontext():
                 batch = part.to(accelerator.device)
-                loss = self.module(batch.inputs, batch.labels)
+                with accelerator.autocast():
+                    loss = self.module(batch.inputs, batch.labels)
                 # Processes average their gradients; the step's loss is a sum over all of them.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))
                 total += loss.detach()
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * lr_factor(step, self.steps, self.config.warmup)
-        norm = accelerator.clip_grad_norm_(self.module.parameters(), self.config.clip)
+        if self.sharding is not None and self.config.method == "lora":
+            average_gradients(self.trained, accelerator)
+        norm = whole_tensor(nn.utils.clip_grad_norm_(self.trained, self.config.clip))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         mean = float(accelerator.reduce(total, "sum")) / tokens
@@ -172,7 +176,10 @@ class Trainer:
         assert self.development is not None
         accelerator = self.accelerator
         mine = self.development.pairs[accelerator.process_index :: accelerator.num_processes]
-        opinions = gather_object(self.development.opinions(self.trainee.checkpoint, mine))
+        # Critiques end when they end: with whole weights no process waits for another's.
+        with nullcontext() if self.sharding is None else gathered_weights(self.module, self.sharding):
+            own = self.development.opinions(self.trainee.checkpoint, mine)
+        opinions = gather_object(own)
         share = dev_accuracy(opinions)
         better = share.value > self.progress.best
         self.progress.stale = 0 if better else self.progress.stale + 1
@@ -184,11 +191,17 @@ class Trainer:
             self.run.log(done, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
 
     def _trained(self, *, frozen: bool = False) -> dict[str, Tensor]:
-        """Whole tensors by their name in the model, on the CPU: the trained ones, or all. Every process must ask."""
+        """Whole tensors by their name in the model, on the CPU: the trained ones, or all. Every process must ask.
+
+        Only the main process gets them.
+        """
         named = dict(self.trainee.model.named_parameters()) if frozen else self.trainee.trainable
-        names = {f"model.{name}" for name in named}
-        state = get_model_state_dict(self.module, options=_WHOLE)
-        return {name.removeprefix("model."): value for name, value in state.items() if name in names}
+        found = {}
+        for name, parameter in named.items():
+            whole = whole_tensor(parameter.detach())
+            if self.accelerator.is_main_process:
+                found[name] = whole.cpu()
+        return found
 
     def _save_weights(self, name: str) -> None:
         weights = self._trained(frozen=self.config.method == "full")
@@ -200,7 +213,7 @@ class Trainer:
     def _save_state(self) -> None:
         state = {
             "trained": self._trained(),
-            "optimiser": get_optimizer_state_dict(self.module, self._torch_optimiser, options=_WHOLE),
+            "optimiser": get_optimizer_state_dict(self.module, self.optimiser, options=_WHOLE),
             "progress": asdict(self.progress),
             "examples": len(self.examples),
         }
@@ -221,18 +234,14 @@ class Trainer:
         partial = StateDictOptions(full_state_dict=True, strict=False)
         set_model_state_dict(self.module, weights, options=partial)
         whole = StateDictOptions(full_state_dict=True)
-        set_optimizer_state_dict(self.module, self._torch_optimiser, state["optimiser"], options=whole)
+        set_optimizer_state_dict(self.module, self.optimiser, state["optimiser"], options=whole)
         self.progress = Progress(**state["progress"])
         log.info("going on from step %d", self.progress.step)
-
-    @property
-    def _torch_optimiser(self) -> torch.optim.Optimizer:
-        inner: torch.optim.Optimizer = self.optimiser.optimizer
-        return inner
 
     def _note_data(self) -> None:
         if self.accelerator.is_main_process and self.progress.step == 0:
             kind = f"{self.accelerator.num_processes} x {self.accelerator.distributed_type.value}"
+            kind += " sharded" if self.sharding is not None else ""
             self.run.log(
                 0, examples=len(self.examples), left_out=self.examples.left_out, steps=self.steps, processes=kind
             )

@@ -1,12 +1,14 @@
-"""Two processes compute what one does: the batch is shared, the loss is over all of it."""
+"""Two processes compute what one does, with all weights in each or sharded: the loss is over the whole batch."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.sft.exports import write_export
+from tests.training.sft.sharded_worker import settings
+from tests.training.sft.test_sft_training import assert_same, rewards, weights
+from training.sft.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {
@@ -63,3 +68,39 @@ def test_two_processes_train_the_same_adapter_as_one(tmp_path: Path) -> None:
     assert "2 x MULTI_CPU" in (tmp_path / "2" / "metrics.jsonl").read_text()
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_sharded_weights_train_measure_save_and_resume_as_whole_ones(tmp_path: Path) -> None:
+    """With the docs' configuration file, two processes in place of eight."""
+    data = write_export(tmp_path / "data", train=10, dev_pairs=2)
+    launcher = [sys.executable, "-W", "ignore", "-m", "accelerate.commands.launch", "--num_processes", "2"]
+    launcher += ["--config_file", str(ROOT / "training" / "configs" / "fsdp2_8gpu.yaml"), "--main_process_port", "0"]
+    worker = [str(Path(__file__).parent / "sharded_worker.py"), str(data), str(tmp_path / "two")]
+    cpu_only = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([*launcher, *worker], capture_output=True, text=True, env=cpu_only, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    names = {"lora": ("adapter", "adapter_model.safetensors"), "full": ("checkpoint", "model.safetensors")}
+    for method, (folder, file) in names.items():
+        one, two = tmp_path / "one" / method, tmp_path / "two" / method
+        Trainer(settings(data, method), one).train()  # type: ignore[arg-type]
+        assert "2 x MULTI_CPU sharded" in (two / "metrics.jsonl").read_text()
+        assert history(one / folder) == history(two / folder)
+        whole, sharded = weights(one / folder, file), weights(two / folder, file)
+        assert whole.keys() == sharded.keys()
+        for name, tensor in whole.items():
+            # A checkpoint is saved in bf16, where one rounding in a hundred thousand falls to the other side.
+            torch.testing.assert_close(sharded[name].float(), tensor.float(), atol=1e-5, rtol=8e-3)
+    assert_same(weights(tmp_path / "two/resumed/checkpoint", file), sharded)
+    judged = [rewards(data, model=str(tmp_path / run / "full" / "checkpoint")) for run in ("one", "two")]
+    assert judged[1] == pytest.approx(judged[0], abs=0.02)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What development said of a run's weights."""
+    note: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    assert note["development"]
+    found: list[dict[str, Any]] = note["development"]
+    return found
