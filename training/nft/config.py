@@ -54,6 +54,9 @@ class ModelConfig:
     """Keep text encoders and VAE on the CPU except while they are used."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: about a third slower, several times less memory."""
+    compile: bool = False
+    """Compile each block of the transformer (torch.compile): every pass is faster, but the first ones take minutes on a
+    CPU and need a C++ compiler there. LoRA only, and not with sharded weights."""
     download: bool = False
     """Whether a hub id may be downloaded."""
 
@@ -103,7 +106,8 @@ class RewardsConfig:
 
     judge: str = "miniature"
     """`miniature`, `local:FOLDER`, `server:NAME` (OpenAI-style), `reward-server:URL` (our own protocol), `oracle`
-    (miniature world) or `scalar:FOLDER` (a scalar head)."""
+    (miniature world); without words `head:FOLDER` (a scalar head of `training.sft scalar`), `scalar:NAME` (pickscore,
+    hpsv2, imagereward, hpsv3) or `scalar:FOLDER` (the miniature world's small head)."""
     mode: Literal["score", "critique"] = "score"
     """`score` stops after the last score; `critique` also keeps the summary and the refined request in the records."""
     expected: bool = False
@@ -234,6 +238,8 @@ class NFTConfig:
             raise ConfigError("optimiser.updates must not exceed rollout.prompts: an update needs a group.")
         if self.model.base == "nf4" and self.policy.tuning == "full":
             raise ConfigError("model.base 'nf4' can only be tuned with policy.tuning 'lora'.")
+        if self.model.compile and self.policy.tuning == "full":
+            raise ConfigError("model.compile works with policy.tuning 'lora' alone: set it to false.")
 
 
 def changed(config: NFTConfig, table: Mapping[str, Any]) -> NFTConfig:

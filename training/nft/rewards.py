@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -46,22 +47,33 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
         from training.nft.oracle import OracleJudge
 
         return OracleJudge()
-    if kind == "scalar":
-        from training.nft.scalar import ScalarJudge
-
-        return ScalarJudge.load(target)
+    if kind in ("scalar", "head") and target:
+        return _scalar(kind, target, config)
     if kind == "reward-server" and target:
         from training.nft.remote import RemoteJudge
 
         return RemoteJudge(target)
     if kind not in ("miniature", "local", "server"):
         raise ConfigError(
-            f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, reward-server:URL, oracle or "
-            "scalar:FOLDER."
+            f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, reward-server:URL, oracle, "
+            "head:FOLDER, scalar:FOLDER or scalar:NAME."
         )
     options = EngineOptions(precision=config.precision, batch_size=config.batch)
     # Rollouts never repeat, so a memo would only grow.
     return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]
+
+
+def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
+    """A reward without words."""
+    from training.nft.scalar_judge import USUAL, head_judge, published_judge
+
+    if kind == "head":
+        return head_judge(Path(target).expanduser(), config.batch)
+    if target in USUAL:
+        return published_judge(target, config.batch)
+    from training.nft.scalar import scalar_judge
+
+    return scalar_judge(Path(target).expanduser())
 
 
 class RewardQueue:

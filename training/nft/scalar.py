@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +20,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request
-from rationalrewards_core.parsing import Mode
-from rationalrewards_core.reward import reward
-from rationalrewards_core.rubric import Dimension, Rubric
-from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, ScoreBatch
+from rationalrewards_core.scorer import Case
 from training.nft.preferences import Preference, drawn_preferences, rendered_preferences
+from training.nft.scalar_judge import ScalarRewardJudge
 
 FILE = "scalar.safetensors"
 LETTERS = 26
@@ -147,49 +141,21 @@ def ordered_right(model: ScalarHead, preferences: Sequence[Preference]) -> float
     return float((margin * gaps > 0).float().mean())
 
 
-def scalar_rubric() -> Rubric:
-    """One dimension, in place of the three that a critique speaks about."""
-    whole = generation_rubric()
-    first = whole.dimensions[0]
-    only = Dimension(key="overall", title="Overall", anchors=first.anchors)
-    return replace(whole, name="scalar", dimensions=(only,))
+def scalar_judge(folder: Path) -> ScalarRewardJudge:
+    """A trained head as the trainer's judge. ConfigError if there is none in the folder."""
+    file = folder / FILE
+    if not file.is_file():
+        raise ConfigError(f"There is no scalar head at {file}; train one with python -m training.nft.scalar.")
+    model = ScalarHead()
+    model.load_state_dict(load_file(file))
+    model.eval()
 
-
-class ScalarJudge:
-    """The head behind the trainer's judge: the score is 1 + 3 sigmoid(s), so that the reward is sigmoid(s)."""
-
-    def __init__(self, model: ScalarHead) -> None:
-        self._model = model.eval()
-        self._rubric = scalar_rubric()
-
-    @classmethod
-    def load(cls, folder: str) -> ScalarJudge:
-        file = Path(folder) / FILE
-        if not file.is_file():
-            raise ConfigError(f"There is no scalar head at {file}; train one with python -m training.nft.scalar.")
-        model = ScalarHead()
-        model.load_state_dict(load_file(file))
-        return cls(model)
-
-    async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch:
+    def rewards(cases: Sequence[Case]) -> list[float]:
         features = torch.stack([request_features(case.request.text) for case in cases])
-        with torch.no_grad():
-            scores = 1.0 + 3.0 * self._model(to_pixels([case.candidate for case in cases]), features).sigmoid()
-        return ScoreBatch(
-            tuple(
-                Critique(rubric="scalar", judgements=(Judgement(key="overall", justification="", score=float(s)),))
-                for s in scores
-            )
-        )
+        with torch.inference_mode():
+            return [float(r) for r in model(to_pixels([case.candidate for case in cases]), features)]
 
-    def reward(self, critique: Critique, request: UserRequest, *, expected: bool = False) -> float:
-        return reward(critique, self._rubric)
-
-    def rubric_for(self, request: UserRequest) -> Rubric:
-        return self._rubric
-
-    async def close(self) -> None:
-        return None
+    return ScalarRewardJudge(rewards, batch=64)
 
 
 def main() -> None:

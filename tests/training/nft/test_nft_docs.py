@@ -56,7 +56,12 @@ def test_every_arm_differs_in_its_judge_alone(tmp_path: Path) -> None:
     options = ProofOptions(settings=("optimiser.lr=1e-4",))
     arms = {arm: resolved("miniature_cpu", None, settings_of(arm, 1, options, tmp_path)) for arm in options.arms}
     judges = {arm: config.rewards.judge for arm, config in arms.items()}
-    assert judges == {"scorer": "miniature", "scalar": f"scalar:{tmp_path / 'scalar'}", "oracle": "oracle"}
+    assert judges == {
+        "scorer": "miniature",
+        "head": f"head:{tmp_path / 'head' / 'run' / 'head'}",
+        "scalar": f"scalar:{tmp_path / 'scalar'}",
+        "oracle": "oracle",
+    }
     assert {config.rewards.held_out_judge for config in arms.values()} == {"oracle"}
     assert len({(c.model, c.rollout, c.loss, c.policy, c.optimiser, c.run) for c in arms.values()}) == 1
     assert arms["oracle"].optimiser.lr == 1e-4

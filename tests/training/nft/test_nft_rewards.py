@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,13 +23,15 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.scorer import Case, FailureRateError, ScoreBatch, Scorer, ScorerSettings
+from training.evaluate.scalars import SCALARS
 from training.nft.config import PolicyConfig, RewardsConfig
 from training.nft.metrics import diversity, optimality_histogram
 from training.nft.oracle import OracleJudge
 from training.nft.policy import Average, FullPolicy
 from training.nft.preferences import Preference
 from training.nft.rewards import RewardQueue, check_failures, collected, failures, group_rewards, make_judge
-from training.nft.scalar import ScalarHead, ScalarJudge, fit, ordered_right, stacked, train_scalar
+from training.nft.scalar import ScalarHead, fit, ordered_right, scalar_judge, stacked, train_scalar
+from training.nft.scalar_judge import USUAL, ScalarRewardJudge
 
 REQUEST = UserRequest("a large red circle")
 
@@ -92,7 +96,7 @@ def test_the_rate_is_of_all_rollouts() -> None:
             check_failures(table, failures(outcomes), 0.2)
 
 
-@pytest.mark.parametrize("name", ["oracel", "scalar:/nowhere", "server"])
+@pytest.mark.parametrize("name", ["oracel", "scalar:/nowhere", "head:/nowhere", "scalar", "server"])
 def test_a_judge_that_is_not_there_is_said(name: str) -> None:
     with pytest.raises(ConfigError):
         make_judge(name, RewardsConfig())
@@ -102,7 +106,7 @@ def test_a_scalar_head_learns_an_order_and_has_one_dimension(tmp_path: Path) -> 
     figures = train_scalar(tmp_path, pairs=48, drawn=2, epochs=1)
     assert figures["pairs"] > 48  # and those among the drawn pictures
     assert {"held_out_rendered", "held_out_drawn"} < set(figures)
-    judge = ScalarJudge.load(str(tmp_path))
+    judge = scalar_judge(tmp_path)
     queue = RewardQueue(judge, "score")
     try:
         outcomes = collected([queue.submit([case(0), case(255)])])
@@ -112,6 +116,22 @@ def test_a_scalar_head_learns_an_order_and_has_one_dimension(tmp_path: Path) -> 
     assert table.dimensions_P_G_D.shape == (1, 2, 1)
     assert table.scored_P_G.all()
     assert table.rewards_P_G[0, 0] != table.rewards_P_G[0, 1]
+
+
+def test_a_reward_without_bounds_is_squashed_and_a_missing_one_is_unscored() -> None:
+    values = {"good": 23.0, "usual": 21.0, "lost": float("nan")}
+    judge = ScalarRewardJudge(lambda cases: [values[c.request.text] for c in cases], centre=21.0, width=1.0, batch=2)
+    cases = [Case(UserRequest(name), Image.new("RGB", (8, 8))) for name in values]
+    good, usual, lost = asyncio.run(judge.score_many(cases)).outcomes
+    assert isinstance(good, Critique)
+    assert isinstance(usual, Critique)
+    assert judge.reward(usual, REQUEST) == pytest.approx(0.5)
+    assert judge.reward(good, REQUEST) == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert lost == Unscored(reason="not_a_number", message="The scalar reward is not a number.")
+
+
+def test_every_published_reward_has_its_usual_place() -> None:
+    assert set(USUAL) == set(SCALARS)
 
 
 def test_a_scalar_head_orders_what_it_was_taught() -> None:

@@ -4,7 +4,8 @@
     python -m training.nft.proof --out runs/nft-proof --epochs 4 --seeds 1 --prompts 16 --rivals 4      # a smoke test
 
 Starting from the shipped generator, the same number of rollouts is judged by (1) the miniature scorer, (2) a scalar
-head trained on the oracle's preferences, (3) the oracle itself. Whatever trained, the *oracle* says how true the
+head on the scorer's own backbone, trained on the oracle's preferences, (3) a small scalar network trained on such
+preferences alone, (4) the oracle itself. Whatever trained, the *oracle* says how true the
 held-out pictures are, over training. Rivals without training: best-of-N and the refine loop on the shipped generator
 and on every tuned one, at equal seconds (the demo's own comparison). Every run resumes; the report is rewritten.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.errors import RationalRewardsError
-from training.nft.proof.arms import ARMS, Curve, ProofOptions, lora_of, run_arms
+from training.nft.proof.arms import ARMS, Curve, ProofOptions, judge_of, lora_of, run_arms
 from training.nft.proof.judges import accuracies
 from training.nft.proof.report import (
     CURVES,
@@ -36,14 +37,12 @@ def prove(options: ProofOptions, out: Path) -> dict[str, Any]:
     """Run what is missing, and write the report after every part."""
     curves = run_arms(options, out)
     summary: dict[str, Any] = {"arms": arm_figures(curves)}
-    if (found := lead(curves, "scorer", "scalar")) is not None:
-        summary["scorer_over_scalar"] = found
+    for rival in ("head", "scalar"):
+        if (found := lead(curves, "scorer", rival)) is not None:
+            summary[f"scorer_over_{rival}"] = found
     save_training_curves(out / CURVES, curves)
     write_report(out, summary)
-    judges = [
-        name for name, arm in (("miniature", "scorer"), (f"scalar:{out / 'scalar'}", "scalar")) if arm in options.arms
-    ]
-    summary["judges"] = accuracies(judges)
+    summary["judges"] = accuracies({arm: judge_of(arm, out) for arm in options.arms if arm != "oracle"})
     _grid(options, out)
     write_report(out, summary)
     if options.rivals:
@@ -85,7 +84,19 @@ def main() -> None:
     defaults = ProofOptions()
     parser.add_argument("--out", type=Path, default=Path("runs/nft-proof"))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    for name in ("seeds", "epochs", "evaluate_every", "prompts", "pairs", "drawn", "rivals", "workers"):
+    for name in (
+        "seeds",
+        "epochs",
+        "evaluate_every",
+        "prompts",
+        "pairs",
+        "drawn",
+        "head_pairs",
+        "head_drawn",
+        "head_steps",
+        "rivals",
+        "workers",
+    ):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")

@@ -18,10 +18,12 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature.demo import bootstrap_interval
 from training.nft.evaluation import FILE, PERFECT
 from training.nft.lora_file import FILE as LORA
+from training.nft.proof.head import train_head
 from training.nft.scalar import FILE as SCALAR
 from training.nft.scalar import train_scalar
 
-ARMS = ("scorer", "scalar", "oracle")
+ARMS = ("scorer", "head", "scalar", "oracle")
+"""The miniature scorer; a scalar head on its backbone; a small scalar network of its own; the truth."""
 FIRST_SEED = 42
 
 
@@ -36,9 +38,13 @@ class ProofOptions:
     prompts: int = 64
     """Held-out requests of the curves, two pictures each."""
     pairs: int = 12_000
-    """Rendered preferences that the scalar head learns from."""
+    """Rendered preferences that the scalar network learns from."""
     drawn: int = 512
     """Requests whose drawn pictures it learns from, too."""
+    head_pairs: int = 4_000
+    head_drawn: int = 256
+    """The same for the head on the scorer's backbone, which needs fewer."""
+    head_steps: int = 300
     rivals: int = 32
     """Requests of the comparison with best-of-N and refining; 0 leaves it out."""
     workers: int = 2
@@ -83,11 +89,20 @@ class Curve:
         return float(self.gains.mean()), bootstrap_interval(self.gains.tolist())
 
 
+def judge_of(arm: str, out: Path) -> str:
+    """What the trainer calls an arm's judge."""
+    return {
+        "scorer": "miniature",
+        "head": f"head:{out / 'head' / 'run' / 'head'}",
+        "scalar": f"scalar:{out / 'scalar'}",
+        "oracle": "oracle",
+    }[arm]
+
+
 def settings_of(arm: str, seed: int, options: ProofOptions, out: Path) -> list[str]:
     """What a run is told on top of the preset; the arms differ in `rewards.judge` alone."""
-    judge = {"scorer": "miniature", "scalar": f"scalar:{out / 'scalar'}", "oracle": "oracle"}[arm]
     return [
-        f"rewards.judge={json.dumps(judge)}",
+        f"rewards.judge={json.dumps(judge_of(arm, out))}",
         'rewards.held_out_judge="oracle"',
         f"run.seed={FIRST_SEED + seed}",
         f"run.epochs={options.epochs}",
@@ -101,7 +116,9 @@ def settings_of(arm: str, seed: int, options: ProofOptions, out: Path) -> list[s
 def run_arms(options: ProofOptions, out: Path) -> list[Curve]:
     """Train every arm and seed; finished ones are only read, others resume."""
     if "scalar" in options.arms and not (out / "scalar" / SCALAR).is_file():
-        print("scalar head:", train_scalar(out / "scalar", pairs=options.pairs, drawn=options.drawn), flush=True)
+        print("scalar network:", train_scalar(out / "scalar", pairs=options.pairs, drawn=options.drawn), flush=True)
+    if "head" in options.arms:
+        train_head(out / "head", pairs=options.head_pairs, drawn=options.head_drawn, steps=options.head_steps)
     jobs = [(arm, seed) for seed in range(options.seeds) for arm in options.arms]
 
     def job(which: tuple[str, int]) -> Curve:

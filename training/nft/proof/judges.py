@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,13 +29,13 @@ def held_out_pairs(rendered: int = 300, requests: int = 64) -> dict[str, list[Pr
     }
 
 
-def accuracies(names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-    """Judge -> kind of pairs -> accuracy."""
+def accuracies(judges: Mapping[str, str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Arm -> kind of pairs -> accuracy, of each arm's judge."""
     pairs = held_out_pairs()
     found = {}
-    for name in names:
+    for arm, name in judges.items():
         judge = make_judge(name, RewardsConfig())
-        found[name] = {kind: asyncio.run(accuracy(judge, some)) for kind, some in pairs.items()}
+        found[arm] = {kind: asyncio.run(accuracy(judge, some)) for kind, some in pairs.items()}
     return found
 
 

@@ -16,8 +16,13 @@ from rationalrewards_core.report.parts import escaped
 from training.figures import Panel, Series, save_curves
 from training.nft.proof.arms import Curve
 
-COLOURS = {"scorer": "#3b5bdb", "scalar": "#b3382c", "oracle": "#12805c"}
-NAMES = {"scorer": "reasoning scorer", "scalar": "scalar head", "oracle": "oracle"}
+COLOURS = {"scorer": "#3b5bdb", "head": "#d9730d", "scalar": "#b3382c", "oracle": "#12805c"}
+NAMES = {
+    "scorer": "reasoning scorer",
+    "head": "scalar head, same backbone",
+    "scalar": "scalar network",
+    "oracle": "oracle",
+}
 SUMMARY, CURVES, GRID, PAGE = "summary.json", "curves.png", "grid.png", "report.html"
 
 
