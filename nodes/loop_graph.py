@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..rationalrewards_core.errors import ConfigError
-
-CLOSE_CLASS = "RR_LoopUntilScore"
-OPEN_CLASS = "RR_LoopStart"
+from .loop_ends import CLOSE_CLASS, OPEN_CLASS
 
 Node = dict[str, Any]
 """A node in API form: `class_type`, `inputs`, and what the core keeps beside them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from .judging import executing_node
-from .loop_graph import OPEN_CLASS
+from .loop_ends import OPEN_CLASS
 from .schema import schema
 from .sockets import FlowSocket
 

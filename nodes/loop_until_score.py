@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
 from .loop_board import BOARD
-from .loop_graph import CLOSE_CLASS
+from .loop_ends import CLOSE_CLASS
 from .loop_inputs import until_inputs
 from .schema import schema
 

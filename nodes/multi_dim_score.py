@@ -10,7 +10,6 @@ from comfy_api.latest import io
 from ..rationalrewards_core.critique import Critique
 from ..rationalrewards_core.reward import reward_spread
 from ..rationalrewards_core.rubric_file import edit_rubric
-from .cards import card_images, critique_cards
 from .judging import judged, requests_of
 from .ranking import best_or_blocked, ranked
 from .schema import schema
@@ -48,6 +47,8 @@ class MultiDimScore(io.ComfyNode):
         source_image: Any = None,
         rubric: Any = None,
     ) -> io.NodeOutput:
+        from .cards import card_images, critique_cards
+
         pictures = to_pictures(images)
         requests = requests_of(prompt, len(pictures), source_image)
         # What the user typed is read before the judge is paid.

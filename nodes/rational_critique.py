@@ -8,7 +8,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .cards import card_images, critique_cards
 from .judging import judged, requests_of
 from .markdown import markdown
 from .schema import schema
@@ -62,6 +61,8 @@ class RationalCritique(io.ComfyNode):
     async def execute(
         cls, scorer: Any, image: Any, prompt: str, source_image: Any = None, rubric: Any = None
     ) -> io.NodeOutput:
+        from .cards import card_images, critique_cards
+
         pictures = to_pictures(image)
         requests = requests_of(prompt, len(pictures), source_image)
         critiques = await judged(scorer, requests, pictures, "critique", rubric=rubric)

@@ -13,11 +13,11 @@ from typing import Any
 from aiohttp import web
 
 from .loop_board import BOARD, LoopBoard
+from .loop_ends import CLOSE_CLASS
 from .preference_routes import PreferenceRoutes
 
 STOP_PATH = "/rationalrewards/loop/stop"
 STATE_PATH = "/rationalrewards/loop/{node}"
-LOOP_CLASS = "RR_LoopUntilScore"
 BODY_LIMIT = 4096
 """Bytes of a stop request that are read; a node id needs a hundred."""
 _NODE_ID = re.compile(r"[0-9A-Za-z_.:-]{1,200}", re.ASCII)
@@ -72,7 +72,7 @@ class LoopRoutes:
         return [
             prompt_id
             for prompt_id, prompt in self._running()
-            if prompt_id == shown or prompt.get(node, {}).get("class_type") == LOOP_CLASS
+            if prompt_id == shown or prompt.get(node, {}).get("class_type") == CLOSE_CLASS
         ]
 
 
