@@ -6,6 +6,7 @@ python -m benchmarks.startup            needs a ComfyUI (COMFYUI_PATH)
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import tempfile
@@ -18,10 +19,13 @@ from tests.comfy.comfy_server import PACK, Comfy, find_comfy
 INSIDE = Path(__file__).with_name("startup_inside.py")
 
 
-def measured(comfy: Comfy) -> dict[str, Any]:
+def measured(comfy: Comfy, byte_code: str) -> dict[str, Any]:
+    """One start. `byte_code` is the folder where Python keeps it, as a user's Python does beside the sources."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = byte_code
     with tempfile.TemporaryDirectory() as scratch:
         command = [str(comfy.python), str(INSIDE), str(PACK), scratch]
-        ended = subprocess.run(command, cwd=comfy.folder, capture_output=True, text=True)  # noqa: S603
+        ended = subprocess.run(command, cwd=comfy.folder, env=environment, capture_output=True, text=True)  # noqa: S603
     line = next((line for line in ended.stdout.splitlines() if line.startswith("STARTUP ")), None)
     if line is None:
         raise RuntimeError(f"the pack did not load:\n{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}")
@@ -39,7 +43,8 @@ def run(rounds: int = 3) -> str:
     comfy = find_comfy()
     if isinstance(comfy, str):
         return comfy
-    seen = [measured(comfy) for _ in range(rounds + 1)][1:]  # the first writes the byte code
+    with tempfile.TemporaryDirectory() as byte_code:
+        seen = [measured(comfy, byte_code) for _ in range(rounds + 1)][1:]  # the first writes the byte code
     version = ".".join(map(str, comfy.version))
     rows = [[f"{name} (ComfyUI {version})", *milliseconds(seen, name)] for name in ("empty", "pack")]
     loaded = f"{seen[0]['nodes']} nodes; heavy packages first imported by this pack: {seen[0]['heavy'] or 'none'}"
