@@ -69,6 +69,8 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     policy = make_policy(family.transformer, config.policy, family.lora_targets, config.run.seed)
     if config.model.gradient_checkpointing:
         family.transformer.enable_gradient_checkpointing()
+    if config.model.compile:
+        family.compile()
     if sharding is not None:
         policy.shard(sharding)  # from the CPU: no device ever holds the whole transformer
         place(family, accelerator.device)
@@ -99,6 +101,8 @@ def check_shardable(config: NFTConfig) -> None:
     """ConfigError names what cannot be done with sharded weights."""
     if config.model.base == "nf4":
         raise ConfigError("An NF4 base cannot be sharded by FSDP2: launch it with DDP, or set model.base to 'full'.")
+    if config.model.compile:
+        raise ConfigError("model.compile was not tried on weights sharded by FSDP2: set it to false.")
     if config.rewards.time_share:
         raise ConfigError("rewards.time_share cannot move weights sharded by FSDP2: let a server judge.")
     if config.policy.tuning == "full" and config.optimiser.kind == "adamw8bit":

@@ -7,7 +7,7 @@ distilled to take its guidance as an input is told `model.guidance` in both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -132,6 +132,20 @@ class ModelFamily(ABC):
         for part in self.pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
+
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile the transformer's blocks, one by one and for every batch size apart.
+
+        Without symbolic sizes the same pass runs the same kernels whatever ran before it, as an exact resume needs.
+        """
+        import torch._dynamo
+
+        # One kernel per kind of block, policy and batch size; beyond these limits PyTorch would go on uncompiled.
+        settings: Any = torch._dynamo.config
+        settings.cache_size_limit, settings.accumulated_cache_size_limit = 256, 1024
+        for part in self.transformer.children():
+            for block in part if isinstance(part, torch.nn.ModuleList) else ():
+                block.compile(dynamic=False, backend=backend)
 
     def source(self, request: UserRequest) -> Image.Image:
         """The source image of an edit, cropped square to the rollout's shape and scaled to its size."""

@@ -37,9 +37,10 @@ class Miniature(StableDiffusion3):
         return 0  # there is no T5 encoder, so no room is kept for its tokens
 
     def velocity(self, model: Any, x_t_B: Tensor, t_B: Tensor, conditioning: Conditioning) -> Tensor:
-        # The plain attention kernel: for short sequences it is faster on a CPU than the fused one. With checkpointing,
-        # the backward pass recomputes outside this context, and so both must take the default kernel.
-        plain = nullcontext() if self.config.gradient_checkpointing else sdpa_kernel(SDPBackend.MATH)
-        fast = torch.autocast(x_t_B.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        # In bf16 the plain attention kernel: for short sequences it is faster on a CPU than the fused one. With
+        # checkpointing, the backward pass recomputes outside this context, and so both must take the default kernel.
+        bf16 = self.config.precision == "bf16"
+        plain = sdpa_kernel(SDPBackend.MATH) if bf16 and not self.config.gradient_checkpointing else nullcontext()
+        fast = torch.autocast(x_t_B.device.type, torch.bfloat16, enabled=bf16)
         with plain, fast:
             return super().velocity(model, x_t_B, t_B, conditioning)
