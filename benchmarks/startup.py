@@ -19,10 +19,9 @@ from tests.comfy.comfy_server import PACK, Comfy, find_comfy
 INSIDE = Path(__file__).with_name("startup_inside.py")
 
 
-def measured(comfy: Comfy, byte_code: str) -> dict[str, Any]:
-    """One start. `byte_code` is the folder where Python keeps it, as a user's Python does beside the sources."""
+def measured(comfy: Comfy) -> dict[str, Any]:
+    """One start, with byte code kept beside the sources as a user's Python does, whatever this shell's wish is."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = byte_code
     with tempfile.TemporaryDirectory() as scratch:
         command = [str(comfy.python), str(INSIDE), str(PACK), scratch]
         ended = subprocess.run(command, cwd=comfy.folder, env=environment, capture_output=True, text=True)  # noqa: S603
@@ -43,8 +42,7 @@ def run(rounds: int = 3) -> str:
     comfy = find_comfy()
     if isinstance(comfy, str):
         return comfy
-    with tempfile.TemporaryDirectory() as byte_code:
-        seen = [measured(comfy, byte_code) for _ in range(rounds + 1)][1:]  # the first writes the byte code
+    seen = [measured(comfy) for _ in range(rounds + 1)][1:]  # the first writes the byte code
     version = ".".join(map(str, comfy.version))
     rows = [[f"{name} (ComfyUI {version})", *milliseconds(seen, name)] for name in ("empty", "pack")]
     loaded = f"{seen[0]['nodes']} nodes; heavy packages first imported by this pack: {seen[0]['heavy'] or 'none'}"
