@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from training.nft.advantage import GroupRewards
@@ -34,6 +36,11 @@ def most_passes(used_P_G: Tensor, prompts: Sequence[int], times: int, size: int,
     for prompt in prompts:
         used[prompt // share] += int(used_P_G[prompt].sum())
     return -(-max(used) * times // size)
+
+
+def counted(reasons: Counter[str]) -> Counter[str]:
+    """How often each reason occurred in all processes."""
+    return sum(gather_object([reasons]), Counter())
 
 
 def gathered(rewards: GroupRewards, accelerator: Accelerator) -> GroupRewards:

@@ -110,7 +110,7 @@ def failures(outcomes: Sequence[Outcome]) -> Counter[str]:
 def check_failures(rewards: GroupRewards, reasons: Counter[str], most: float) -> None:
     """Stop the run when too many of an epoch's rollouts are unscored: it would train on what happens to be judged.
 
-    `rewards` are those of all processes, so that all of them stop together; `reasons` may be this process's own.
+    Both are those of all processes, so that all of them stop together.
     """
     total, failed = rewards.scored_P_G.numel(), int((~rewards.scored_P_G).sum())
     if failed > most * total:

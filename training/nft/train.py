@@ -22,7 +22,7 @@ from training.nft.board import Board
 from training.nft.config import NFTConfig
 from training.nft.evaluation import FILE as EVALUATION
 from training.nft.evaluation import evaluate, evaluation_figures, write_evaluation
-from training.nft.gathering import gathered, most_passes, own
+from training.nft.gathering import counted, gathered, most_passes, own
 from training.nft.lora_file import save_weights
 from training.nft.loss import optimality
 from training.nft.metrics import diversity, failure_figures, optimality_histogram, reward_figures
@@ -92,7 +92,7 @@ def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
         expected=config.rewards.expected,
     )
     whole = gathered(rewards, accelerator)
-    reasons = failures(outcomes)
+    reasons = counted(failures(outcomes))
     check_failures(whole, reasons, config.rewards.max_failure_rate)
     found = advantages(whole, config.advantage)
     rubric = trainer.queue.judge.rubric_for(prompts[0].request)

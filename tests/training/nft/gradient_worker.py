@@ -82,7 +82,9 @@ def main() -> None:
     figures = train_epoch(trainer, Path(sys.argv[1]).parent / "run")
     if trainer.accelerator.is_main_process:
         found = {"steps": recorder.steps, "processes": trainer.accelerator.num_processes, "held": held}
-        torch.save({**found, "unscored": figures["unscored_share"]}, sys.argv[1])
+        torch.save(
+            {**found, "unscored": figures["unscored_share"], "timeouts": figures["unscored_timeout"]}, sys.argv[1]
+        )
     trainer.accelerator.wait_for_everyone()
     trainer.close()
     trainer.accelerator.end_training()

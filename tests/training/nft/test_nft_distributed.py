@@ -66,6 +66,7 @@ def test_two_processes_are_one(alone: dict[str, Any], tmp_path: Path, options: t
     together = gradients(tmp_path / "two", options)
     assert (alone["processes"], together["processes"]) == (1, 2)
     assert alone["unscored"] == together["unscored"] == 0.25
+    assert alone["timeouts"] == together["timeouts"] == 3
     assert together["held"] < 0.6 * alone["held"] if options is FSDP2 else together["held"] == alone["held"]
     assert len(alone["steps"]) == len(together["steps"]) == 2
     for first, second in zip(alone["steps"], together["steps"], strict=True):
@@ -91,6 +92,12 @@ def test_sharded_runs_train_the_same_weights_and_resume(tmp_path: Path) -> None:
         held_out = [(run / "evaluation.jsonl").read_text() for run in (one, two / "undisturbed", two / "resumed")]
         assert held_out[0].count("\n") == 2
         assert held_out[0] == held_out[1] == held_out[2]
+
+
+@pytest.mark.slow
+def test_every_family_can_be_sharded() -> None:
+    """Tiny pipelines of the real classes: velocities of three policies and gradients stay what they were."""
+    launched("families_worker.py", options=FSDP2)
 
 
 def weights(run: Path) -> dict[str, Any]:

@@ -347,6 +347,7 @@ class TestEstimate:
         assert estimate(replace(base, checkpointing=True)).activations < 0.5 * estimate(base).activations
         full = replace(base, method="full", precision="fp32")
         assert estimate(full, shards=8).trained == pytest.approx(estimate(full).trained / 8)
+        assert estimate(base, shards=8).trained == estimate(base).trained  # adapters stay whole
 
     def test_an_unknown_model_is_said(self) -> None:
         with pytest.raises(ConfigError, match="hf download nobody/nothing"):
