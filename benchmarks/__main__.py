@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 
-from benchmarks import batches, imports, modes, serving
+from benchmarks import batches, imports, modes, nft, serving
 
 SUITE = {
     "Importing": imports.run,
     "Modes against plain generate()": modes.run,
     "Batch size": batches.run,
     "Reward server": serving.run,
+    "NFT against the published loop": nft.run,
 }
 
 
