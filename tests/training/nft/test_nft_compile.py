@@ -27,7 +27,7 @@ from training.nft.families.base import ModelFamily
 from training.nft.policy import LoraPolicy
 from training.nft.rollout import Encoded
 
-MAKE: dict[str, Callable[[], Any]] = {"sd3": tiny_pipelines.sd3}
+MAKE: dict[str, Callable[[], Any]] = {"sd3": tiny_pipelines.sd3, "flux": tiny_pipelines.flux}
 
 
 class Capture:
