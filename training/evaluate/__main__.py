@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     asked = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
     _add_pairs(asked)
     _add_judge(asked)
-    asked.add_argument("--mode", choices=["pointwise", "pairwise", "plain"], default="pointwise")
+    asked.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
     asked.add_argument("--precision", choices=PRECISIONS, default="bf16")
     asked.add_argument(
         "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
     _add_pairs(again)
     _add_judge(again)
-    again.add_argument("--mode", choices=["pointwise", "pairwise", "plain"], default="pointwise")
+    again.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
     again.add_argument("--precision", choices=PRECISIONS, default="bf16")
     again.add_argument("--times", type=int, default=3)
 

@@ -80,8 +80,10 @@ async def opinions_of(
 class PointwiseJudge:
     """Our scorer on one image at a time: the mode that rewards training and the nodes use."""
 
-    def __init__(self, scorer: Scorer, name: str) -> None:
-        self.scorer, self.name = scorer, f"{name} pointwise"
+    def __init__(self, scorer: Scorer, name: str, *, expected: bool = False) -> None:
+        self.scorer, self.name = scorer, f"{name} {'expected' if expected else 'pointwise'}"
+        self._expected = expected
+        """Whether scores are weighted by their tokens' probabilities, where the backend tells them."""
 
     async def judge(self, asked: AskedPair) -> dict[str, Any]:
         cases = [Case(asked.request, candidate) for candidate in (asked.first, asked.second)]
@@ -90,7 +92,7 @@ class PointwiseJudge:
         if len(critiques) < 2:
             lost = next(outcome for outcome in outcomes if not isinstance(outcome, Critique))
             return {"verdict": None, "reason": lost.reason}
-        rewards = tuple(self.scorer.reward(critique, asked.request) for critique in critiques)
+        rewards = tuple(self.scorer.reward(critique, asked.request, expected=self._expected) for critique in critiques)
         return {
             "verdict": verdict_of_rewards(rewards[0], rewards[1], margin=SAME),
             "rewards": rewards,

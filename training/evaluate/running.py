@@ -18,7 +18,7 @@ from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJud
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
 
-Mode = Literal["pointwise", "pairwise", "plain"]
+Mode = Literal["pointwise", "expected", "pairwise", "plain"]
 SCALAR = "scalar:"
 HEAD = "head:"
 
@@ -30,7 +30,10 @@ class JudgeSettings:
     judge: str
     """miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME, or head:FOLDER (a trained Bradley-Terry head)."""
     mode: Mode = "pointwise"
-    """pointwise and pairwise ask in our rubric, plain asks any model one question; scalars are always pointwise."""
+    """pointwise, expected and pairwise ask in our rubric, plain asks any model one question; scalars are always pointwise.
+
+    expected is pointwise with every score weighted by its tokens' probabilities, so that equal words need not be a tie.
+    """
     precision: str = "bf16"
     adapter: str | None = None
     rubric: str | None = None
@@ -95,7 +98,8 @@ def load_judge(settings: JudgeSettings) -> Loaded:
     scorer = Scorer(meter, make_rubrics(name, settings.rubric), asked)
     if settings.mode == "pairwise":
         return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
-    return Loaded(PointwiseJudge(scorer, settings.name), meter, meter.concurrency)
+    expected = settings.mode == "expected"
+    return Loaded(PointwiseJudge(scorer, settings.name, expected=expected), meter, meter.concurrency)
 
 
 def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[LabelledPair], out: Path) -> list[Opinion]:

@@ -16,12 +16,13 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.parsing import parse_critique
-from tests.training.parrot.teaching import import_miniature
+from tests.training.parrot.teaching import import_miniature, rows
 from training.evaluate.pairs import PairFolder
 from training.miniature.student import rubrics
 from training.parrot.proof.__main__ import main, named_step
 from training.parrot.proof.base import BaseConfig, new_base, sample_lesson, train_base
 from training.parrot.proof.data import make_test, subset
+from training.parrot.proof.measure import READINGS
 from training.parrot.proof.options import ProofOptions, smoke
 from training.parrot.proof.plan import plan
 from training.parrot.proof.report import draw, page
@@ -85,28 +86,30 @@ def test_held_out_pairs_are_reserved_decided_and_of_two_things(tmp_path: Path) -
 def test_smaller_subsets_are_inside_larger_ones_and_keep_development(tmp_path: Path) -> None:
     export = _export(tmp_path)
     small, large = (subset(export, size, tmp_path / f"cut-{size}") for size in (4, 8))
-    keys = [{one.pair.key for one in PairFolder(folder).pairs("train")} for folder in (small, large)]
+    keys = [
+        {row["key"] for row in rows(folder / "pairs.jsonl") if row["split"] == "train"} for folder in (small, large)
+    ]
     assert len(keys[0]) == 4
     assert keys[0] < keys[1]
     assert len(PairFolder(small).pairs("dev")) == len(PairFolder(export).pairs("dev"))
-    rows = [json.loads(line) for line in (small / "train.jsonl").read_text().splitlines()]
-    assert rows
-    assert all(row["provenance"]["pair"] in keys[0] for row in rows)
+    examples = rows(small / "train.jsonl")
+    assert {row["provenance"]["pair"] for row in examples} == keys[0]
     first = PairFolder(small).pairs("train")[0]
     assert PairFolder(small).candidates(first.pair)[0].size == (48, 48)
+    assert subset(export, 4, small) == small
     with pytest.raises(ConfigError, match="not 999"):
         subset(export, 999, tmp_path / "too-many")
 
 
 def _export(folder: Path) -> Path:
-    """A run's pairs as an export would hold them, with a line of training for each."""
+    """A run's pairs as an export holds them: keys are those of the pairs as collected, not of the export's pictures."""
     run = folder / "run"
     import_miniature(run, 20)
-    lines = [json.loads(line) for line in (run / "pairs" / "miniature.jsonl").read_text().splitlines()]
     with (run / "pairs.jsonl").open("w") as pairs, (run / "train.jsonl").open("w") as train:
-        for number, line in enumerate(lines):
-            pairs.write(json.dumps(line | {"split": "dev" if number % 5 == 0 else "train"}) + "\n")
-            train.write(json.dumps({"provenance": {"pair": line["key"]}}) + "\n")
+        for number, line in enumerate(rows(run / "pairs" / "miniature.jsonl")):
+            split = "dev" if number % 5 == 0 else "train"
+            pairs.write(json.dumps(line | {"key": f"collected-{number}", "split": split}) + "\n")
+            train.write(json.dumps({"provenance": {"pair": f"collected-{number}"}}) + "\n")
     return run
 
 
@@ -139,7 +142,7 @@ def test_every_step_waits_for_steps_that_exist_and_rates_are_tried_first(tmp_pat
     for step in steps:
         assert set(step.after) < set(names)
     assert {"filtered-300", "filtered-3000", "unfiltered-3000", "direct-3000", "scalar-300", "scalar-3000"} < set(names)
-    assert named_step(steps, "filtered-3000").after == ("try-student-0.001", "try-student-0.003")
+    assert named_step(steps, "filtered-3000").after == ("try-student-0.003", "try-student-0.006")
     with pytest.raises(ConfigError, match="no step 'filtered-900'"):
         named_step(steps, "filtered-900")
 
@@ -147,7 +150,8 @@ def test_every_step_waits_for_steps_that_exist_and_rates_are_tried_first(tmp_pat
 def test_the_figure_and_the_page_show_what_there_is(tmp_path: Path) -> None:
     row = {"value": 0.7, "low": 0.65, "high": 0.75, "counted": 480, "failures": 2, "decided": 0.99}
     names = ("filtered-300", "filtered-3000", "scalar-300", "direct-3000", "base")
-    summary = {"protocol": "forced", "judges": dict.fromkeys(names, row), "differences": {"a <minus> b": row}}
+    found = {"told": "a tie is wrong", "judges": dict.fromkeys(names, row), "differences": {"a <minus> b": row}}
+    summary = {"readings": dict.fromkeys(READINGS, found)}
     draw(ProofOptions(), summary, tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width > 300
@@ -164,9 +168,10 @@ def test_the_whole_proof_runs_small_and_a_second_time_does_nothing(
     assert main(["--smoke", "--out", str(out), "--jobs", "1"]) == 0
     summary = json.loads((out / "summary.json").read_text())
     largest = max(smoke().sizes)
-    assert {f"filtered-{largest}", f"direct-{largest}", f"scalar-{largest}", "base", "scorer"} <= set(summary["judges"])
-    assert summary["judges"]["scorer"]["counted"] == smoke().test_pairs
-    assert f"filtered-{largest} minus unfiltered-{largest}" in summary["differences"]
+    found = summary["readings"]["expected"]
+    assert {f"filtered-{largest}", f"direct-{largest}", f"scalar-{largest}", "base", "scorer"} <= set(found["judges"])
+    assert found["judges"]["scorer"]["counted"] == smoke().test_pairs
+    assert f"filtered-{largest} minus unfiltered-{largest}" in found["differences"]
     assert (out / "base" / "checkpoint" / "rubric_generation.toml").read_text() == (
         scorer_folder() / "rubric_generation.toml"
     ).read_text()

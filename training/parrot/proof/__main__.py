@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("runs/parrot-proof"))
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it runs, proves nothing")
     parser.add_argument("--jobs", type=int, default=2, help="steps at once, one thread each")
-    parser.add_argument("--steps", type=int, help="optimiser steps of every student and head")
+    parser.add_argument("--steps", type=int, help="optimiser steps of every student")
     parser.add_argument("--test-pairs", type=int, help="held-out pairs")
     parser.add_argument("--edits", type=float, help="share of edits among the pairs (default 0)")
     parser.add_argument("--seed", type=int, help="of the students and heads; use another --out, too")

@@ -11,7 +11,7 @@ from pathlib import Path
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature.world import is_reserved, parse_request
-from training.evaluate.pairs import PAIRS_FILE, LabelledPair, PairFolder, write_pairs
+from training.evaluate.pairs import PAIRS_FILE, LabelledPair, write_pairs
 from training.parrot.importers.intake import Intake
 from training.parrot.importers.miniature import Crowd, miniature_pairs
 from training.parrot.pairs import PreferencePair
@@ -25,8 +25,8 @@ def subset(export: Path, pairs: int, out: Path) -> Path:
     """
     if (out / PAIRS_FILE).is_file():
         return out
-    labelled = PairFolder(export).pairs()
-    train = [one for one in labelled if one.split == "train"][:pairs]
+    rows = [json.loads(line) for line in (export / PAIRS_FILE).read_text(encoding="utf-8").splitlines()]
+    train = [row for row in rows if row["split"] == "train"][:pairs]
     if len(train) < pairs:
         raise ConfigError(f"{export} has {len(train)} training pairs, not {pairs}; collect more or cut the sizes.")
     # Made aside and put in place at once: several steps may want the same subset at the same time.
@@ -35,10 +35,11 @@ def subset(export: Path, pairs: int, out: Path) -> Path:
     (made / "images").symlink_to(os.path.relpath(export / "images", made))
     for rubric in export.glob("rubric_*.toml"):
         shutil.copyfile(rubric, made / rubric.name)
-    keys = {one.pair.key for one in train}
+    keys = {row["key"] for row in train}  # of the pairs as collected; their images have other names in an export
     with (export / "train.jsonl").open(encoding="utf-8") as lines, (made / "train.jsonl").open("w") as file:
         file.writelines(line for line in lines if json.loads(line)["provenance"]["pair"] in keys)
-    write_pairs([*train, *(one for one in labelled if one.split == "dev")], made)
+    kept = [*train, *(row for row in rows if row["split"] == "dev")]
+    (made / PAIRS_FILE).write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     try:
         made.rename(out)
     except OSError:  # another step was first; its subset is the same

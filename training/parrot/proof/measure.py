@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +13,28 @@ from training.evaluate.figures import Share, accuracy, coverage, difference, fai
 from training.evaluate.opinions import Opinion, opinion_from_json
 from training.evaluate.pairs import PairFolder
 from training.evaluate.running import JudgeSettings, judge_pairs
-from training.evaluate.ties import PROTOCOLS
+from training.evaluate.ties import PROTOCOLS, TieProtocol
 
 from .options import ProofOptions
 from .students import chosen_head_lr, chosen_lr, head_run, student_run
 
-PROTOCOL: Final = "forced"
-"""All test pairs have a winner; a judge that ties or fails is wrong."""
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One way to turn a judge's words into right and wrong."""
+
+    folder: str
+    """Where the opinions lie."""
+    protocol: str
+    told: str
+
+
+READINGS: Final = {
+    "forced": Reading(folder="judged", protocol="forced", told="scores as written; a tie is wrong"),
+    "half": Reading(folder="judged", protocol="half", told="scores as written; a tie earns one half"),
+    "expected": Reading(folder="expected", protocol="forced", told="expected scores; a tie is wrong"),
+}
+"""Every test pair has a winner. Development goes by the first; a scalar head has no words and is the same in all."""
 
 
 def judge(options: ProofOptions, out: Path, name: str) -> None:
@@ -27,6 +42,14 @@ def judge(options: ProofOptions, out: Path, name: str) -> None:
     torch.set_num_threads(1)
     folder = PairFolder(out / "test")
     judge_pairs(_settings(options, out, name), folder, folder.pairs("test"), out / "judged" / name)
+
+
+def judge_expected(options: ProofOptions, out: Path, name: str) -> None:
+    """The same for a judge that writes, with its scores as expectations; its opinions go to `expected/NAME`."""
+    torch.set_num_threads(1)
+    folder = PairFolder(out / "test")
+    settings = replace(_settings(options, out, name), mode="expected")
+    judge_pairs(settings, folder, folder.pairs("test"), out / "expected" / name)
 
 
 def _settings(options: ProofOptions, out: Path, name: str) -> JudgeSettings:
@@ -49,35 +72,38 @@ def _words(judge: str, adapter: str | None) -> JudgeSettings:
     )
 
 
-def opinions(out: Path, name: str) -> list[Opinion]:
-    """What a judge said, in the pairs' order."""
-    (file,) = (out / "judged" / name).glob("*.jsonl")
+def opinions(out: Path, name: str, folder: str) -> list[Opinion]:
+    """What a judge said, in one order for all."""
+    (file,) = (out / ("judged" if name.startswith("scalar") else folder) / name).glob("*.jsonl")
     found = [opinion_from_json(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
     return sorted(found, key=lambda opinion: opinion.key)
 
 
 def figures(options: ProofOptions, out: Path) -> dict[str, Any]:
-    """Accuracies and paired differences of every judge that has been asked."""
-    names = sorted(path.name for path in (out / "judged").iterdir() if any(path.glob("*.jsonl")))
-    said = {name: opinions(out, name) for name in names}
+    """Reading -> accuracies and paired differences of every judge."""
+    return {name: _figures(options, out, reading) for name, reading in READINGS.items()}
+
+
+def _figures(options: ProofOptions, out: Path, reading: Reading) -> dict[str, Any]:
+    names = sorted(path.name for path in (out / "judged").iterdir())
+    said = {name: opinions(out, name, reading.folder) for name in names}
+    rule = PROTOCOLS[reading.protocol]
     largest = max(options.sizes)
     compared = [(f"filtered-{largest}", f"{arm}-{largest}") for arm in ("unfiltered", "direct")]
     compared += [(f"filtered-{size}", f"scalar-{size}") for size in options.sizes]
     compared += [(f"{kind}-{largest}", f"{kind}-{min(options.sizes)}") for kind in ("filtered", "scalar")]
     return {
-        "protocol": PROTOCOL,
-        "judges": {name: _judge(said[name]) for name in names},
+        "told": reading.told,
+        "judges": {judge: _judge(found, rule) for judge, found in said.items()},
         "differences": {
-            f"{first} minus {second}": _share(difference(said[first], said[second], PROTOCOLS[PROTOCOL]))
-            for first, second in compared
-            if first in said and second in said
+            f"{first} minus {second}": _share(difference(said[first], said[second], rule)) for first, second in compared
         },
     }
 
 
-def _judge(said: list[Opinion]) -> dict[str, Any]:
+def _judge(said: list[Opinion], rule: TieProtocol) -> dict[str, Any]:
     return {
-        **_share(accuracy(said, PROTOCOLS[PROTOCOL])),
+        **_share(accuracy(said, rule)),
         "decided": round(coverage(said), 4),
         "reasons": dict(failures(said)),
     }

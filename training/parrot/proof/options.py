@@ -19,17 +19,20 @@ class ProofOptions:
     test_pairs: int = 480
     """Held-out pairs with a winner, all of reserved requests."""
     test_seed: int = 977
-    steps: int = 300
-    """Optimiser steps of every student and every head, whatever the size."""
+    steps: int = 500
+    """Optimiser steps of every student, whatever its arm and size."""
+    head_steps: int = 300
+    """The same for every head; they are best long before."""
     batch: int = 16
     """Examples per step: critiques for a student, pairs for a head, which so sees twice as many pictures."""
     rank: int = 32
-    lrs: tuple[float, ...] = (1e-3, 3e-3)
+    lrs: tuple[float, ...] = (3e-3, 6e-3)
     """Learning rates tried for the students at the middle size; the best on the development pairs serves all arms."""
-    head_lrs: tuple[float, ...] = (1e-3, 3e-3)
+    head_lrs: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """The same for the heads."""
     dev_pairs: int = 120
-    evaluate_every: int = 75
+    measurements: int = 4
+    """Times that a student or head is measured on the development pairs; the best of them is kept."""
     seed: int = 0
 
     @property
@@ -45,10 +48,11 @@ def smoke() -> ProofOptions:
         sizes=(8, 16, 32),
         test_pairs=6,
         steps=2,
+        head_steps=2,
         batch=4,
         rank=4,
         lrs=(1e-3,),
         head_lrs=(1e-3,),
         dev_pairs=4,
-        evaluate_every=2,
+        measurements=1,
     )

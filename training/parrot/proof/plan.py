@@ -8,7 +8,7 @@ from pathlib import Path
 from .base import train_base
 from .data import make_test
 from .lessons import ARMS, make_lessons
-from .measure import judge
+from .measure import judge, judge_expected
 from .options import ProofOptions
 from .steps import Step
 from .students import chosen_head_lr, chosen_lr, train_head, train_student
@@ -59,6 +59,11 @@ def plan(options: ProofOptions, out: Path) -> list[Step]:
         steps.append(Step(name=f"judge-{name}", run=partial(judge, options, out, name), after=(*after, "test")))
     for name, needs in (("base", ("base", "test")), ("scorer", ("test",))):
         steps.append(Step(name=f"judge-{name}", run=partial(judge, options, out, name), after=needs))
+    writers = ["scorer", "base", *(f"{arm}-{pairs}" for arm, pairs in student_names(options))]
+    steps += [
+        Step(name=f"expect-{name}", run=partial(judge_expected, options, out, name), after=(f"judge-{name}",))
+        for name in writers
+    ]
     return steps
 
 

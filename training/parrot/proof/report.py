@@ -11,7 +11,7 @@ from PIL import Image
 from rationalrewards_core.report.parts import escaped, picture
 from training.figures import Panel, Series, save_curves
 
-from .measure import figures
+from .measure import READINGS, figures
 from .options import ProofOptions
 from .students import chosen_head_lr, chosen_lr, dev_figures
 
@@ -27,7 +27,7 @@ NAMES = {
 def write_report(options: ProofOptions, out: Path) -> dict[str, Any]:
     """Write all three; returns the summary."""
     summary = {
-        **figures(options, out),
+        "readings": figures(options, out),
         "development": dev_figures(options, out),
         "learning_rates": {"students": chosen_lr(options, out), "heads": chosen_head_lr(options, out)},
         "exports": {file.parent.name: json.loads(file.read_text())["counts"] for file in _exports(out)},
@@ -44,26 +44,32 @@ def _exports(out: Path) -> list[Path]:
 
 
 def draw(options: ProofOptions, summary: dict[str, Any], path: Path) -> None:
-    """Accuracy by the number of pairs; the arms that exist at one size only are points."""
-    judges = summary["judges"]
+    """Accuracy by the number of pairs, as written (ties half) and as expectations; single sizes are short lines."""
+    panels = [_panel(options, summary, reading) for reading in ("half", "expected")]
+    save_curves(path, panels)
+
+
+def _panel(options: ProofOptions, summary: dict[str, Any], reading: str) -> Panel:
+    judges = summary["readings"][reading]["judges"]
     lines = []
     for arm in COLOURS:
         sizes = [size for size in options.sizes if f"{arm}-{size}" in judges]
         rows = [judges[f"{arm}-{size}"] for size in sizes]
         if rows:
             lines.append(_series(NAMES[arm], sizes, rows, COLOURS[arm]))
-    for name, title in (("scorer", "shipped scorer"), ("base", "base, untrained to judge")):
+    for name, title in (("scorer", "shipped scorer"), ("base", "base")):
         if name in judges:
             values = [judges[name]["value"]] * len(options.sizes)
-            lines.append(Series(name=title, x=options.sizes, y=values, colour="#888888", dashed=True))
-    panel = Panel(
+            colour = "#222222" if name == "scorer" else "#888888"
+            lines.append(Series(name=title, x=options.sizes, y=values, colour=colour, dashed=True))
+    return Panel(
         series=lines,
         x_label="preference pairs",
-        y_label="held-out pairs ordered as the truth",
+        y_label="held-out pairs ordered right",
+        title=READINGS[reading].told,
         log_x=True,
         ticks=options.sizes,
     )
-    save_curves(path, [panel])
 
 
 def _series(name: str, sizes: list[int], rows: list[dict[str, Any]], colour: str) -> Series:
@@ -83,17 +89,20 @@ def _series(name: str, sizes: list[int], rows: list[dict[str, Any]], colour: str
 def page(summary: dict[str, Any], figure: Path) -> str:
     with Image.open(figure) as image:
         chart = picture(image.convert("RGB"), "accuracy by number of pairs")
-    judges = _table(summary["judges"], ("value", "low", "high", "counted", "failures", "decided"))
-    gaps = _table(summary["differences"], ("value", "low", "high", "counted"))
+    tables = "".join(_reading(name, found) for name, found in summary["readings"].items())
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>PARROT: the proof</title>"
         "<style>body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}img{max-width:100%}"
         "td,th{padding:.2em .8em;text-align:left}</style>"
         f"<h1>PARROT: the proof on the miniature world</h1>{chart}"
-        f"<h2>Accuracy, tie protocol {escaped(summary['protocol'])}</h2>{judges}"
-        f"<h2>Paired differences</h2>{gaps}"
-        f"<h2>Everything</h2><pre>{escaped(json.dumps(summary, indent=2))}</pre></html>"
+        f"{tables}<h2>Everything</h2><pre>{escaped(json.dumps(summary, indent=2))}</pre></html>"
     )
+
+
+def _reading(name: str, found: dict[str, Any]) -> str:
+    judges = _table(found["judges"], ("value", "low", "high", "counted", "failures", "decided"))
+    gaps = _table(found["differences"], ("value", "low", "high", "counted"))
+    return f"<h2>Read as {escaped(name)}</h2><p>{escaped(found['told'])}</p>{judges}<h3>Paired differences</h3>{gaps}"
 
 
 def _table(rows: dict[str, dict[str, Any]], columns: tuple[str, ...]) -> str:

@@ -17,8 +17,8 @@ from .data import subset
 from .options import ProofOptions
 
 
-def setting(options: ProofOptions, out: Path, export: Path, lr: float) -> SftConfig:
-    """What students and heads share: base, adapter, steps, development."""
+def setting(options: ProofOptions, out: Path, export: Path, lr: float, steps: int) -> SftConfig:
+    """What students and heads share: base, adapter, development."""
     return replace(
         miniature_preset(),
         model=str(out / "base" / "checkpoint"),
@@ -27,15 +27,15 @@ def setting(options: ProofOptions, out: Path, export: Path, lr: float) -> SftCon
         lora_rank=options.rank,
         lora_alpha=2 * options.rank,
         epochs=1e6,
-        max_steps=options.steps,
+        max_steps=steps,
         batch=options.batch,
         micro_batch=options.batch,
         lr=lr,
-        evaluate_every=options.evaluate_every,
+        evaluate_every=steps // options.measurements,
         dev_pairs=options.dev_pairs,
         dev_batch=32,
         patience=0,
-        save_every=options.evaluate_every,
+        save_every=steps // options.measurements,
         log_every=10,
         seed=options.seed,
     )
@@ -44,14 +44,16 @@ def setting(options: ProofOptions, out: Path, export: Path, lr: float) -> SftCon
 def train_student(options: ProofOptions, out: Path, arm: str, size: int, lr: float) -> None:
     torch.set_num_threads(1)
     export = subset(out / "exports" / arm, size, out / "subsets" / f"{arm}-{size}")
-    Trainer(setting(options, out, export, lr), student_run(out, arm, size, lr)).train()
+    config = setting(options, out, export, lr, options.steps)
+    Trainer(config, student_run(out, arm, size, lr)).train()
 
 
 def train_head(options: ProofOptions, out: Path, size: int, lr: float) -> None:
     """The head sees all that people chose, kept by the filter or not, wrong votes included."""
     torch.set_num_threads(1)
     export = subset(out / "exports" / "filtered", size, out / "subsets" / f"filtered-{size}")
-    ScalarTrainer(ScalarConfig(sft=setting(options, out, export, lr)), head_run(out, size, lr)).train()
+    config = ScalarConfig(sft=setting(options, out, export, lr, options.head_steps))
+    ScalarTrainer(config, head_run(out, size, lr)).train()
 
 
 def student_run(out: Path, arm: str, size: int, lr: float) -> Path:
