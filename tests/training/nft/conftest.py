@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     "rollout": {"prompts": 2, "group": 4, "steps": 3, "batch": 8},
     "rewards": {"judge": "oracle", "held_out_judge": ""},
     "times": {"count": 1},
+    "loss": {"kl_weight": 1e-4},
     "policy": {"rank": 4, "alpha": 8},
     "optimiser": {"updates": 2, "micro_batch": 8},
     "run": {"epochs": 4, "evaluate_every": 0, "save_every": 2, "audit_every": 1},
