@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "rollout": {"prompts": 4, "group": 3, "steps": 2, "batch": 3},
     "rewards": {"judge": "oracle", "held_out_judge": "", "max_failure_rate": 0.9},
     "times": {"count": 1},
+    "loss": {"kl_weight": 1e-4},
     "policy": {"rank": 2, "alpha": 4},
     "optimiser": {"updates": 2, "micro_batch": 2, "max_grad_norm": 1e9},
 }
