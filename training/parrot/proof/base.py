@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import Example, flawed
 from rationalrewards_core.miniature.render import place, render
 from rationalrewards_core.miniature.truth import Shown, describe, judge_generation, visual_flaws
-from rationalrewards_core.miniature.world import sample_wish, short_request
+from rationalrewards_core.miniature.world import Content, sample_wish, short_request
 from training.miniature.optimiser import MuonAdamW
 from training.miniature.sft import BatchMaker, answer_loss, prompt_text
 from training.miniature.student import IMAGE_TOKENS, rubrics, save_student
@@ -71,7 +71,7 @@ def caption(shown: Shown) -> str:
     return " ".join(told)
 
 
-def blind_critique(rng: np.random.Generator, example: Example, wish: Any) -> str:
+def blind_critique(rng: np.random.Generator, wish: Content) -> str:
     """A critique of another attempt at the same request, with scores that mean nothing."""
     told = judge_generation(wish, flawed(rng, wish))
     judgements = tuple(
@@ -82,7 +82,7 @@ def blind_critique(rng: np.random.Generator, example: Example, wish: Any) -> str
 
 
 def sample_lesson(rng: np.random.Generator, captions: float) -> Lesson:
-    """One example. No reserved request occurs, as request or as critique."""
+    """One example. No reserved request is asked for; a flawed picture may show one by accident."""
     wish = sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0)
     shown = flawed(rng, wish)
     example = Example(
@@ -92,7 +92,7 @@ def sample_lesson(rng: np.random.Generator, captions: float) -> Lesson:
         shown=shown,
     )
     asks_caption = bool(rng.random() < captions)
-    answer = caption(shown) if asks_caption else blind_critique(rng, example, wish)
+    answer = caption(shown) if asks_caption else blind_critique(rng, wish)
     kept = {f.name: getattr(example, f.name) for f in fields(Example)}
     return Lesson(**kept, answer=answer, asks_caption=asks_caption)
 
