@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ import torch
 from PIL import Image
 
 from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.parsing import parse_critique
 from tests.training.parrot.teaching import import_miniature, rows
+from training.evaluate.judges import AskedPair, PointwiseJudge
 from training.evaluate.pairs import PairFolder
 from training.miniature.student import rubrics
 from training.parrot.proof.__main__ import main, named_step
@@ -158,6 +163,40 @@ def test_the_figure_and_the_page_show_what_there_is(tmp_path: Path) -> None:
     text = page(summary, tmp_path / "figure.png")
     assert "a &lt;minus&gt; b" in text
     assert "data:image/png" in text
+
+
+class _Written:
+    """A scorer whose critiques have equal scores, and unequal probabilities behind them."""
+
+    def __init__(self, expected: tuple[float, float]) -> None:
+        self._critiques = [
+            Critique(
+                rubric="generation",
+                analysis="",
+                judgements=(
+                    Judgement(key="text_faithfulness", justification="It shows it.", score=3.0, expected=value),
+                    Judgement(key="visual_quality", justification="It is sharp.", score=3.0),
+                    Judgement(key="text_rendering", justification="No text.", score=None),
+                ),
+                summary="",
+            )
+            for value in expected
+        ]
+
+    async def score_many(self, cases: object, mode: str) -> SimpleNamespace:
+        return SimpleNamespace(outcomes=self._critiques)
+
+    def reward(self, critique: Critique, request: UserRequest, *, expected: bool = False) -> float:
+        return sum((j.expected if expected and j.expected else j.score) or 0.0 for j in critique.judgements)
+
+
+@pytest.mark.parametrize(("expected", "verdict"), [(False, Verdict.TIE), (True, Verdict.B)])
+def test_expected_scores_decide_where_written_ones_tie(expected: bool, verdict: Verdict) -> None:
+    judge = PointwiseJudge(_Written((2.8, 3.1)), "student", expected=expected)  # type: ignore[arg-type]
+    picture = Image.new("RGB", (48, 48))
+    found = asyncio.run(judge.judge(AskedPair(UserRequest("a red circle"), picture, picture)))
+    assert found["verdict"] is verdict
+    assert judge.name == ("student expected" if expected else "student pointwise")
 
 
 @pytest.mark.slow
