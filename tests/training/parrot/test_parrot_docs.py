@@ -10,6 +10,7 @@ import pytest
 
 from training.parrot.importers.catalogue import DATASETS
 from training.parrot.options import build_parser
+from training.parrot.proof.__main__ import build_parser as build_proof_parser
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "parrot.md").read_text(encoding="utf-8")
@@ -45,7 +46,7 @@ def test_every_option_named_exists() -> None:
 def _all_help() -> str:
     parser = build_parser()
     (commands,) = (action for action in parser._actions if hasattr(action, "choices") and action.dest == "command")
-    return "".join(sub.format_help() for sub in commands.choices.values())
+    return "".join(sub.format_help() for sub in (*commands.choices.values(), build_proof_parser()))
 
 
 @pytest.mark.parametrize(
