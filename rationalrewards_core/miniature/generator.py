@@ -25,11 +25,11 @@ GUIDANCE: Final = 3.0
 class MiniatureGenerator:
     """Draws 48x48 pictures from requests of the miniature world, reproducibly from a seed."""
 
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Any, guidance: float = GUIDANCE) -> None:
+        self._pipeline, self._guidance = pipeline, guidance
 
     @classmethod
-    def load(cls, folder: Path) -> MiniatureGenerator:
+    def load(cls, folder: Path, guidance: float = GUIDANCE) -> MiniatureGenerator:
         """Load a diffusers folder; ConfigError when the packages for it are missing."""
         try:
             import torch
@@ -44,7 +44,7 @@ class MiniatureGenerator:
         # Parts are loaded in whatever precision their library prefers; the pipeline needs one.
         pipeline.to(dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline)
+        return cls(pipeline, guidance)
 
     def tune(self, lora: Path | None, strength: float = 1.0) -> None:
         """Draw with this LoRA file from now on, in place of any before; None, or strength 0, is the shipped generator.
@@ -65,14 +65,16 @@ class MiniatureGenerator:
 
     def generate(self, request: str, seed: int) -> Image.Image:
         """One picture; the same request and seed give the same picture."""
-        return sample_pictures(self._pipeline, [request], [seed])[0]
+        return self.generate_many([request], [seed])[0]
 
     def generate_many(self, requests: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         """A batch of pictures, one per request and seed."""
-        return sample_pictures(self._pipeline, requests, seeds)
+        return sample_pictures(self._pipeline, requests, seeds, self._guidance)
 
 
-def sample_pictures(pipeline: Any, requests: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+def sample_pictures(
+    pipeline: Any, requests: Sequence[str], seeds: Sequence[int], guidance: float = GUIDANCE
+) -> list[Image.Image]:
     """Draw one picture per request with any SD3-type `pipeline` of the miniature's size."""
     import torch
 
@@ -81,7 +83,7 @@ def sample_pictures(pipeline: Any, requests: Sequence[str], seeds: Sequence[int]
         height=SIDE,
         width=SIDE,
         num_inference_steps=STEPS,
-        guidance_scale=GUIDANCE,
+        guidance_scale=guidance,
         max_sequence_length=0,  # there is no T5 encoder, so no room is kept for its tokens
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).images

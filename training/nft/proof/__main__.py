@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.errors import RationalRewardsError
+from rationalrewards_core.miniature.generator import GUIDANCE
 from training.nft.proof.arms import ARMS, Curve, ProofOptions, judge_of, lora_of, run_arms
 from training.nft.proof.judges import accuracies
 from training.nft.proof.report import (
@@ -46,8 +47,9 @@ def prove(options: ProofOptions, out: Path) -> dict[str, Any]:
     _grid(options, out)
     write_report(out, summary)
     if options.rivals:
-        summary["in_use"] = _in_use(options, out, curves)
-        write_report(out, summary)
+        for name, guidance in (("in_use", GUIDANCE), ("in_use_without_guidance", 1.0)):
+            summary[name] = _in_use(options, out, curves, guidance)
+            write_report(out, summary)
     return summary
 
 
@@ -59,17 +61,18 @@ def _grid(options: ProofOptions, out: Path, requests: int = 10) -> None:
     picture_grid(texts, columns).save(out / GRID)
 
 
-def _in_use(options: ProofOptions, out: Path, curves: list[Curve]) -> dict[str, Any]:
+def _in_use(options: ProofOptions, out: Path, curves: list[Curve], guidance: float) -> dict[str, Any]:
     """One image, best-of-N and the loop, with the shipped generator and with every tuned one."""
-    shipped = use(tuned_generator(None), options.rivals)
+    shipped = use(tuned_generator(None, guidance), options.rivals)
     found: dict[str, Any] = {
         "requests": options.rivals,
+        "guidance": guidance,
         "shipped": compared(shipped, [shipped]),
         "loop_seconds_per_request": round(shipped.loop_seconds / options.rivals, 3),
     }
     for arm in options.arms:
-        tuned = [use(tuned_generator(lora_of(out, arm, seed)), options.rivals) for seed in range(options.seeds)]
-        found[arm] = compared(shipped, tuned)
+        loras = [lora_of(out, arm, seed) for seed in range(options.seeds)]
+        found[arm] = compared(shipped, [use(tuned_generator(lora, guidance), options.rivals) for lora in loras])
     spent = {curve.arm: curve.seconds for curve in curves}
     found["training_costs_as_many_loops"] = {
         arm: round(seconds * options.rivals / shipped.loop_seconds) for arm, seconds in spent.items()

@@ -19,7 +19,7 @@ from rationalrewards_core.miniature.demo import (
     run_demo,
     summarise,
 )
-from rationalrewards_core.miniature.generator import MiniatureGenerator
+from rationalrewards_core.miniature.generator import GUIDANCE, MiniatureGenerator
 
 WAYS = ("one_image", "best_of_n", "refine_loop")
 
@@ -35,11 +35,11 @@ class Ways:
     """Of the refine loop, over all requests, generator and judge."""
 
 
-def tuned_generator(lora: Path | None) -> MiniatureGenerator:
-    """The shipped generator, with a LoRA file where there is one."""
-    generator = MiniatureGenerator.load(generator_folder())
+def tuned_generator(lora: Path | None, guidance: float = GUIDANCE) -> MiniatureGenerator:
+    """The shipped generator, with a LoRA file where there is one; training uses no guidance (1)."""
+    generator = MiniatureGenerator.load(generator_folder(), guidance)
     if lora is not None:
-        generator._pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
+        generator.tune(lora)
     return generator
 
 
@@ -57,7 +57,10 @@ def use(generator: MiniatureGenerator, requests: int) -> Ways:
 
 
 def compared(shipped: Ways, tuned: Sequence[Ways]) -> dict[str, object]:
-    """Means over requests (and seeds), and gains over the same way, and over the loop, with the shipped generator."""
+    """Means over requests (and seeds), and gains over the same way, and over the loop, with the shipped generator.
+
+    `tuned` are one arm's seeds, drawn with the guidance that `shipped` was drawn with.
+    """
     found: dict[str, object] = {}
     for way in WAYS:
         mine = np.mean([getattr(ways, way) for ways in tuned], axis=0)
