@@ -101,9 +101,9 @@ def test_the_estimate_counts_the_real_architecture() -> None:
     assert found.weights == sum(p.numel() for p in family.transformer.parameters())
     policy = make_policy(family.transformer, config.policy, family.lora_targets, 0)
     assert found.trained == sum(p.numel() for p in policy.parameters)
-    assert (found.images, found.backwards) == (128, 512)
+    assert (found.images, found.backwards) == (96, 288)
     spread = estimate(config, processes=8, shards=4)
     assert spread.backbone_bytes == found.backbone_bytes / 4
     assert spread.trained_bytes == found.trained_bytes
     assert spread.activation_bytes > found.activation_bytes
-    assert spread.images == 16
+    assert spread.images == 12

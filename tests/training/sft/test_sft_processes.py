@@ -67,7 +67,8 @@ def test_two_processes_train_the_same_adapter_as_one(tmp_path: Path) -> None:
     one, two = (load_file(tmp_path / str(n) / "adapter" / "adapter_model.safetensors") for n in (1, 2))
     assert "2 x MULTI_CPU" in (tmp_path / "2" / "metrics.jsonl").read_text()
     for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+        # Sums over two processes are rounded elsewhere, and AdamW's first steps divide by what is left.
+        torch.testing.assert_close(two[name], one[name], atol=5e-5, rtol=1e-3)
 
 
 @pytest.mark.slow
