@@ -78,6 +78,7 @@ def test_gains_are_paired_request_by_request(tmp_path: Path) -> None:
     assert curve.means == pytest.approx([0.5, 0.7])
     assert curve.perfect == pytest.approx([0.0, 0.25])
     assert curve.gains == pytest.approx([0.3, 0.1])
+    assert curve.perfect_gains == pytest.approx([0.0, 0.5])
     gain, (low, high) = curve.gain
     assert (gain, low, high) == pytest.approx((0.2, 0.1, 0.3))
 

@@ -84,6 +84,13 @@ class Curve:
         return gains
 
     @property
+    def perfect_gains(self) -> np.ndarray:
+        """Share of each request's pictures that became fully right, less the share that no longer is, `[requests]`."""
+        right = (self.truth >= PERFECT).mean(axis=-1)
+        gains: np.ndarray = right[-1] - right[0]
+        return gains
+
+    @property
     def gain(self) -> tuple[float, list[float]]:
         """Mean over requests and its 95 % interval."""
         return float(self.gains.mean()), bootstrap_interval(self.gains.tolist())

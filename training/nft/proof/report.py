@@ -44,6 +44,7 @@ def arm_figures(curves: Sequence[Curve]) -> dict[str, Any]:
             "best_epoch": int(mine[0].epochs[int(best.argmax())]),
             "perfect_before": _mean([curve.perfect[0] for curve in mine]),
             "perfect_after": _mean([curve.perfect[-1] for curve in mine]),
+            "perfect_ci95": bootstrap_interval(np.concatenate([curve.perfect_gains for curve in mine]).tolist()),
             "judge_first_epochs": _mean([float(np.mean(curve.judge[:5])) for curve in mine if curve.judge]),
             "judge_last_epochs": _mean([float(np.mean(curve.judge[-5:])) for curve in mine if curve.judge]),
             "diversity_before": _mean([curve.diversity[0] for curve in mine if curve.diversity]),
