@@ -128,7 +128,10 @@ def _prose(proposal: str, body: str) -> tuple[str, list[str]]:
         removed += foreign
         for term in foreign:
             proposal = proposal.replace(term, " ")
-    words = without_halves(without_sections(proposal), own)
+    words = without_sections(proposal)
+    if words.count('"') % 2:  # which marks belong together cannot be told, and the next turn would tell it otherwise
+        words = words.replace('"', "")
+    words = without_halves(words, own)
     if removed or words != proposal:
         proposal = re.sub(r"\s+([,;.])(?=\s|$)", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(words.split())))
     notes = [f"Left out of the rewriting: {', '.join(removed)}."] if removed else []

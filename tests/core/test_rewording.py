@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rationalrewards_core.errors import ConfigError
@@ -212,6 +212,7 @@ def test_a_rewording_adds_no_command(prompt: str, rewritten: str, rules: Rewordi
 
 @settings(deadline=None, max_examples=150)
 @given(tidy, prompts, rules)
+@example("", '1" "OPEN" "OPEN"', RewordingRules(style="full rewrite", trigger_words=("ohwx",)))
 def test_rewording_twice_changes_nothing_more(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     rules = replace(rules, max_length=5000)  # a shortened prompt may have room for what the next turn offers
     once = reworded(prompt, rewritten, rules)

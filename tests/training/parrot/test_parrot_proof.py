@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from rationalrewards_core.comparison import Verdict
@@ -210,7 +211,10 @@ def test_the_whole_proof_runs_small_and_a_second_time_does_nothing(
     def here(name: str, out: Path, words: Sequence[str]) -> SimpleNamespace:
         """A step in this process: starting Python for each of two dozen steps would take minutes."""
         started.append(name)
+        # What another test of this process asked for does not bind the proof, nor the other way round.
+        AcceleratorState._reset_state(reset_partial_state=True)
         code = main([*words, "--only", name])
+        AcceleratorState._reset_state(reset_partial_state=True)
         return SimpleNamespace(poll=lambda: code, returncode=code, terminate=lambda: None)
 
     monkeypatch.setattr("training.parrot.proof.steps._start", here)
