@@ -57,9 +57,9 @@ def commands(text: str) -> tuple[str, ...]:
 
 
 def without_terms(text: str, terms: tuple[str, ...]) -> str:
-    """`text` with `terms` blanked, quotations left whole."""
+    """`text` with a bracket for each of `terms`, so that no words become neighbours; quotations left whole."""
     blanked = "|".join([f"({_QUOTED.pattern})", *map(re.escape, terms)])
-    return re.sub(blanked, lambda match: match[1] or " ", text)
+    return re.sub(blanked, lambda match: match[1] or " ( ", text)
 
 
 def without_halves(text: str, kept: tuple[str, ...]) -> str:

@@ -220,7 +220,7 @@ def kept_terms(request: str) -> tuple[str, ...]:
 
     A request in title case has no names that could be told apart, so only its quoted text is kept.
     """
-    unquoted = _QUOTED.sub(" ", request)
+    unquoted = _QUOTED.sub(' " ', request)  # a mark, so that the words on both sides of it are no one name
     words = re.findall(r"[^\W\d_][\w'’-]*", unquoted)
     title_case = len(words) > 3 and sum(word[0].isupper() for word in words) > 0.6 * len(words)
     names = [] if title_case else [m[0] for m in _NAME.finditer(unquoted) if not _opens_sentence(unquoted, m.start())]

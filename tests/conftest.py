@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
@@ -13,6 +14,10 @@ from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 
 SERVER_FOLDER = "comfy"
+
+# The same examples in every run, so that a change is judged by its own merits and not by the day's luck.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
