@@ -70,6 +70,74 @@ def shown(at: Corner, image: str, title: str, *, size: tuple[int, int] = (320, 3
     return Node(type="PreviewImage", at=at, size=size, title=title, wires={"images": image})
 
 
+def sampler(at: Corner, *, positive: str, latent: str, steps: int, cfg: float, method: str, scheduler: str) -> Node:
+    """A KSampler with the seed of the iteration."""
+    return Node(
+        type="KSampler",
+        at=at,
+        size=(340, 280),
+        widgets={"steps": steps, "cfg": cfg, "sampler_name": method, "scheduler": scheduler},
+        wires={
+            "model": "model.MODEL",
+            "positive": positive,
+            "negative": "negative.CONDITIONING",
+            "latent_image": latent,
+            "seed": "start.seed",
+        },
+    )
+
+
+def flux_sampler(at: Corner, *, latent: str) -> Node:
+    return sampler(
+        at, positive="guidance.CONDITIONING", latent=latent, steps=20, cfg=1.0, method="euler", scheduler="simple"
+    )
+
+
+def flux_guidance(at: Corner, guidance: float, conditioning: str) -> Node:
+    return Node(
+        type="FluxGuidance",
+        at=at,
+        size=(340, 70),
+        widgets={"guidance": guidance},
+        wires={"conditioning": conditioning},
+    )
+
+
+def no_negative(at: Corner) -> Node:
+    return Node(type="ConditioningZeroOut", at=at, size=(340, 50), wires={"conditioning": "positive.CONDITIONING"})
+
+
+def iteration_prompt(at: Corner, clip: str, *, title: str = "Prompt of this iteration") -> Node:
+    return Node(
+        type="CLIPTextEncode", at=at, size=(340, 110), title=title, wires={"clip": clip, "text": "start.prompt"}
+    )
+
+
+def decode(at: Corner, vae: str) -> Node:
+    return Node(type="VAEDecode", at=at, size=(340, 60), wires={"samples": "sampler.LATENT", "vae": vae})
+
+
+def save_best(name: str) -> Node:
+    """The loop's best image, kept beside Loop Until Score."""
+    return Node(
+        type="SaveImage",
+        at=(1720, 830),
+        size=(520, 420),
+        widgets={"filename_prefix": f"rationalrewards/{name}"},
+        wires={"images": "end.best_image"},
+    )
+
+
+def miniature_prompt() -> Node:
+    return Node(
+        type="PrimitiveStringMultiline",
+        at=(400, 0),
+        size=(340, 130),
+        title="Prompt",
+        widgets={"value": MINIATURE_PROMPT},
+    )
+
+
 def flux_loaders(at: Corner, model: str) -> dict[str, Node]:
     x, y = at
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..parts import MINIATURE_PROMPT, judge, note, shown
+from ..parts import judge, miniature_prompt, note, shown
 
 GRAPH = Graph(
     name="4_best_of_batch_gate",
@@ -18,13 +18,7 @@ GRAPH = Graph(
             "good images only.",
         ),
         "judge": judge((0, 380), {"engine": "miniature"}),
-        "prompt": Node(
-            type="PrimitiveStringMultiline",
-            at=(400, 0),
-            size=(340, 130),
-            title="Prompt",
-            widgets={"value": MINIATURE_PROMPT},
-        ),
+        "prompt": miniature_prompt(),
         "draw": Node(
             type="RR_MiniatureGenerate",
             at=(400, 200),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..parts import judge, note
+from ..parts import judge, note, save_best
 from .sdxl_loop import GRAPH as SDXL_LOOP
 
 GRAPH = Graph(
@@ -26,13 +26,7 @@ GRAPH = Graph(
         ),
         "judge": judge((0, 650), {"engine": "comfy_clip"}, wires={"engine.clip": "qwen.CLIP"}),
         **{name: node for name, node in SDXL_LOOP.nodes.items() if name not in ("note", "judge", "save")},
-        "save": Node(
-            type="SaveImage",
-            at=(1720, 830),
-            size=(520, 420),
-            widgets={"filename_prefix": "rationalrewards/comfy_clip"},
-            wires={"images": "end.best_image"},
-        ),
+        "save": save_best("comfy_clip"),
     },
     groups=SDXL_LOOP.groups,
 )

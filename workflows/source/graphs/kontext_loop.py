@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from ..graph import Graph, Group, Node
-from ..parts import LOCAL_EDIT, critique, flux_loaders, judge, loop_end, loop_start, note, refine
+from ..parts import (
+    LOCAL_EDIT,
+    critique,
+    decode,
+    flux_guidance,
+    flux_loaders,
+    flux_sampler,
+    iteration_prompt,
+    judge,
+    loop_end,
+    loop_start,
+    no_negative,
+    note,
+    refine,
+    save_best,
+)
 
 GRAPH = Graph(
     name="7_kontext_edit_loop",
@@ -26,55 +41,21 @@ GRAPH = Graph(
         "encode": Node(
             type="VAEEncode", at=(800, 120), size=(340, 60), wires={"pixels": "scale.IMAGE", "vae": "vae.VAE"}
         ),
-        "positive": Node(
-            type="CLIPTextEncode",
-            at=(800, 250),
-            size=(340, 110),
-            title="Instruction of this iteration",
-            wires={"clip": "clip.CLIP", "text": "start.prompt"},
-        ),
+        "positive": iteration_prompt((800, 250), "clip.CLIP", title="Instruction of this iteration"),
         "reference": Node(
             type="ReferenceLatent",
             at=(800, 430),
             size=(340, 60),
             wires={"conditioning": "positive.CONDITIONING", "latent": "encode.LATENT"},
         ),
-        "guidance": Node(
-            type="FluxGuidance",
-            at=(800, 560),
-            size=(340, 70),
-            widgets={"guidance": 2.5},
-            wires={"conditioning": "reference.CONDITIONING"},
-        ),
-        "negative": Node(
-            type="ConditioningZeroOut", at=(800, 700), size=(340, 50), wires={"conditioning": "positive.CONDITIONING"}
-        ),
-        "sampler": Node(
-            type="KSampler",
-            at=(800, 820),
-            size=(340, 280),
-            widgets={"steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple"},
-            wires={
-                "model": "model.MODEL",
-                "positive": "guidance.CONDITIONING",
-                "negative": "negative.CONDITIONING",
-                "latent_image": "encode.LATENT",
-                "seed": "start.seed",
-            },
-        ),
-        "decode": Node(
-            type="VAEDecode", at=(800, 1170), size=(340, 60), wires={"samples": "sampler.LATENT", "vae": "vae.VAE"}
-        ),
+        "guidance": flux_guidance((800, 560), 2.5, "reference.CONDITIONING"),
+        "negative": no_negative((800, 700)),
+        "sampler": flux_sampler((800, 820), latent="encode.LATENT"),
+        "decode": decode((800, 1170), "vae.VAE"),
         "critique": critique((1220, 0), "decode.IMAGE", source="scale.IMAGE"),
         "refine": refine((1220, 710)),
         "end": loop_end((1720, 0), "decode.IMAGE", threshold=0.85, iterations=6),
-        "save": Node(
-            type="SaveImage",
-            at=(1720, 830),
-            size=(520, 420),
-            widgets={"filename_prefix": "rationalrewards/kontext"},
-            wires={"images": "end.best_image"},
-        ),
+        "save": save_best("kontext"),
     },
     groups=(
         Group(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..parts import MINIATURE_PROMPT, judge, note
+from ..parts import judge, miniature_prompt, note
 
 GRAPH = Graph(
     name="9_preference_pick",
@@ -20,13 +20,7 @@ GRAPH = Graph(
             "the place of **Miniature Generate**.",
         ),
         "judge": judge((0, 460), {"engine": "miniature"}),
-        "prompt": Node(
-            type="PrimitiveStringMultiline",
-            at=(400, 0),
-            size=(340, 130),
-            title="Prompt",
-            widgets={"value": MINIATURE_PROMPT},
-        ),
+        "prompt": miniature_prompt(),
         "draw": Node(
             type="RR_MiniatureGenerate",
             at=(400, 200),

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from ..graph import Graph, Group, Node
-from ..parts import LOCAL_IMAGE, PHOTO_PROMPT, critique, judge, loop_end, loop_start, note, refine
+from ..parts import (
+    LOCAL_IMAGE,
+    PHOTO_PROMPT,
+    critique,
+    decode,
+    iteration_prompt,
+    judge,
+    loop_end,
+    loop_start,
+    note,
+    refine,
+    sampler,
+    save_best,
+)
 
 GRAPH = Graph(
     name="5_sdxl_loop",
@@ -26,13 +39,7 @@ GRAPH = Graph(
             widgets={"ckpt_name": "sd_xl_base_1.0.safetensors"},
         ),
         "size": Node(type="EmptyLatentImage", at=(400, 560), size=(340, 120), widgets={"width": 1024, "height": 1024}),
-        "positive": Node(
-            type="CLIPTextEncode",
-            at=(800, 0),
-            size=(340, 110),
-            title="Prompt of this iteration",
-            wires={"clip": "model.CLIP", "text": "start.prompt"},
-        ),
+        "positive": iteration_prompt((800, 0), "model.CLIP"),
         "negative": Node(
             type="CLIPTextEncode",
             at=(800, 180),
@@ -41,32 +48,20 @@ GRAPH = Graph(
             widgets={"text": "blurry, deformed"},
             wires={"clip": "model.CLIP"},
         ),
-        "sampler": Node(
-            type="KSampler",
-            at=(800, 380),
-            size=(340, 280),
-            widgets={"steps": 28, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"},
-            wires={
-                "model": "model.MODEL",
-                "positive": "positive.CONDITIONING",
-                "negative": "negative.CONDITIONING",
-                "latent_image": "size.LATENT",
-                "seed": "start.seed",
-            },
+        "sampler": sampler(
+            (800, 380),
+            positive="positive.CONDITIONING",
+            latent="size.LATENT",
+            steps=28,
+            cfg=6.0,
+            method="dpmpp_2m",
+            scheduler="karras",
         ),
-        "decode": Node(
-            type="VAEDecode", at=(800, 730), size=(340, 60), wires={"samples": "sampler.LATENT", "vae": "model.VAE"}
-        ),
+        "decode": decode((800, 730), "model.VAE"),
         "critique": critique((1220, 0), "decode.IMAGE"),
         "refine": refine((1220, 710)),
         "end": loop_end((1720, 0), "decode.IMAGE", threshold=0.85, iterations=6),
-        "save": Node(
-            type="SaveImage",
-            at=(1720, 830),
-            size=(520, 420),
-            widgets={"filename_prefix": "rationalrewards/sdxl"},
-            wires={"images": "end.best_image"},
-        ),
+        "save": save_best("sdxl"),
     },
     groups=(Group(title="Generator", around=("positive", "negative", "sampler", "decode")),),
 )
