@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image
@@ -206,8 +206,7 @@ class Scorer:
     async def _asked(self, messages: Sequence[Message], sampling: Sampling, rubric: Rubric, mode: Mode) -> Critique:
         """Ask, and ask again if the reply cannot be read; the last failure is raised."""
         for attempt in range(self.settings.ask_again + 1):
-            tried = sampling if attempt == 0 else replace(sampling, temperature=0.5, seed=attempt)
-            reply = await self.backend.reply(messages, tried)
+            reply = await self.backend.reply(messages, sampling.again(attempt))
             try:
                 return read_reply(reply, rubric, mode)
             except CritiqueParseError as error:

@@ -7,9 +7,9 @@ be sent as they are. It never invents a reply.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..errors import ConfigError
 from ..messages import Message
@@ -24,6 +24,10 @@ class Finish(str, Enum):
     """The token limit cut it off: the reply is truncated."""
     OTHER = "other"
     """A content filter, an abort, or a reason this project does not know."""
+
+
+SECOND_TEMPERATURE: Final = 0.5
+"""An unusable greedy reply would only be repeated, so it is asked again with some chance and a fixed seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,10 @@ class Sampling:
     @property
     def repeatable(self) -> bool:
         return self.temperature == 0.0 or self.seed is not None
+
+    def again(self, attempt: int) -> Sampling:
+        """How to ask for the same reply once more; attempt 0 is the first, and is asked as it stands."""
+        return replace(self, temperature=SECOND_TEMPERATURE, seed=attempt) if attempt else self
 
 
 @dataclass(frozen=True)

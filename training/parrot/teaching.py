@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from rationalrewards_core import __version__
@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 AN_ANSWER: Final = frozenset({"refused", "client_error"})
 """Failures that are the server's last word on a question: asking the same again would fail the same."""
-SECOND_TEMPERATURE: Final = 0.5
-"""An unusable greedy reply would only be repeated, so it is asked again with some chance and a fixed seed."""
 
 
 class BudgetSpent(RationalRewardsError):
@@ -92,9 +90,7 @@ class Teacher:
         self._check_budget()
         cost = Usage()
         for attempt in range(self.ask_again + 1):
-            sampling = self._sampling
-            if attempt:
-                sampling = replace(sampling, temperature=SECOND_TEMPERATURE, seed=attempt)
+            sampling = self._sampling.again(attempt)
             reply, failure = await self._reply(question, sampling)
             cost = total_usage(cost, _cost(reply))
             value: T | None = None

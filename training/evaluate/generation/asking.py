@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +22,11 @@ from rationalrewards_core.scorer import Scorer, ScorerSettings, check_finished
 from training.evaluate.generation.answers import Answer, AnswerFolder, answer_key
 from training.evaluate.generation.outputs import Output, Question, Scores
 from training.evaluate.generation.showing import Shown, message, opened
+from training.evaluate.judges import Metered
 from training.parrot.job import Tally, run_job
 from training.parrot.journal import Journal
 from training.parrot.store import ImageStore
-from training.parrot.teaching import AN_ANSWER, SECOND_TEMPERATURE
+from training.parrot.teaching import AN_ANSWER
 
 RUBRIC: Final = "rubric"
 """Name of the one question of our own scorer."""
@@ -42,31 +43,18 @@ class Task:
     """None asks our scorer, in its rubric."""
 
 
-class Noted:
-    """A backend that remembers what passed through it, for one question."""
+class Noted(Metered):
+    """A meter for one question that also counts calls without a reply, and remembers the last reply."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self.last: Reply | None = None
-        self.requests = self.prompt_tokens = self.completion_tokens = 0
-
-    @property
-    def identity(self) -> str:
-        return self._backend.identity
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
+        self.requests = 0
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         self.requests += 1
-        self.last = reply = await self._backend.reply(messages, sampling)
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
+        self.last = reply = await super().reply(messages, sampling)
         return reply
-
-    async def close(self) -> None:
-        await self._backend.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +101,9 @@ class Asker:
             request = UserRequest(task.output.request, shown.sources)
             return (scorer.reward(await scorer.critique(request, shown.output), request),)
         asked = await asyncio.to_thread(message, task.question, shown)
+        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
         for attempt in range(self.settings.ask_again + 1):
-            reply = await noted.reply([asked], self._sampling(attempt))
+            reply = await noted.reply([asked], sampling.again(attempt))
             try:
                 check_finished(reply)
                 return task.question.read(reply.text)
@@ -122,10 +111,6 @@ class Asker:
                 if attempt == self.settings.ask_again:
                     raise
         raise AssertionError("unreachable")
-
-    def _sampling(self, attempt: int) -> Sampling:
-        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
-        return replace(sampling, temperature=SECOND_TEMPERATURE, seed=attempt) if attempt else sampling
 
 
 def tasks_of(outputs: Sequence[Output], *, rubric: bool) -> Iterator[Task]:
