@@ -20,7 +20,7 @@ from training.evaluate.mmrb2 import mmrb2_pairs
 from training.evaluate.pairs import LabelledPair, write_pairs
 from training.parrot.importers.hpdv3 import HPDV3
 from training.parrot.importers.imagereward import IMAGEREWARD
-from training.parrot.importers.intake import Dataset, Intake, Row, Skip, models_of, text
+from training.parrot.importers.intake import Dataset, Intake, Row, Skip, check_columns, models_of, text
 from training.parrot.importers.tables import read_rows
 from training.parrot.pairs import PreferencePair
 from training.parrot.store import ImageRoots, ImageStore
@@ -50,10 +50,8 @@ class Benchmark:
 
     def check(self, columns: Iterable[str], where: str) -> None:
         known = set(columns)
-        missing = [] if known & set(self.instead) else [name for name in self.required if name not in known]
-        if missing:
-            has = ", ".join(sorted(known)[:12]) or "none"
-            raise ConfigError(f"{where} is not {self.name}: it lacks the column {missing[0]!r} (it has {has}).")
+        if not known & set(self.instead):
+            check_columns(self.name, self.required, known, where)
 
 
 def import_benchmark(

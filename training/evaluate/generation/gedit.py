@@ -33,7 +33,7 @@ from training.evaluate.generation.outputs import (
 )
 from training.evaluate.generation.replies import json_scores
 from training.evaluate.generation.wording import Wording, filled, official_file, our_texts, python_literals, text_of
-from training.parrot.importers.intake import Row
+from training.parrot.importers.intake import Row, check_columns
 from training.parrot.importers.tables import read_rows
 from training.parrot.store import ImageStore
 
@@ -50,18 +50,11 @@ def load(setup: Setup) -> Expected:
     wording = _wording(setup)
     store = ImageStore(setup.out)
     languages = GEDIT.chosen(setup.parts)
-    rows = read_rows(str(setup.benchmark), _check, ".parquet")
+    rows = read_rows(str(setup.benchmark), partial(check_columns, "GEdit-Bench", COLUMNS), ".parquet")
     outputs = [_output(row, setup, wording, store) for row in rows if row["instruction_language"] in languages]
     if not outputs:
         raise ConfigError(f"{setup.benchmark} has no instruction in {' or '.join(languages)}.")
     return Expected(outputs=outputs, wording=wording)
-
-
-def _check(columns: Sequence[str], where: str) -> None:
-    missing = [name for name in COLUMNS if name not in columns]
-    if missing:
-        has = ", ".join(sorted(columns)[:12]) or "none"
-        raise ConfigError(f"{where} is not GEdit-Bench: it lacks the column {missing[0]!r} (it has {has}).")
 
 
 def _wording(setup: Setup) -> Wording:

@@ -40,7 +40,7 @@ from training.evaluate.generation.wording import (
     python_literals,
     text_of,
 )
-from training.parrot.importers.intake import Row, Skip
+from training.parrot.importers.intake import Row, Skip, check_columns
 from training.parrot.importers.tables import read_rows
 
 OFFICIAL: Final = "eval_common.py"
@@ -76,7 +76,7 @@ def load(setup: Setup) -> Expected:
             raise ConfigError(f"{setup.benchmark} is no copy of UniGenBench: it holds no test_prompts_{part}.csv.")
         folder = _folder(setup.outputs, part, alone=len(parts) == 1)
         language = LANGUAGES[part]
-        for row in read_rows(str(path), partial(_check, language)):
+        for row in read_rows(str(path), partial(check_columns, "UniGenBench's", language.columns)):
             try:
                 outputs += _outputs(row, part, language, folder, setup.per_prompt, wording)
             except Skip as skip:
@@ -84,13 +84,6 @@ def load(setup: Setup) -> Expected:
     if not outputs:
         raise ConfigError(f"No prompt of {setup.benchmark} can be judged: {', '.join(left_out) or 'there is none'}.")
     return Expected(outputs=outputs, wording=wording, left_out=left_out)
-
-
-def _check(language: Language, columns: Sequence[str], where: str) -> None:
-    missing = [name for name in language.columns if name not in columns]
-    if missing:
-        has = ", ".join(sorted(columns)[:12]) or "none"
-        raise ConfigError(f"{where} is not UniGenBench's: it lacks the column {missing[0]!r} (it has {has}).")
 
 
 def _folder(outputs: Path, part: str, *, alone: bool) -> Path:

@@ -43,11 +43,16 @@ class Dataset:
 
     def check(self, columns: Iterable[str], where: str) -> None:
         """ConfigError, in one sentence, if columns are missing."""
-        known = set(columns)
-        missing = [name for name in self.required if name not in known]
-        if missing:
-            has = ", ".join(sorted(known)[:12]) or "none"
-            raise ConfigError(f"{where} is not {self.name}: it lacks the column {missing[0]!r} (it has {has}).")
+        check_columns(self.name, self.required, columns, where)
+
+
+def check_columns(name: str, required: Iterable[str], columns: Iterable[str], where: str) -> None:
+    """ConfigError, in one sentence, if a table of `name` lacks a column."""
+    known = set(columns)
+    missing = [column for column in required if column not in known]
+    if missing:
+        has = ", ".join(sorted(known)[:12]) or "none"
+        raise ConfigError(f"{where} is not {name}: it lacks the column {missing[0]!r} (it has {has}).")
 
 
 class Intake:
