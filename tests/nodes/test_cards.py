@@ -117,10 +117,12 @@ def test_a_write_that_breaks_leaves_nothing(pack: Pack, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image.Image, "save", broken)
-    before = sorted(Path(folder_paths.get_temp_directory()).iterdir())
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)  # ComfyUI has one once a picture was kept, as other tests do
+    before = sorted(folder.iterdir())
     with pytest.raises(KeyboardInterrupt):
         pack.module("nodes.previews").save_temp_image(Image.new("RGB", (3, 3), "green"), "x")
-    assert sorted(Path(folder_paths.get_temp_directory()).iterdir()) == before
+    assert sorted(folder.iterdir()) == before
 
 
 def test_markdown_shows_hostile_text_as_text(pack: Pack, critiques: Callable[..., Any]) -> None:
