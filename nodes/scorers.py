@@ -69,7 +69,8 @@ class LoadedScorer:
     ) -> Critiques:
         """Judge every picture; `score` mode stops after the last score.
 
-        `request` is one for all pictures, or one for each: edits of one instruction with a source image each. Pictures that cannot be judged are `Unscored`. Raises ConfigError and RequestError for what no picture could be
+        `request` is one for all pictures, or one for each: edits of one instruction with a source image each.
+        Pictures that cannot be judged are `Unscored`. Raises ConfigError and RequestError for what no picture could be
         judged with, BackendError when the engine failed on every one, and ComfyUI's interrupt.
         """
         requests = [request] * len(pictures) if isinstance(request, UserRequest) else list(request)

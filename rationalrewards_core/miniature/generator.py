@@ -7,7 +7,7 @@ diffusers are imported when it is loaded, never before.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +55,8 @@ class MiniatureGenerator:
         if lora is None or strength == 0.0:
             return
         tensors = _read(lora)
-        if not tensors or not all(_fits(self._pipeline.transformer, name, t) for name, t in tensors.items()):
+        layers = dict(self._pipeline.transformer.named_modules())
+        if not tensors or not all(_fits(layers, name, t) for name, t in tensors.items()):
             raise ConfigError(
                 f"{lora.name} is no LoRA of the miniature generator; `python -m training.nft` with the family miniature "
                 "makes one."
@@ -107,10 +108,10 @@ def _read(lora: Path) -> dict[str, Any]:
     return found
 
 
-def _fits(transformer: Any, name: str, tensor: Any) -> bool:
+def _fits(layers: Mapping[str, Any], name: str, tensor: Any) -> bool:
     """Whether this tensor is a factor of an adapter on one of the transformer's linear layers."""
     known = re.fullmatch(r"transformer\.(.+)\.lora_([AB])\.weight", name)
-    layer = dict(transformer.named_modules()).get(known[1]) if known else None
+    layer = layers.get(known[1]) if known else None
     if known is None or layer is None or not hasattr(layer, "in_features") or tensor.ndim != 2:
         return False
     return bool(tensor.shape[1] == layer.in_features if known[2] == "A" else tensor.shape[0] == layer.out_features)

@@ -13,6 +13,7 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import generator_folder
 from training.nft.config import NFTConfig
 from training.nft.families import family_class
+from training.nft.policy import blocks_of
 from training.nft.timesteps import times_per_rollout
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
@@ -118,7 +119,7 @@ def _gathered(transformer: Any, each: float, shards: int) -> float:
     """Two blocks: the one that computes, and the next, on its way."""
     if shards == 1:
         return 0.0
-    blocks = [part for part in transformer.modules() if type(part).__name__ in (transformer._no_split_modules or ())]
+    blocks = [part for part in transformer.modules() if type(part).__name__ in blocks_of(transformer)]
     return 2.0 * each * max(sum(p.numel() for p in block.parameters()) for block in blocks)
 
 

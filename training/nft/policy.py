@@ -123,7 +123,7 @@ class LoraPolicy:
 
     def shard(self, sharding: Sharding) -> None:
         """Spread the frozen weights over the processes; both adapters stay whole in each."""
-        shard(self.transformer, sharding, _blocks(self.transformer), whole=(*self.parameters, *self._olds))
+        shard(self.transformer, sharding, blocks_of(self.transformer), whole=(*self.parameters, *self._olds))
 
     def state(self) -> dict[str, list[Tensor]]:
         return _state(self.parameters, self._olds, self)
@@ -168,7 +168,7 @@ class FullPolicy:
     def shard(self, sharding: Sharding) -> None:
         """Spread all three copies over the processes."""
         for copied in (self.transformer, self._old, self._reference):
-            shard(copied, sharding, _blocks(copied))
+            shard(copied, sharding, blocks_of(copied))
         self.parameters = [p for p in self.transformer.parameters() if p.requires_grad]
         self._olds = list(self._old.parameters())
 
@@ -188,7 +188,7 @@ def stepped(policy: Policy) -> None:
     policy.old_is_current = policy.at_reference = False
 
 
-def _blocks(transformer: Any) -> Sequence[str]:
+def blocks_of(transformer: Any) -> Sequence[str]:
     """Class names of what a diffusers model wants kept in one piece: its blocks."""
     return transformer._no_split_modules or ()
 

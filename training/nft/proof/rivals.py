@@ -45,8 +45,7 @@ def tuned_generator(lora: Path | None, guidance: float = GUIDANCE) -> MiniatureG
 
 def use(generator: MiniatureGenerator, requests: int) -> Ways:
     """All three ways on the demo's held-out requests, with the shipped scorer as the judge of loop and best-of-N."""
-    quiet = lambda stage, done, total: None  # noqa: E731
-    runs, clock = asyncio.run(run_demo(make_scorer("miniature"), generator, DemoOptions(prompts=requests), quiet))
+    runs, clock = asyncio.run(run_demo(make_scorer("miniature"), generator, DemoOptions(prompts=requests), _quiet))
     found = summarise(runs, clock)
     return Ways(
         np.array([run.loop_curve[0][1] for run in runs]),
@@ -54,6 +53,10 @@ def use(generator: MiniatureGenerator, requests: int) -> Ways:
         np.array([run.loop_curve[-1][1] for run in runs]),
         float(found["generator_seconds"] + found["judge_seconds"]),
     )
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    """In place of the demo's progress bars."""
 
 
 def compared(shipped: Ways, tuned: Sequence[Ways]) -> dict[str, object]:

@@ -39,17 +39,18 @@ READINGS: Final = {
 
 def judge(options: ProofOptions, out: Path, name: str) -> None:
     """Ask one judge, such as `filtered-900`, `scalar-300`, `base` or `scorer`; its opinions go to `judged/NAME`."""
-    torch.set_num_threads(1)
-    folder = PairFolder(out / "test")
-    judge_pairs(_settings(options, out, name), folder, folder.pairs("test"), out / "judged" / name)
+    _ask(_settings(options, out, name), out, out / "judged" / name)
 
 
 def judge_expected(options: ProofOptions, out: Path, name: str) -> None:
     """The same for a judge that writes, with its scores as expectations; its opinions go to `expected/NAME`."""
+    _ask(replace(_settings(options, out, name), mode="expected"), out, out / "expected" / name)
+
+
+def _ask(settings: JudgeSettings, out: Path, opinions: Path) -> None:
     torch.set_num_threads(1)
     folder = PairFolder(out / "test")
-    settings = replace(_settings(options, out, name), mode="expected")
-    judge_pairs(settings, folder, folder.pairs("test"), out / "expected" / name)
+    judge_pairs(settings, folder, folder.pairs("test"), opinions)
 
 
 def _settings(options: ProofOptions, out: Path, name: str) -> JudgeSettings:
