@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..rationalrewards_core.critique import Critique, Unscored
+from ..rationalrewards_core.endings import ending
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.history import step_to_json
 from ..rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
@@ -156,6 +157,7 @@ class LoopState:
             "max_iterations": self.refine.policy.max_images,
             "reached": self.refine.reached,
             "stopped": None if self.stop is None else self.stop.value,
+            "ending": self.ending,
             "best": None if best is None else best.index,
             "iterations": [self._row(step, best) for step in self.refine.steps],
         }
@@ -182,6 +184,7 @@ class LoopState:
             "base_seed": self.refine.base_seed,
             "reached": self.refine.reached,
             "stopped": None if self.stop is None else self.stop.value,
+            "ending": self.ending,
             "best": None if best is None else best.index,
             "iterations": [step_to_json(step, step.image_file) for step in self.refine.steps],
         }
@@ -195,13 +198,10 @@ class LoopState:
         line = f"Iteration {step.index + 1} of at most {policy.max_images}: {now}"
         if best is not None:
             line += f", best {best.reward:.2f} in iteration {best.index + 1}"
-        return line if self.stop is None else f"{line}. {ENDINGS[self.stop]}"
+        return line if self.stop is None else f"{line}. {self.ending}"
 
-
-ENDINGS = {
-    StopReason.REACHED: "The threshold is reached.",
-    StopReason.PATIENCE: "Ended: the last iterations brought no improvement.",
-    StopReason.BUDGET: "Ended: all iterations are used.",
-    StopReason.NOTHING_NEW: "Ended: with a fixed seed there is no new prompt to try.",
-    StopReason.STOPPED: "Stopped as you wished.",
-}
+    @property
+    def ending(self) -> str | None:
+        """Why the loop ended and what its best image lacks; None while it goes on."""
+        titles = {row["key"]: row["title"] for card in self.cards if card for row in card.get("dimensions", ())}
+        return None if self.stop is None else ending(self.refine, self.stop, titles)

@@ -102,18 +102,20 @@ class Move:
 
 
 class StopReason(str, Enum):
-    """Why a loop ended; each is shown to the user."""
+    """Why a loop ended. Each member carries the sentence that the user reads (`endings.ending` adds the figures)."""
 
-    REACHED = "reached"
-    """The threshold is reached and no dimension fails."""
-    PATIENCE = "patience"
-    """The last candidates brought no improvement."""
-    BUDGET = "budget"
-    """All images of the budget are used."""
-    NOTHING_NEW = "nothing_new"
-    """With a fixed seed, every request the critiques offer has been tried."""
-    STOPPED = "stopped"
-    """The user asked to stop."""
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> StopReason:
+        reason = str.__new__(cls, value)
+        reason._value_, reason.sentence = value, sentence
+        return reason
+
+    REACHED = "reached", "The threshold is reached."
+    PATIENCE = "patience", "The last images brought no improvement."
+    BUDGET = "budget", "All images of the budget are used."
+    NOTHING_NEW = "nothing_new", "With a fixed seed there is no new prompt to try."
+    STOPPED = "stopped", "Stopped as you wished."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ CORE_LAYERS = [
     ["refine", "prompt_syntax", "clauses", "server_config", "server_metrics", "server_requests"],
     ["rewording"],
     ["server"],
-    ["history"],
+    ["history", "endings"],
     ["loop"],
     ["report", "miniature"],
     ["engines", "generators"],

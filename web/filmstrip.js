@@ -158,5 +158,6 @@ function sentence(state) {
   const best = state.best === null ? null : state.iterations[state.best];
   const values = { count: state.iterations.length, most: state.max_iterations, best: figure(best?.reward), threshold: figure(state.threshold) };
   if (state.running) return say("running", values);
-  return `${say(state.reached ? "stopReached" : `stop_${state.stopped}`, values)} ${say("bestOf", values)}`;
+  const key = state.reached ? "stopReached" : `stop_${state.stopped}`;
+  return `${knows(key) ? say(key, values) : state.ending} ${say("bestOf", values)}`;
 }

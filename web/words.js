@@ -18,6 +18,9 @@ export async function loadWords() {
   words = { ...languages.en?.[SECTION], ...languages[language]?.[SECTION] };
 }
 
+/** Whether there are words for `key`: the server may know a reason that no language here has. */
+export const knows = (key) => key in words;
+
 /** The sentence named `key`, its `{name}` places filled. */
 export function say(key, values = {}) {
   const sentence = words[key] ?? key;

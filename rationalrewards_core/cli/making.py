@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..endings import ending, titles_of
 from ..engines import EngineOptions, make_scorer
 from ..errors import BackendError, ConfigError
 from ..generators import make_generator
@@ -17,7 +18,6 @@ from ..history import load_history
 from ..loop import LoopEnd, RefineLoop
 from ..refine import RefinePolicy, RefineState
 from ..report import Figure, ReportRow, write_report
-from ..report.page import REASONS
 from ..rubric_file import generation_rubric
 from .judging import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
 
@@ -50,15 +50,16 @@ def refine_command(arguments: argparse.Namespace) -> int:
         hint = f"{error} What was finished is kept in {arguments.out}; go on with --resume."
         raise BackendError(hint, reason=error.reason, status=error.status) from error
     rubric = scorer.rubric_for(end.state.request)
+    why = ending(end.state, end.reason, titles_of(rubric))
     write_report(
         arguments.out / "report.html",
         [ReportRow(end.state, end.reason, rubric)],
         title="Generate, critique, refine",
-        lead=f"Stopped because: {REASONS[end.reason]}.",
+        lead=why,
     )
     if end.best is not None and end.best.image is not None:
         end.best.image.save(arguments.out / "best.png")
-    _print_end(end, arguments)
+    _print_end(end, why, arguments)
     return DONE if end.best is not None else UNSCORED
 
 
@@ -80,17 +81,15 @@ def _given_rules(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _print_end(end: LoopEnd, arguments: argparse.Namespace) -> None:
+def _print_end(end: LoopEnd, why: str, arguments: argparse.Namespace) -> None:
     best = end.best
     if arguments.json:
         found = None if best is None else {"reward": best.reward, "request": best.request, "seed": best.seed}
         steps = len(end.state.steps)
-        show_json({"reason": end.reason.value, "steps": steps, "best": found, "out": str(arguments.out)})
+        show_json({"reason": end.reason.value, "ending": why, "steps": steps, "best": found, "out": str(arguments.out)})
         return
-    print(f"Stopped: {REASONS[end.reason]}, after {len(end.state.steps)} images.")
-    if best is None:
-        print("No image could be scored; see the report for the reasons.")
-    else:
+    print(f"Ended after {len(end.state.steps)} image{'s'[: len(end.state.steps) != 1]}. {why}")
+    if best is not None:
         print(f"Best: reward {best.reward:.2f}, seed {best.seed}, prompt: {best.request}")
     print(f"Images, history and report: {arguments.out}")
 

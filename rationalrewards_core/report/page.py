@@ -8,17 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 from ..critique import Critique
+from ..endings import ending, titles_of
 from ..refine import RefineState, RefineStep, StopReason
 from ..rubric import Rubric
 from .parts import Line, dimension_bars, escaped, line_chart, picture, word_diff
-
-REASONS = {
-    StopReason.REACHED: "threshold reached",
-    StopReason.PATIENCE: "no further improvement",
-    StopReason.BUDGET: "budget used",
-    StopReason.NOTHING_NEW: "nothing new to try",
-    StopReason.STOPPED: "stopped by the user",
-}
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,9 @@ def _run(row: ReportRow) -> str:
     state = row.state
     first, best = state.steps[0], state.best
     kind = "good" if row.reason is StopReason.REACHED else ""
-    pills = f'<span class="pill {kind}">{escaped(REASONS[row.reason])}, {len(state.steps)} image{"s"[: len(state.steps) != 1]}</span>'
+    why = ending(state, row.reason, titles_of(row.rubric))
+    images = f"{len(state.steps)} image{'s'[: len(state.steps) != 1]}"
+    pills = f'<span class="pill {kind}">{images}</span><span class="pill {kind}">{escaped(why)}</span>'
     if row.remark:
         pills += f"<span class=pill>{escaped(row.remark)}</span>"
     sides = [_side(first, row.rubric, "before")]

@@ -72,6 +72,7 @@ def test_json_and_nothing_else(workshop: Workshop, reply_text: Text, capsys: Any
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {
         "reason": "reached",
+        "ending": "The threshold is reached.",
         "steps": 1,
         "best": {"reward": 1.0, "request": "a cat", "seed": 0},
         "out": str(workshop.out),

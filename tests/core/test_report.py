@@ -66,7 +66,7 @@ def test_shows_images_words_scores_and_the_diff(reply_text: Text, tmp_path: Path
         "Most of it is there.",
         "Text Faithfulness",
         "N/A",
-        "threshold reached",
+        "The threshold is reached.",
         "oracle 0.5",
     ):
         assert shown in page.text, shown

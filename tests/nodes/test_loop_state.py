@@ -180,4 +180,21 @@ def test_the_page_and_the_history_hold_every_iteration(loop: Any, begun: Any, cr
     history = json.loads(state.to_history())
     assert [row["reward"] for row in history["iterations"]] == [None, 0.5]
     assert "0.50, best 0.50 in iteration 2" in state.status()
-    assert "all iterations are used" in state.status()
+    assert "All images of the budget are used." in state.status()
+
+
+def test_a_reason_nobody_knows_yet_is_told_by_its_own_sentence(
+    pack: Pack, loop: Any, begun: Any, critiques: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refine = pack.core("refine")
+    eclipse = str.__new__(refine.StopReason, "eclipse")
+    eclipse._name_, eclipse._value_, eclipse.sentence = "ECLIPSE", "eclipse", "The sun went out."
+    monkeypatch.setattr(loop, "next_move", lambda _: eclipse)
+    judged = [loop.best_of_batch(1, [critiques(2.0)], None)]
+    state, move = played(loop, begun(), judged)
+    assert (state.stop, move) == (eclipse, None)
+    assert "The sun went out." in state.status()
+    page = state.to_page("1", "p")
+    assert (page["stopped"], page["running"]) == ("eclipse", False)
+    assert page["ending"].startswith("The sun went out. The best image falls short: reward 0.33 is below 0.90")
+    assert json.loads(state.to_history())["stopped"] == "eclipse"
