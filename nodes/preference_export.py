@@ -8,7 +8,6 @@ The folder stands alone, and is what `python -m training.parrot import folder` r
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from .preference_store import Book, Choice, PreferenceStore, Question, write_whole
+from ..rationalrewards_core.jsonl import encoded
+from ..rationalrewards_core.storage import replace_file
+from .preference_store import Book, Choice, PreferenceStore, Question
 
 EXPORT: Final = "export"
 PAIRS_FILE: Final = "pairs.jsonl"
@@ -36,6 +37,8 @@ class Tally:
     """Answers with a winner, of which a judge also saw every image."""
     agreed: int
     """Those of `judged` where the judge's highest reward was the winner's alone."""
+    damaged: int
+    """Lines of the file that could not be read."""
 
 
 def tally(book: Book) -> Tally:
@@ -50,6 +53,7 @@ def tally(book: Book) -> Tally:
         pairs=sum(1 for question, choice in answered for _ in pairs_of(question, choice)),
         judged=sum(agrees is not None for agrees in agreements),
         agreed=agreements.count(True),
+        damaged=book.damaged,
     )
 
 
@@ -61,6 +65,8 @@ def summary(name: str, counted: Tally) -> str:
     )
     if counted.judged:
         said += f" The judge picked the same image in {counted.agreed} of {counted.judged}."
+    if counted.damaged:
+        said += f" {counted.damaged} damaged lines of its file are left out."
     return said
 
 
@@ -85,11 +91,11 @@ def export(store: PreferenceStore) -> int:
     for key, choice in book.choices.items():
         question = book.questions[key]
         for first, second, preference in pairs_of(question, choice):
-            lines.append(json.dumps(_row(store.name, question, choice, first, second, preference), ensure_ascii=False))
+            lines.append(encoded(_row(store.name, question, choice, first, second, preference)))
             pictures |= {question.candidates[first], question.candidates[second], *question.sources}
     for place in sorted(pictures):
         _copy(store.folder / place, folder / place)
-    write_whole(folder / PAIRS_FILE, "".join(f"{line}\n" for line in lines).encode())
+    replace_file(folder / PAIRS_FILE, lines)
     return len(lines)
 
 

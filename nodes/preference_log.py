@@ -1,26 +1,22 @@
-"""An append-only file of JSON lines: every line on the disk before it counts, none ever changed.
+"""A file of JSON lines that several processes add to in turn, read on from where this one has come to.
 
-Of a line that was torn (the process died while writing it) nothing was promised to anybody: it is cut off before the
-next one is written. Lines that another process wrote meanwhile are read before anything is added.
+Lines that another process wrote meanwhile are read before anything is added. A damaged line closes nothing: it is
+counted and said, and the others stand.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.jsonl import DamagedLine, LineWriter, Row, lines_from
+from ..rationalrewards_core.storage import storing
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  (Windows has no advisory locks of this kind)
-    fcntl = None  # type: ignore[assignment]
-
-Row = dict[str, Any]
+log = logging.getLogger("rationalrewards.preferences")
 
 
 class PreferenceLog:
@@ -33,31 +29,30 @@ class PreferenceLog:
         self.path = path
         self._apply, self._reset = apply, reset
         self._file_id: tuple[int, int] | None = None
-        self._place, self._lines = 0, 0
+        self._place, self._number = 0, 1
+        self.damaged = 0
+        """Lines that could not be read, or said something impossible."""
 
     def read(self) -> None:
-        """Apply the lines that are new. ConfigError that names the line if one is damaged."""
-        try:
-            with self.path.open("rb") as file:
+        """Apply the lines that are new. StorageError if the file cannot be read."""
+        with storing(self.path):
+            try:
+                file = self.path.open("rb")
+            except FileNotFoundError:
+                self._begin(None)
+                return
+            with file:
                 self._read(file)
-        except FileNotFoundError:
-            self._begin(None)
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Everything that is there has been read; gives the function that appends a line."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            self._read(file)
-            file.truncate(self._place)
+        with LineWriter(self.path, wait=True) as lines:
+            self._read(lines.file)
 
             def append(row: Mapping[str, Any]) -> None:
-                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
-                file.flush()
-                os.fsync(file.fileno())
-                self._read(file)
+                lines.append(row)
+                self._read(lines.file)
 
             yield append
 
@@ -65,19 +60,15 @@ class PreferenceLog:
         status = os.fstat(file.fileno())
         if self._file_id != (status.st_dev, status.st_ino) or status.st_size < self._place:
             self._begin((status.st_dev, status.st_ino))
-        file.seek(self._place)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
+        for line in lines_from(file, self.path, self._place, self._number):
             try:
-                self._apply(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ConfigError(
-                    f"{self.path}, line {self._lines + 1} is damaged; delete that line and try again."
-                ) from error
-            self._place += len(line)
-            self._lines += 1
+                line.build(self._apply)
+            except DamagedLine as error:
+                self.damaged += 1
+                log.warning("%s The picks of all other lines stand.", error)
+            self._place, self._number = line.end, line.number + line.content.endswith(b"\n")
 
     def _begin(self, file_id: tuple[int, int] | None) -> None:
-        self._file_id, self._place, self._lines = file_id, 0, 0
+        self._file_id, self._place, self._number = file_id, 0, 1
+        self.damaged = 0
         self._reset()

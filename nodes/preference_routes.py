@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aiohttp import web
 
-from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from .preference_store import Book, Choice, PreferenceStore
@@ -130,6 +130,8 @@ async def _answered(request: web.Request, act: Callable[[PreferenceStore], dict[
         return web.json_response(await asyncio.to_thread(act, store))
     except ConfigError as error:
         return _error(409, str(error))
+    except StorageError as error:
+        return _error(507, str(error))
     except OSError as error:
         return _error(507, f"The disk refused it: {error.strerror}.")
 

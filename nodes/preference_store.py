@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import secrets
 import threading
@@ -26,6 +25,7 @@ from PIL import Image
 
 from ..rationalrewards_core.errors import ConfigError, RequestError
 from ..rationalrewards_core.messages import UserRequest
+from ..rationalrewards_core.storage import replace_file
 from .preference_log import PreferenceLog, Row
 
 FILE: Final = "picks.jsonl"
@@ -126,7 +126,7 @@ class PreferenceStore:
         with self._lock:
             self._log.read()
             last = next(reversed(self._answers.values()), None)
-            return Book(questions=dict(self._questions), choices=self._standing(), last=last)
+            return Book(questions=dict(self._questions), choices=self._standing(), last=last, damaged=self._log.damaged)
 
     def _standing(self) -> dict[str, Choice]:
         return {answer.question: answer.choice for answer in self._answers.values()}
@@ -141,7 +141,10 @@ class PreferenceStore:
                 rewards=tuple(row["rewards"]),
             )
         elif row["event"] == "answer":
-            answer = Answer(key=row["key"], question=self._questions[row["question"]].key, choice=row["choice"])
+            asked = self._questions[row["question"]]
+            if row["choice"] not in ("tie", "bad", *range(len(asked.candidates))):
+                raise ValueError(row["choice"])
+            answer = Answer(key=row["key"], question=asked.key, choice=row["choice"])
             self._answers[answer.key] = answer
         elif row["event"] == "undo":
             del self._answers[row["answer"]]
@@ -159,7 +162,7 @@ class PreferenceStore:
         name = hashlib.sha256(encoded.getvalue()).hexdigest()
         place = f"images/{name[:2]}/{name}.png"
         if not (self.folder / place).is_file():
-            write_whole(self.folder / place, encoded.getvalue())
+            replace_file(self.folder / place, [encoded.getvalue()])
         return place
 
 
@@ -173,6 +176,8 @@ class Book:
     """Question -> its answer."""
     last: Answer | None
     """The latest answer that stands: what an undo takes back."""
+    damaged: int = 0
+    """Lines of the file that could not be read, and count for nothing."""
 
     @property
     def waiting(self) -> list[str]:
@@ -210,21 +215,6 @@ def preference_store(name: str) -> PreferenceStore:
 def known_store(name: str) -> PreferenceStore | None:
     """The same; None where nothing was ever asked."""
     return preference_store(name) if (preferences_folder(name) / FILE).is_file() else None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """All of the file, forced to the disk, or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.part")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _now() -> str:

@@ -1,6 +1,7 @@
 """The error model: an error names the boundary that broke, and says what to do next.
 
 * `ConfigError`: something the user wrote (an option, a rubric file, a config file) cannot be used.
+* `StorageError`: a file or folder cannot be written or read (a full disk, a read-only folder).
 * `RequestError`: the request or an image cannot be judged (too long, too large, not an image).
 * `BackendError`: the model or the server behind a backend failed; `status` is the HTTP status if any.
 * `CritiqueParseError`: a reply came, and it is not a critique; `reason` is one of `critique.Reason`.
@@ -24,6 +25,12 @@ class ConfigError(RationalRewardsError):
     """The configuration names something unknown or impossible; the message names the key."""
 
     reason = "config"
+
+
+class StorageError(RationalRewardsError):
+    """The disk refused; the message names the file and says what to do."""
+
+    reason = "storage"
 
 
 class RequestError(RationalRewardsError):

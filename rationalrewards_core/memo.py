@@ -19,6 +19,7 @@ from PIL import Image
 
 from .backends.base import Sampling
 from .critique import Critique, critique_from_json
+from .jsonl import DamagedLine, LineWriter, Row, read_lines
 from .messages import Message
 
 log = logging.getLogger("rationalrewards.memo")
@@ -47,16 +48,14 @@ def _image_address(image: Image.Image) -> list[str]:
 
 
 class Memo:
-    """Least recently used critiques leave first. Not shared between processes at the same time."""
+    """Least recently used critiques leave first. Processes may add to one file; each reads it when it starts."""
 
     def __init__(self, limit: int = 4096, path: Path | None = None) -> None:
         self._limit, self._path = limit, path
         self._kept: OrderedDict[str, Critique] = OrderedDict()
         self.hits = 0
         self.misses = 0
-        self._torn = False
-        """Whether the file ends inside a line, so that the next one must not be glued to it."""
-        if path is not None and path.exists():
+        if path is not None:
             self._read(path)
 
     def get(self, key: str) -> Critique | None:
@@ -71,11 +70,8 @@ class Memo:
     def put(self, key: str, critique: Critique) -> None:
         self._insert(key, critique)
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                line = json.dumps({"key": key, "critique": critique.to_json()}) + "\n"
-                file.write("\n" + line if self._torn else line)
-            self._torn = False
+            with LineWriter(self._path, wait=True) as lines:
+                lines.append({"key": key, "critique": critique.to_json()})
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -87,15 +83,15 @@ class Memo:
             self._kept.popitem(last=False)
 
     def _read(self, path: Path) -> None:
-        broken = 0
-        line = b"\n"
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                    self._insert(row["key"], critique_from_json(row["critique"]))
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    broken += bool(line.strip())
-        self._torn = not line.endswith(b"\n")
-        if broken:
-            log.warning("%s: %d unreadable lines were skipped (a process was killed while writing)", path, broken)
+        damaged: list[DamagedLine] = []
+        for key, critique in read_lines(path, _entry, damaged.append):
+            self._insert(key, critique)
+        if damaged:
+            log.warning("%s: %d unreadable lines were skipped; what they held is asked again", path, len(damaged))
+
+
+def _entry(row: Row) -> tuple[str, Critique]:
+    key = row["key"]
+    if not isinstance(key, str):
+        raise TypeError(f"the key {key!r} is no text")
+    return key, critique_from_json(row["critique"])

@@ -21,6 +21,9 @@ LOADED_LATE = {"nodes/patcher.py"}
 """Modules with heavy imports at their top, which is why nothing imports them at its own top."""
 CORE_LAYERS = [
     ["errors", "spelling"],
+    ["storage"],
+    ["file_lock"],
+    ["jsonl"],
     ["headings"],
     ["rubric"],
     ["rubric_file", "messages", "critique"],

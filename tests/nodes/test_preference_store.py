@@ -77,7 +77,7 @@ def test_an_answer_must_fit_its_question(desk: Desk, choice: int) -> None:
 
 
 def test_a_torn_line_is_no_answer_and_nothing_else_is_lost(desk: Desk) -> None:
-    """Cut the file at every byte of its last line: what a kill can leave."""
+    """Cut the file at every byte of its last line: what a kill can leave. Without its line break alone, it is whole."""
     key, other = desk.ask(1, 2), desk.ask(3, 4)
     desk.store.answer(other, 1)
     whole = desk.log.read_bytes()
@@ -86,7 +86,7 @@ def test_a_torn_line_is_no_answer_and_nothing_else_is_lost(desk: Desk) -> None:
     for end in range(len(whole), len(full)):
         desk.log.write_bytes(full[:end])
         store = desk.opened()
-        assert store.book().choices == {other: 1}
+        assert store.book().choices == {other: 1} | ({key: 0} if end == len(full) - 1 else {})
         store.answer(key, "bad")
         assert desk.opened().book().choices == {other: 1, key: "bad"}
         assert desk.log.read_bytes().startswith(whole)
@@ -103,14 +103,43 @@ def test_two_processes_and_many_threads_write_into_one_file(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b'{"event": "poem"}', b'{"event": "undo", "answer": "x"}', b'{"event": "answer", "key": "x"}']
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'{"event": "poem"}',
+        b'{"event": "undo", "answer": "x"}',
+        b'{"event": "answer", "key": "x"}',
+        b'{"event": "answer", "key": "x", "question": "QUESTION", "choice": 2}',
+    ],
 )
-def test_a_damaged_line_is_named(desk: Desk, line: bytes) -> None:
-    desk.ask(1, 2)
+def test_a_damaged_line_is_counted_and_said_and_closes_nothing(
+    desk: Desk, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = desk.ask(1, 2)
     with desk.log.open("ab") as file:
-        file.write(line + b"\n")
-    with pytest.raises(desk.pack.core("errors").ConfigError, match=r"line 2 is damaged"):
-        desk.store.book()
+        file.write(line.replace(b"QUESTION", key.encode()) + b"\n")
+    desk.store.answer(key, 1)
+    other = desk.ask(3, 4)
+    for store in (desk.store, desk.opened()):
+        book = store.book()
+        assert (book.choices, book.waiting, book.damaged) == ({key: 1}, [other], 1)
+    assert "picks.jsonl, line 2 is" in caplog.text
+    export = desk.pack.module("nodes.preference_export")
+    assert export.summary("mine", export.tally(desk.store.book())).endswith("1 damaged lines of its file are left out.")
+    assert export.export(desk.store) == 1
+
+
+def test_a_last_pick_without_its_line_break_is_seen_once(desk: Desk) -> None:
+    key = desk.ask(1, 2)
+    desk.store.answer(key, 0)
+    desk.log.write_bytes(desk.log.read_bytes()[:-1])
+    reader, writer = desk.opened(), desk.opened()
+    assert reader.book().choices == {key: 0}
+    writer.answer(key, 1)
+    assert reader.book().choices == writer.book().choices == {key: 1}
+    assert desk.events == ["question", "answer", "answer"]
+    assert reader.book().damaged == 0
 
 
 def test_a_folder_that_was_deleted_begins_anew(desk: Desk) -> None:
@@ -126,7 +155,7 @@ def test_images_are_there_before_their_line_and_stored_once(
 ) -> None:
     store = pack.module("nodes.preference_store")
     written: list[str] = []
-    monkeypatch.setattr(store, "write_whole", lambda path, content: written.append(path.name) or _full_disk(written))
+    monkeypatch.setattr(store, "replace_file", lambda path, pieces: written.append(path.name) or _full_disk(written))
     with pytest.raises(OSError, match="disk is full"):
         desk.ask(1, 2)
     assert not desk.log.exists()
