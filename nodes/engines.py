@@ -190,7 +190,9 @@ def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_toke
     assert isinstance(backend, TransformersLocal)
     stamps = [stamp(Path(folder)) for folder in (backend.config.model, options.adapter) if folder]
     identity = ":".join([backend.identity, options.device, str(options.batch_size), *stamps])
-    engine = _local.get(identity) or LocalEngine(shown, backend, make_rubrics(name), identity, max_tokens)
+    engine = _local.get(identity) or LocalEngine(
+        shown, backend, make_rubrics(name, adapter=options.adapter), identity, max_tokens
+    )
     remember(engine)
     return engine
 

@@ -11,7 +11,7 @@ from .errors import ConfigError
 from .memo import Memo
 from .miniature import scorer_folder
 from .rubric import Kind, Rubric
-from .rubric_file import checkpoint_rubric, load_rubric
+from .rubric_file import carried_rubrics, load_rubric
 from .scorer import Scorer, ScorerSettings
 
 EngineKind = Literal["miniature", "local", "server"]
@@ -58,6 +58,11 @@ class EngineName:
 def make_backend(name: EngineName, options: EngineOptions) -> Backend:
     """Build the backend; nothing is loaded and no connection is made before its first reply."""
     if name.kind == "server":
+        if options.adapter is not None:
+            raise ConfigError(
+                f"server:{name.target} cannot be given an adapter here: load it in that server (vLLM: --lora-modules) and "
+                "name it as the server's model in your config file."
+            )
         from .backends.openai_chat import OpenAIChat
         from .servers import server
 
@@ -87,17 +92,19 @@ def _checkpoint(target: str) -> str:
     return target
 
 
-def make_rubrics(name: EngineName, custom: str | Path | None = None) -> dict[Kind, Rubric]:
-    """The rubrics to ask in: a custom one, else those the checkpoint carries, else the built-in ones."""
+def make_rubrics(
+    name: EngineName, custom: str | Path | None = None, adapter: str | Path | None = None
+) -> dict[Kind, Rubric]:
+    """The rubrics to ask in: a custom one, else those the adapter or the checkpoint carries, else the built-in ones."""
     if custom is not None:
         rubric = load_rubric(custom)
         return {rubric.kind: rubric}
     if name.kind == "server":
         return {}
-    folder = scorer_folder() if name.kind == "miniature" else Path(name.target).expanduser()
-    kinds: tuple[Kind, ...] = ("generation", "edit")
-    carried = {kind: checkpoint_rubric(folder, kind) for kind in kinds}
-    return {kind: found for kind, found in carried.items() if found is not None}
+    folders = [scorer_folder() if name.kind == "miniature" else Path(name.target).expanduser()]
+    if adapter is not None:
+        folders.append(Path(adapter).expanduser())  # trained in its own rubric: that one is asked in
+    return {kind: rubric for folder in folders for kind, rubric in carried_rubrics(folder).items()}
 
 
 def make_scorer(
@@ -110,4 +117,5 @@ def make_scorer(
 ) -> Scorer:
     """A scorer from an engine's name, such as `make_scorer("local:/models/RationalRewards-8B-T2I")`."""
     name = EngineName.parse(engine)
-    return Scorer(make_backend(name, options or EngineOptions()), make_rubrics(name, rubric), settings, memo)
+    options = options or EngineOptions()
+    return Scorer(make_backend(name, options), make_rubrics(name, rubric, options.adapter), settings, memo)

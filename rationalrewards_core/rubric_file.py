@@ -82,6 +82,12 @@ def checkpoint_rubric(folder: Path, kind: Kind) -> Rubric | None:
     return load_rubric(path) if path.is_file() else None
 
 
+def carried_rubrics(folder: Path) -> dict[Kind, Rubric]:
+    """All rubrics that a checkpoint or adapter folder carries."""
+    found = {kind: checkpoint_rubric(folder, kind) for kind in BUILT_IN}
+    return {kind: rubric for kind, rubric in found.items() if rubric is not None}
+
+
 def with_dimensions(base: Rubric, text: str, origin: str) -> Rubric:
     """`base` with the [[dimensions]] of a TOML text: a known key changes what the table names, a new key is added.
 

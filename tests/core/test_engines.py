@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_the_home_folder_is_filled_in(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_wrong_options_are_named(wrong: EngineOptions, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         make_backend(EngineName("local", "."), wrong)
+
+
+def test_a_server_is_given_no_adapter_rather_than_ignoring_it() -> None:
+    with pytest.raises(ConfigError, match="server:judge cannot be given an adapter here: load it in that server"):
+        make_scorer("server:judge", EngineOptions(adapter="runs/mine/adapter"))
+
+
+def test_an_adapters_own_rubric_comes_before_its_checkpoints(tmp_path: Path) -> None:
+    base = make_rubrics(EngineName("miniature"))
+    own = replace(base["generation"], name="my own words")
+    (tmp_path / "rubric_generation.toml").write_text(rubric_to_toml(own), encoding="utf-8")
+    assert make_rubrics(EngineName("miniature"), adapter=tmp_path) == {**base, "generation": own}
 
 
 def test_a_server_comes_from_the_named_file(tmp_path: Path) -> None:

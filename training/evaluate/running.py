@@ -95,7 +95,7 @@ def load_judge(settings: JudgeSettings) -> Loaded:
         ask_again=settings.ask_again,
         guided=settings.guided,
     )
-    scorer = Scorer(meter, make_rubrics(name, settings.rubric), asked)
+    scorer = Scorer(meter, make_rubrics(name, settings.rubric, settings.adapter), asked)
     if settings.mode == "pairwise":
         return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
     expected = settings.mode == "expected"

@@ -18,15 +18,18 @@ IMAGE_MARK: Final = "<image>"
 def chat_rows(messages: Sequence[Message], answer: str, images: Sequence[str], form: ChatFormat) -> dict[str, Any]:
     """`messages` and `images` of one example. `images` are the paths of the messages' images, in reading order.
 
-    chat: parts with text or an image's path. trl: parts without paths, images by their order. llamafactory: plain
-    text with `<image>` marks. ValueError if the number of paths is not that of the images.
+    chat: parts with text or an image's path. trl: `prompt` and `completion`, so that TRL's loss falls on the answer
+    alone; parts without paths, images by their order. llamafactory: plain text with `<image>` marks. ValueError if the
+    number of paths is not that of the images.
     """
     paths = iter(images)
     turns = [_turn(message, paths, form) for message in messages]
     if next(paths, None) is not None:
         raise ValueError("there are more image paths than images in the messages")
     said: Any = answer if form == "llamafactory" else [{"type": "text", "text": answer}]
-    return {"messages": [*turns, {"role": "assistant", "content": said}], "images": list(images)}
+    reply = {"role": "assistant", "content": said}
+    chat = {"prompt": turns, "completion": [reply]} if form == "trl" else {"messages": [*turns, reply]}
+    return {**chat, "images": list(images)}
 
 
 def _turn(message: Message, paths: Iterator[str], form: ChatFormat) -> dict[str, Any]:

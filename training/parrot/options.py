@@ -40,8 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run")
     parser.add_argument(
-        "--rubric", type=Path, action="append", default=[], help="rubric file of the student; one of each kind at most"
-    )
+        "--rubric", type=Path, action="append", default=[],
+        help="the student's own rubric: a file (one of each kind at most), its checkpoint folder, or `miniature`",
+    )  # fmt: skip
 
 
 def _teacher(parser: argparse.ArgumentParser, *, pairs: bool = False) -> None:

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
 
@@ -121,11 +122,22 @@ class Rubrics:
 
 
 def load_rubrics(files: Sequence[Path] = ()) -> Rubrics:
-    """The built-in rubrics, or those of files, each taken for its own kind."""
+    """The built-in rubrics, or those of files and checkpoint folders, each taken for its own kind."""
     given: dict[Kind, Rubric] = {}
-    for path in files:
+    for path in (file for name in files for file in _rubric_files(name)):
         rubric = load_rubric(path)
         if rubric.kind in given:
             raise ConfigError(f"{path} is a second rubric of kind {rubric.kind!r}; give one of each kind at most.")
         given[rubric.kind] = rubric
     return Rubrics(generation=given.get("generation", generation_rubric()), edit=given.get("edit", edit_rubric()))
+
+
+def _rubric_files(name: Path) -> list[Path]:
+    """A rubric file itself, or those a checkpoint folder carries; `miniature` is the shipped scorer."""
+    folder = scorer_folder() if str(name) == "miniature" else name
+    if not folder.is_dir():
+        return [name]
+    files = [file for kind in get_args(Kind) if (file := folder / f"rubric_{kind}.toml").is_file()]
+    if not files:
+        raise ConfigError(f"{name} carries no rubric_generation.toml or rubric_edit.toml; name a rubric file instead.")
+    return files

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from rationalrewards_core import __version__
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
+from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.rubric_file import carried_rubrics, rubric_to_toml
 from training.sft.config import SftConfig
 from training.sft.weights import Trainee
 
@@ -29,7 +32,10 @@ BESIDE_WEIGHTS = (
 
 
 def save_student(trainee: Trainee, weights: Mapping[str, Tensor], folder: Path, config: SftConfig, note: Any) -> None:
-    """Write an adapter's weights, or all of a model's (names of `trainee.model`); `note` goes into training.json."""
+    """Write an adapter's weights, or all of a model's (names of `trainee.model`), with the rubrics it was taught in.
+
+    `note` goes into training.json.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     if trainee.adapter is not None:
@@ -39,6 +45,7 @@ def save_student(trainee: Trainee, weights: Mapping[str, Tensor], folder: Path, 
     else:
         rounded = {name: value.to(torch.bfloat16) for name, value in weights.items()}
         save_checkpoint(trainee.checkpoint, folder, config.model, rounded)
+    _save_rubrics(student_rubrics(config.model, Path(config.export)), folder)
     (folder / "training.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
 
 
@@ -68,6 +75,17 @@ def merge(model: str, adapter: Path, folder: Path, *, download: bool = False) ->
     checkpoint.tokeniser.padding_side = "right"
     checkpoint.model.to(torch.bfloat16)
     save_checkpoint(checkpoint, folder, model)
+    _save_rubrics(carried_rubrics(adapter), folder)  # in place of the base's: it was taught in these
+
+
+def student_rubrics(model: str, export: Path) -> dict[Kind, Rubric]:
+    """The rubrics to ask a student in: those in the export, else those of its checkpoint, else the built-in ones."""
+    return make_rubrics(EngineName("local", model)) | carried_rubrics(export)
+
+
+def _save_rubrics(rubrics: Mapping[Kind, Rubric], folder: Path) -> None:
+    for kind, rubric in rubrics.items():
+        (folder / f"rubric_{kind}.toml").write_text(rubric_to_toml(rubric), encoding="utf-8")
 
 
 def adapter_base(adapter: Path) -> str:

@@ -14,15 +14,13 @@ import torch
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig
 from rationalrewards_core.backends.transformers_local import TransformersLocal
-from rationalrewards_core.engines import EngineName, make_rubrics
-from rationalrewards_core.rubric import Kind, Rubric
-from rationalrewards_core.rubric_file import checkpoint_rubric
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from training.evaluate.figures import Share, accuracy
 from training.evaluate.judges import PointwiseJudge, opinions_of
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
 from training.evaluate.ties import PROTOCOLS
+from training.sft.artefacts import student_rubrics
 from training.sft.config import SftConfig
 
 DEV_PROTOCOL = "forced"
@@ -71,10 +69,3 @@ class Development:
 def dev_accuracy(opinions: Sequence[Opinion]) -> Share:
     """Share of decided development pairs ordered as people did; ties and failures are wrong."""
     return accuracy(opinions, PROTOCOLS[DEV_PROTOCOL])
-
-
-def student_rubrics(model: str, folder: Path) -> dict[Kind, Rubric]:
-    """The rubrics to ask a student in: those in the export, else those of its checkpoint, else the built-in ones."""
-    kinds: tuple[Kind, ...] = ("generation", "edit")
-    exported = {kind: rubric for kind in kinds if (rubric := checkpoint_rubric(folder, kind)) is not None}
-    return {**make_rubrics(EngineName("local", model)), **exported}

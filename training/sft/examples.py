@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from tqdm import tqdm
@@ -23,7 +23,8 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         lengths = [encoder.length(file[i]) for i in tqdm(range(len(file)), desc="lengths", disable=None)]
         self._kept = [i for i, length in enumerate(lengths) if length <= max_length]
         self.lengths = [lengths[i] for i in self._kept]
-        self.left_out = len(lengths) - len(self._kept)
+        self.too_long = [length for length in lengths if length > max_length]
+        """Tokens of each example that was left out."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -47,9 +48,21 @@ class Order:
             yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
 
 
-def planned_steps(config: SftConfig, examples: int) -> int:
-    """Optimiser steps of a whole run."""
+def planned_steps(config: SftConfig, examples: int, too_long: Sequence[int] = ()) -> int:
+    """Optimiser steps of a whole run. `too_long`: tokens of each example left out; the error says them."""
     if examples < config.batch:
-        raise ConfigError(f"There are {examples} examples, less than one batch of {config.batch}; lower batch.")
+        raise ConfigError(_too_few(config, examples, too_long))
     steps = max(1, math.floor(config.epochs * (examples // config.batch)))
     return min(steps, config.max_steps) if config.max_steps else steps
+
+
+def _too_few(config: SftConfig, examples: int, too_long: Sequence[int]) -> str:
+    batch = f"less than one batch of {config.batch}"
+    if not too_long:
+        return f"There are {examples} examples, {batch}; lower batch (and micro_batch), or export more."
+    lower = ", or lower batch" if examples else ""
+    return (
+        f"{len(too_long)} of {examples + len(too_long)} examples have {min(too_long):,} to {max(too_long):,} tokens, more "
+        f"than max_length ({config.max_length:,}), and {examples} are left, {batch}: export again in the student's own "
+        f"rubric (`--rubric miniature` for the miniature), raise max_length{lower}."
+    )

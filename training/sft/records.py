@@ -1,6 +1,7 @@
 """The exported data: chat-format JSONL beside its images, read one line at a time.
 
-A line is `{"messages": [...], "images": [...], "request_id": ..., "split": ..., "provenance": {...}}`. Content is a
+A line is `{"messages": [...], "images": [...], "request_id": ..., "split": ..., "provenance": {...}}`, or has `prompt`
+and `completion` (lists of messages, as TRL reads them) in place of `messages`. Content is a
 list of parts (`{"type": "text", "text": ...}`, `{"type": "image", "image": "images/x.png"}`), or a text in which
 `<image>` stands for the next of `images`, as ShareGPT files have it. The last message is the assistant's answer.
 """
@@ -93,7 +94,7 @@ class ChatFile:
 
 def chat_record(row: Any, folder: Path, origin: str) -> ChatRecord:
     """Read one line's table. ConfigError names the line and what is wrong with it."""
-    messages = row.get("messages") if isinstance(row, dict) else None
+    messages = _messages(row)
     if not isinstance(messages, list) or len(messages) < 2:
         raise ConfigError(f"{origin}: 'messages' must be a list of at least a question and its answer.")
     listed = row.get("images") or []
@@ -113,6 +114,14 @@ def chat_record(row: Any, folder: Path, origin: str) -> ChatRecord:
     if not text.strip():
         raise ConfigError(f"{origin}: the answer is empty.")
     return ChatRecord(tuple(asked), text, str(row.get("request_id", "")), origin)
+
+
+def _messages(row: Any) -> Any:
+    """`messages`, or `prompt` and `completion` one after the other."""
+    if not isinstance(row, dict) or "messages" in row:
+        return row.get("messages") if isinstance(row, dict) else None
+    prompt, completion = row.get("prompt"), row.get("completion")
+    return [*prompt, *completion] if isinstance(prompt, list) and isinstance(completion, list) else None
 
 
 def _turn(message: Any, folder: Path, origin: str, waiting: list[str]) -> Turn:

@@ -28,13 +28,11 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.rubric import Kind, Rubric
-from rationalrewards_core.rubric_file import rubric_to_toml
 from training.evaluate.pairs import LabelledPair, PairFolder
 from training.run import RunDir
-from training.sft.artefacts import save_student
+from training.sft.artefacts import save_student, student_rubrics
 from training.sft.batches import batch_at
 from training.sft.config import SftConfig
-from training.sft.development import student_rubrics
 from training.sft.examples import planned_steps
 from training.sft.loss import lr_factor
 from training.sft.weights import load_trainee
@@ -192,8 +190,6 @@ class ScalarTrainer:
         save_student(self.trainee, weights, folder, self._sft, note)
         head = {name: p.detach().cpu().contiguous() for name, p in self.reward.head.named_parameters()}
         save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
-        for kind, rubric in student_rubrics(self._sft.model, Path(self._sft.export)).items():
-            (folder / f"rubric_{kind}.toml").write_text(rubric_to_toml(rubric), encoding="utf-8")
 
     def _save_state(self) -> None:
         trained = {name: p.detach().cpu() for name, p in self._named.items()}

@@ -73,7 +73,7 @@ class Trainer:
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
         self.development = Development(config) if config.evaluate_every else None
-        self.steps = planned_steps(config, len(self.examples))
+        self.steps = planned_steps(config, len(self.examples), self.examples.too_long)
         self.progress = Progress()
         self._prepare()
 
@@ -243,7 +243,7 @@ class Trainer:
             kind = f"{self.accelerator.num_processes} x {self.accelerator.distributed_type.value}"
             kind += " sharded" if self.sharding is not None else ""
             self.run.log(
-                0, examples=len(self.examples), left_out=self.examples.left_out, steps=self.steps, processes=kind
+                0, examples=len(self.examples), left_out=len(self.examples.too_long), steps=self.steps, processes=kind
             )
 
     def _finish(self) -> Path:

@@ -27,7 +27,7 @@ from tests.training.parrot.teaching import Teaching, import_miniature, rows
 from training.evaluate.pairs import PairFolder
 from training.parrot.__main__ import main
 from training.parrot.pairs import read_pairs
-from training.sft.development import student_rubrics
+from training.sft.artefacts import student_rubrics
 from training.sft.records import ChatFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -240,7 +240,9 @@ def test_other_formats(run: Path, tmp_path: Path) -> None:
             if form == "llamafactory":
                 marks = "".join(message["content"] for message in row["messages"]).count("<image>")
             else:
-                parts = [part for message in row["messages"] for part in message["content"]]
+                assert "messages" not in row, "TRL would take it for plain text and learn the prompt"
+                parts = [part for message in row["prompt"] for part in message["content"]]
+                assert [turn["role"] for turn in row["completion"]] == ["assistant"]
                 marks = sum(part == {"type": "image"} for part in parts)
             assert marks == len(row["images"])
     table = json.loads((tmp_path / "llamafactory" / "dataset_info.json").read_text())

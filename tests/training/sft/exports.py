@@ -16,40 +16,33 @@ from rationalrewards_core.miniature.flaws import Example, Picture, sample_edited
 from training.evaluate.pairs import LabelledPair, write_pairs
 from training.miniature.evaluate import held_out_pairs, true_reward
 from training.miniature.student import answer_text, rubrics
+from training.parrot.chat import ChatFormat, chat_rows
 from training.parrot.pairs import PreferencePair
 from training.parrot.store import ImageStore
 
 
-def write_export(folder: Path, *, train: int = 16, dev_pairs: int = 4, seed: int = 11) -> Path:
+def write_export(
+    folder: Path, *, train: int = 16, dev_pairs: int = 4, seed: int = 11, form: ChatFormat = "chat"
+) -> Path:
     """`train` examples (a third of them edits) and `dev_pairs` development pairs with the oracle's preference."""
     folder.mkdir(parents=True, exist_ok=True)
     store = ImageStore(folder)
     rng = np.random.default_rng(seed)
     examples = [sample_edited(rng) if i % 3 == 2 else sample_generation(rng) for i in range(train)]
-    lines = [json.dumps(chat_row(example, store)) for example in examples]
+    lines = [json.dumps(chat_row(example, store, form)) for example in examples]
     (folder / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_pairs(labelled_pairs(store, dev_pairs), folder)
     return folder
 
 
-def chat_row(example: Example, store: ImageStore) -> dict[str, Any]:
+def chat_row(example: Example, store: ImageStore, form: ChatFormat = "chat") -> dict[str, Any]:
     """One line: the messages that the scorer would send, and the true critique as the answer."""
     sources = () if example.source is None else (Image.fromarray(example.source),)
     rubric = rubrics()["edit" if sources else "generation"]
     messages = critique_messages(UserRequest(example.request, sources), Image.fromarray(example.picture), rubric)
-    names: list[str] = []
-    chat = []
-    for message in messages:
-        parts: list[dict[str, str]] = []
-        for part in message.parts:
-            if isinstance(part, str):
-                parts.append({"type": "text", "text": part})
-            else:
-                names.append(store.add(png(np.asarray(part))))
-                parts.append({"type": "image", "image": names[-1]})
-        chat.append({"role": message.role, "content": parts})
-    chat.append({"role": "assistant", "content": [{"type": "text", "text": answer_text(example)}]})
-    return {"messages": chat, "images": names, "request_id": example.request, "split": "train", "provenance": {}}
+    names = [store.add(png(np.asarray(image))) for message in messages for image in message.images]
+    chat = chat_rows(messages, answer_text(example), names, form)
+    return {**chat, "request_id": example.request, "split": "train", "provenance": {}}
 
 
 def labelled_pairs(store: ImageStore, count: int, split: str = "dev") -> list[LabelledPair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +26,13 @@ from rationalrewards_core.backends.checkpoint import CheckpointConfig, load_chec
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
+from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.scorer import Case, ScorerSettings
 from tests.training.sft.exports import write_export
 from training.evaluate.pairs import PairFolder
+from training.miniature.student import rubrics
 from training.sft import trainer as trainer_module
 from training.sft.artefacts import adapter_base, merge
 from training.sft.config import SftConfig, miniature
@@ -195,6 +199,21 @@ class TestAdapter:
         with pytest.raises(ConfigError, match="is not empty"):
             merge(str(scorer_folder()), trained / "adapter", tmp_path / "merged")
 
+    def test_it_carries_the_rubric_it_was_taught_in_and_so_does_the_merged_folder(
+        self, export: Path, tmp_path: Path
+    ) -> None:
+        """The export was made with a rubric of the user's own: the base's would ask in other words."""
+        own = replace(rubrics()["generation"], name="my own words")
+        copy = shutil.copytree(export, tmp_path / "export")
+        (copy / "rubric_generation.toml").write_text(rubric_to_toml(own), encoding="utf-8")
+        adapter = Trainer(small(copy, max_steps=1), tmp_path / "run").train()
+        beside = make_scorer("miniature", EngineOptions(adapter=str(adapter)))
+        assert beside.rubric_for(UserRequest("a red circle")) == own
+        merge(str(scorer_folder()), adapter, tmp_path / "merged")
+        merged = make_scorer(f"local:{tmp_path / 'merged'}")
+        assert merged.rubric_for(UserRequest("a red circle")) == own
+        assert make_scorer("miniature").rubric_for(UserRequest("a red circle")) != own
+
     def test_what_is_no_adapter_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a LoRA adapter folder"):
             adapter_base(tmp_path)
@@ -286,8 +305,17 @@ class TestRun:
         lengths = Trainer(small(export), tmp_path / "all").examples.lengths
         limit = sorted(lengths)[-4]
         trainer = Trainer(small(export, max_length=limit), tmp_path / "some")
-        assert trainer.examples.left_out == sum(length > limit for length in lengths) > 0
+        assert trainer.examples.too_long
+        assert sorted(trainer.examples.too_long + trainer.examples.lengths) == sorted(lengths)
         assert max(trainer.examples.lengths) <= limit
+
+    def test_if_none_is_left_it_says_why_and_what_to_do(self, export: Path, tmp_path: Path) -> None:
+        said = (
+            r"18 of 18 examples have \d+ to \d+ tokens, more than max_length \(50\), and 0 are left.*--rubric miniature"
+        )
+        with pytest.raises(ConfigError, match=said) as raised:
+            Trainer(small(export, max_length=50), tmp_path)
+        assert "lower batch" not in str(raised.value), "no batch is small enough for nothing"
 
     def test_quantised_weights_learn_through_an_adapter(self, export: Path, tmp_path: Path) -> None:
         pytest.importorskip("bitsandbytes")

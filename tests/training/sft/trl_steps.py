@@ -1,4 +1,4 @@
-"""Two steps of TRL's SFTTrainer on one of our exports, in a process of its own.
+"""TRL's SFTTrainer on one of our exports, in a process of its own: its labels of every row, and two steps.
 
     python -m tests.training.sft.trl_steps EXPORT TORCHVISION_FOLDER OUT
 
@@ -8,9 +8,9 @@ TRL wants transformers' own processor, which for Qwen3-VL wants torchvision (see
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,35 +18,20 @@ from rationalrewards_core.miniature import scorer_folder
 from tests.core.serve_checkpoint import DECLARED, OPERATORS, loads
 
 
-def row(line: str, export: Path) -> dict[str, Any]:
-    """One of our lines as TRL reads it: images beside the messages, places without paths."""
-    table = json.loads(line)
-    messages = [
-        {
-            "role": message["role"],
-            "content": [
-                {"type": "image", "text": None} if part["type"] == "image" else {"type": "text", "text": part["text"]}
-                for part in message["content"]
-            ],
-        }
-        for message in table["messages"]
-    ]
-    return {"messages": messages, "images": [str(export / name) for name in table["images"]]}
-
-
 def main() -> None:
-    export, torchvision, out = (Path(word) for word in sys.argv[1:])
+    export, torchvision, out = (Path(word).resolve() for word in sys.argv[1:])
     torch.set_num_threads(1)
     sys.path.append(str(torchvision))
     if not loads(torchvision):
         for operator in OPERATORS:
             DECLARED.define(operator)
-    from datasets import Dataset, Image, Sequence
+    from datasets import Image, List, load_dataset
     from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
     from trl import SFTConfig, SFTTrainer
 
-    lines = (export / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = Dataset.from_list([row(line, export) for line in lines]).cast_column("images", Sequence(Image()))
+    os.chdir(export)  # images are named from inside the export
+    rows = load_dataset("json", data_files="train.jsonl", split="train", cache_dir=str(out / "cache"))
+    rows = rows.select_columns(["prompt", "completion", "images"]).cast_column("images", List(Image()))
     trainer = SFTTrainer(
         model=Qwen3VLForConditionalGeneration.from_pretrained(scorer_folder(), dtype=torch.float32),
         args=SFTConfig(
@@ -56,9 +41,12 @@ def main() -> None:
         train_dataset=rows,
         processing_class=AutoProcessor.from_pretrained(scorer_folder()),
     )  # fmt: skip
+    batch = trainer.data_collator([dict(row) for row in trainer.train_dataset])
+    learned = [[token for token in row if token != -100] for row in batch["labels"].tolist()]
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    (out / "losses.json").write_text(json.dumps(losses))
+    texts = trainer.processing_class.tokenizer.batch_decode(learned)
+    (out / "seen.json").write_text(json.dumps({"losses": losses, "learned": texts}))
 
 
 if __name__ == "__main__":

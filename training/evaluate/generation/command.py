@@ -143,7 +143,7 @@ def _asker(settings: JudgeSettings, asked: str, store: ImageStore) -> Asker:
         ask_again=settings.ask_again,
         guided=settings.guided,
     )
-    rubrics = make_rubrics(name, settings.rubric) if asked == "rubric" else None
+    rubrics = make_rubrics(name, settings.rubric, settings.adapter) if asked == "rubric" else None
     return Asker(backend=make_backend(name, options), settings=sampled, store=store, rubrics=rubrics)
 
 
