@@ -21,7 +21,7 @@ def cases(count: int, seed: int = 31) -> list[Case]:
     return [Case(UserRequest(e.request), Image.fromarray(e.picture)) for e in examples]
 
 
-def engine(batch_size: int = 16, precision: str = "bf16") -> TransformersLocal:
+def engine(batch_size: int = 16, precision: str = "auto") -> TransformersLocal:
     config = CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu")  # type: ignore[arg-type]
     return TransformersLocal(config, batch_size=batch_size)
 

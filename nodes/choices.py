@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Engines are imported when a node runs: ComfyUI starts without them.
 
-PRECISIONS = ("nf4", "int8", "bf16", "fp16")
+PRECISIONS = ("nf4", "int8", "bf16", "fp16", "auto")
 DEVICES = ("automatic", "cpu", "cuda:0", "cuda:1")
 MEGAPIXELS = (0.05, 4.0)
 IMAGES_TOGETHER = (1, 32)

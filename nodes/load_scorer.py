@@ -110,7 +110,8 @@ def local_option() -> io.DynamicCombo.Option:
                 options=list(PRECISIONS),
                 default="nf4",
                 tooltip="An 8B judge needs about 7 GB as nf4, 11 GB as int8 and 18 GB as bf16 or fp16. nf4 and int8 need "
-                "the package bitsandbytes.",
+                "the package bitsandbytes. auto: bf16, or what the device computes faster (fp32 on most CPUs, in twice the "
+                "memory).",
             ),
             io.Combo.Input(
                 "adapter",

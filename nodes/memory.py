@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..rationalrewards_core.backends.checkpoint import CheckpointConfig
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
 from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 
@@ -36,7 +37,7 @@ class ResidentModel:
 
     @property
     def size(self) -> int:
-        return self._measured or estimated_bytes(Path(self.backend.config.model), self.backend.config.precision)
+        return self._measured or estimated_bytes(self.backend.config)
 
     def enter(self) -> None:
         """Load, if needed. BackendError with reason `out_of_memory` when the weights do not fit."""
@@ -135,10 +136,10 @@ def evict_others(patcher: Any) -> bool:
     return len(management.current_loaded_models) < before
 
 
-def estimated_bytes(folder: Path, precision: str) -> int:
+def estimated_bytes(config: CheckpointConfig) -> int:
     """Memory of a checkpoint before it was ever loaded, from the size of its weight files."""
-    files = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return int(files * SHARE_OF_FILE[precision])
+    files = sum(file.stat().st_size for file in Path(config.model).glob("*.safetensors"))
+    return int(files * SHARE_OF_FILE[config.resolved().precision])
 
 
 def model_bytes(model: Any) -> int:
@@ -151,5 +152,5 @@ def working_bytes(model: Any, rows: int) -> int:
     """Memory that `rows` critiques need beside the weights: their keys and values, and as much again."""
     config = model.config.get_text_config()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * 2
+    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * model.dtype.itemsize
     return 2 * rows * WORKING_TOKENS * per_token

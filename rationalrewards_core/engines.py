@@ -21,8 +21,8 @@ EngineKind = Literal["miniature", "local", "server"]
 class EngineOptions:
     """Settings of an engine that do not belong in its name; each applies where it makes sense."""
 
-    precision: str = "bf16"
-    """bf16, fp16, fp32, int8 or nf4 (local engines)."""
+    precision: str = "auto"
+    """auto (the floating point that is fast on the device), bf16, fp16, fp32, int8 or nf4 (local engines)."""
     adapter: str | None = None
     """LoRA adapter folder (local engines)."""
     device: str = "auto"

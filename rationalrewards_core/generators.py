@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .backends.device import fast_precision, floating_type
 from .errors import BackendError, ConfigError, RequestError
 from .images import open_image
 
@@ -49,7 +50,8 @@ def _diffusers(target: str) -> Draw:
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        pipeline = AutoPipelineForText2Image.from_pretrained(target, torch_dtype=torch.bfloat16, local_files_only=True)
+        dtype = floating_type(fast_precision(device))
+        pipeline = AutoPipelineForText2Image.from_pretrained(target, torch_dtype=dtype, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{target} is neither a diffusers folder nor in the local cache: {error}") from error
     pipeline.to(device)

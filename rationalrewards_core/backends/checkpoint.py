@@ -8,19 +8,20 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import BackendError, ConfigError
+from .device import choose_device, fast_precision, floating_type, resolve_precision
 
 log = logging.getLogger("rationalrewards.backends.checkpoint")
 
-Precision = Literal["bf16", "fp16", "fp32", "int8", "nf4"]
+Precision = Literal["auto", "bf16", "fp16", "fp32", "int8", "nf4"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 NOT_QUANTIZED = ["model.visual", "visual", "lm_head", "embed_tokens"]
-"""Modules kept in bf16 under int8 and NF4: judging lives on the vision tower's accuracy, and it is small."""
+"""Modules that int8 and NF4 leave in the device's fast floating point: judging lives on the vision tower's accuracy, and it is small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,11 @@ class CheckpointConfig:
 
     model: str
     """A checkpoint folder, or a Hugging Face hub id that is already in the local cache."""
-    precision: Precision = "bf16"
-    """bf16, fp16 and fp32 load as they say; int8 and nf4 quantise the language model with bitsandbytes."""
+    precision: Precision = "auto"
+    """bf16, fp16 and fp32 load as they say; int8 and nf4 quantise the language model with bitsandbytes.
+
+    auto is the floating point that is fast on the device: bf16, or fp32 on a CPU without bf16 instructions.
+    """
     adapter: str | None = None
     """Folder of a peft LoRA adapter to put on top."""
     device: str = "auto"
@@ -45,6 +49,13 @@ class CheckpointConfig:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.max_pixels is not None and self.max_pixels < 1024:
             raise ConfigError(f"max_pixels must be at least 1024, not {self.max_pixels}.")
+
+    def resolved(self) -> CheckpointConfig:
+        """The same with the precision that `auto` means here. Imports torch."""
+        if self.precision != "auto":
+            return self
+        require_packages()
+        return replace(self, precision=resolve_precision(self.precision, self.device))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -91,6 +102,7 @@ def require_packages() -> None:
 def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
     """Load everything. ConfigError for what the user can fix, BackendError for a broken checkpoint."""
     require_packages()
+    config = config.resolved()
     from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -112,21 +124,6 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
     tokeniser.padding_side = "left"
     _cap_pixels(image_processor, config.max_pixels)
     return Checkpoint(model.eval(), tokeniser, image_processor, device)
-
-
-def choose_device(wanted: str) -> str:
-    """Resolve `auto`; ConfigError when the device asked for is not there."""
-    import torch
-
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"Device {wanted!r} is not available here: {_first_line(error)}") from error
-    return wanted
 
 
 def free_memory() -> None:
@@ -158,11 +155,10 @@ def _check_source(config: CheckpointConfig) -> None:
 
 
 def _weights_options(config: CheckpointConfig, device: str) -> dict[str, Any]:
-    import torch
-
-    dtypes = {"fp16": torch.float16, "fp32": torch.float32}
-    options: dict[str, Any] = {"dtype": dtypes.get(config.precision, torch.bfloat16), "device_map": {"": device}}
-    if config.precision in ("int8", "nf4"):
+    quantised = config.precision in ("int8", "nf4")
+    dtype = floating_type(fast_precision(device) if quantised else config.precision)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
+    if quantised:
         if importlib.util.find_spec("bitsandbytes") is None:
             raise ConfigError(f"precision {config.precision} needs bitsandbytes: pip install 'rationalrewards[local]'.")
         from transformers import BitsAndBytesConfig
@@ -172,7 +168,7 @@ def _weights_options(config: CheckpointConfig, device: str) -> dict[str, Any]:
             load_in_4bit=four,
             load_in_8bit=not four,
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype,
             bnb_4bit_use_double_quant=four,
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
@@ -180,7 +176,7 @@ def _weights_options(config: CheckpointConfig, device: str) -> dict[str, Any]:
 
 
 def _silence_cast_notices() -> None:
-    """bitsandbytes logs one warning per layer and token when bf16 meets int8; it is by design and says nothing new."""
+    """bitsandbytes logs one warning per layer and token when other floats meet int8; it is by design and says nothing new."""
     logger = logging.getLogger("bitsandbytes.autograd._functions")
     if _not_a_cast_notice not in logger.filters:
         logger.addFilter(_not_a_cast_notice)

@@ -59,7 +59,7 @@ class TransformersLocal:
 
     @property
     def identity(self) -> str:
-        c = self.config
+        c = self.config.resolved()
         adapter = f"{c.adapter}@{_stamp(c.adapter, 'adapter_config.json')}" if c.adapter else ""
         return f"transformers:{c.model}@{_stamp(c.model, 'config.json')}:{c.precision}:{adapter}:{c.max_pixels or ''}"
 

@@ -42,7 +42,10 @@ def _engine(parser: argparse.ArgumentParser) -> None:
         "--backend", default="miniature", metavar="ENGINE", help="miniature, local:FOLDER_OR_ID or server:NAME"
     )
     group.add_argument(
-        "--precision", default="bf16", choices=("bf16", "fp16", "fp32", "int8", "nf4"), help="local engines"
+        "--precision",
+        default="auto",
+        choices=("auto", "bf16", "fp16", "fp32", "int8", "nf4"),
+        help="of local engines; auto is bf16, or fp32 on a CPU without bf16 instructions",
     )
     group.add_argument("--adapter", metavar="FOLDER", help="LoRA adapter for a local engine")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pairs(asked)
     _add_judge(asked)
     asked.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
-    asked.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    asked.add_argument("--precision", choices=PRECISIONS, default="auto")
     asked.add_argument(
         "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
     )
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pairs(again)
     _add_judge(again)
     again.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
-    again.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    again.add_argument("--precision", choices=PRECISIONS, default="auto")
     again.add_argument("--times", type=int, default=3)
 
     seen = commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any")
@@ -70,13 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     quantised = commands.add_parser("gate", help="the same pairs under several precisions; exit code 2 if one fails")
     _add_pairs(quantised)
     _add_judge(quantised)
-    quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["bf16", "int8", "nf4"])
+    quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["auto", "int8", "nf4"])
     quantised.add_argument("--out", type=Path, required=True)
 
     made = commands.add_parser("generation", help="judge a generator's images by a published benchmark's protocol")
     generation.add_options(made)
     _add_judge(made)
-    made.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    made.add_argument("--precision", choices=PRECISIONS, default="auto")
     return parser
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
 from training.evaluate.figures import Share, accuracy, difference
 from training.evaluate.opinions import Opinion
@@ -52,6 +53,7 @@ def gate(
         raise ConfigError(
             f"The gate needs a model it can load itself (miniature or local:...), not {settings.judge!r}."
         )
+    precisions = [resolve_precision(name, settings.device) for name in precisions]
     found = [
         judge_pairs(replace(settings, precision=name, mode="pointwise"), folder, pairs, out) for name in precisions
     ]

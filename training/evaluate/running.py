@@ -10,6 +10,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
@@ -34,7 +35,7 @@ class JudgeSettings:
 
     expected is pointwise with every score weighted by its tokens' probabilities, so that equal words need not be a tie.
     """
-    precision: str = "bf16"
+    precision: str = "auto"
     adapter: str | None = None
     rubric: str | None = None
     """Rubric file; None is the checkpoint's own or the built-in one."""
@@ -54,7 +55,7 @@ class JudgeSettings:
         # Heads are called `head`, each in the folder of its run.
         parts = ["head " + "/".join(steps[-2:]).replace(HEAD, "") if self.judge.startswith(HEAD) else steps[-1]]
         if self.judge.startswith(("local:", "miniature")):
-            parts.append(self.precision)
+            parts.append(resolve_precision(self.precision, self.device))
         if self.adapter:
             parts.append("+ " + Path(self.adapter).parent.name + "/" + Path(self.adapter).name)
         return " ".join(parts)

@@ -63,7 +63,7 @@ def load_scalar(spec: str, device: str) -> Scalar:
 
 
 def _device(wanted: str) -> str:
-    from rationalrewards_core.backends.checkpoint import choose_device
+    from rationalrewards_core.backends.device import choose_device
 
     return choose_device(wanted)
 

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.miniature.world import SIDE
 from training.miniature.captions import sample_captioned
 from training.run import RunDir
@@ -73,7 +74,7 @@ def train_autoencoder(config: AutoencoderConfig, path: Path) -> AutoencoderKL:
             group["lr"] = config.lr * min(1.0, (step + 1) / 100) * (1.0 - 0.95 * progress)
         pictures = batch_pictures(config, step)
         torch.manual_seed(config.seed * 1_000_003 + step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast("cpu"):
             posterior = model.encode(pictures).latent_dist
             decoded = model.decode(posterior.sample()).sample
         error = decoded.float() - pictures
@@ -103,13 +104,13 @@ def with_measured_scale(model: AutoencoderKL, config: AutoencoderConfig) -> Auto
 @torch.no_grad()
 def encode_mean(model: AutoencoderKL, pictures: Tensor) -> Tensor:
     """Posterior means [B, 8, 12, 12], unscaled."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_autocast("cpu"):
         return model.encode(pictures).latent_dist.mean.float()
 
 
 def reconstruct(model: AutoencoderKL, pictures: Tensor) -> Tensor:
     """Pictures through the autoencoder and back, -1..1."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), fast_autocast("cpu"):
         return model.decode(model.encode(pictures).latent_dist.mean).sample.float().clamp(-1, 1)
 
 

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, PreTrainedTokenizerFast
 
+from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.miniature.generator import sample_pictures
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.miniature.world import detailed_request, sample_wish, short_request
@@ -163,7 +164,7 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
         noise = torch.randn(x_0.shape, generator=generator)
         tt = t[:, None, None, None]
         # The plain attention kernel: for short sequences it is faster on a CPU than the fused one.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with fast_autocast("cpu"), sdpa_kernel(SDPBackend.MATH):
             velocity = model((1 - tt) * x_0 + tt * noise, t, tokens)
         loss = (velocity.float() - (noise - x_0)).square().mean()
         loss.backward()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
+from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.flaws import Example, sample_edited, sample_generation
 from rationalrewards_core.miniature.generator import MiniatureGenerator
@@ -94,7 +95,7 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
         rng = np.random.default_rng([config.seed, 1, step])
         examples = [sample_edited(rng) if rng.random() < 0.2 else sample_generation(rng) for _ in range(config.batch)]
         labels = dense_labels(examples)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast("cpu"):
             hidden = tower(visual, patches(np.stack([e.picture for e in examples]))).hidden
         loss = heads.loss(hidden.float(), labels)
         loss.backward()
@@ -144,7 +145,7 @@ def train_critiques(
         for offset, batch in enumerate(maker.bucketed(examples, rng)):
             if step + offset < start or step + offset >= config.steps:
                 continue
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_autocast("cpu"):
                 loss, seen = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
             total = loss
             # While the tower is frozen this trains the heads alone, so that they are ready when it is not.

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
 from training.nft.advantage import AdvantageConfig
 from training.nft.timesteps import TimesConfig
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Decay = Literal["on_policy", "ramp_to_half", "late_ramp", "late_ramp_95", "slow"]
 
 
@@ -40,7 +41,7 @@ class ModelConfig:
     pipeline: str = ""
     """Diffusers folder or hub id in the local cache; empty for the miniature's shipped weights."""
     precision: Precision = "fp32"
-    """Of the frozen weights; what is trained is always fp32."""
+    """Of the frozen weights; what is trained is always fp32. `auto` is what is fast on the device."""
     base: Literal["full", "nf4"] = "full"
     """`nf4` holds the transformer's frozen weights in four bits (bitsandbytes), for small cards."""
     height: int = 48
@@ -64,6 +65,10 @@ class ModelConfig:
         _one_of("model", "precision", self.precision, Precision)
         _one_of("model", "base", self.base, Literal["full", "nf4"])
         _at_least("model", 1, height=self.height, width=self.width)
+
+    def resolved(self) -> ModelConfig:
+        """The same with the precision that `auto` means here. Imports torch."""
+        return dataclasses.replace(self, precision=resolve_precision(self.precision))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +119,8 @@ class RewardsConfig:
     """Use scores averaged under the judge's own token probabilities where it gives them: fewer ties."""
     batch: int = 32
     """Images judged together by an engine in this process."""
-    precision: str = "bf16"
-    """Of an engine in this process."""
+    precision: str = "auto"
+    """Of an engine in this process; `auto` is what is fast on its device."""
     max_failure_rate: float = 0.2
     """The run stops when more than this share of an epoch's rollouts is unscored."""
     held_out_judge: str = ""
@@ -240,6 +245,11 @@ class NFTConfig:
             raise ConfigError("model.base 'nf4' can only be tuned with policy.tuning 'lora'.")
         if self.model.compile and self.policy.tuning == "full":
             raise ConfigError("model.compile works with policy.tuning 'lora' alone: set it to false.")
+
+    def resolved(self) -> NFTConfig:
+        """The same with every precision that `auto` means here. Imports torch."""
+        rewards = dataclasses.replace(self.rewards, precision=resolve_precision(self.rewards.precision))
+        return dataclasses.replace(self, model=self.model.resolved(), rewards=rewards)
 
 
 def changed(config: NFTConfig, table: Mapping[str, Any]) -> NFTConfig:

@@ -53,6 +53,7 @@ def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate
 
     ConfigError when the transformer's configuration cannot be found.
     """
+    config = config.resolved()
     transformer = _on_meta(config)
     weights = sum(p.numel() for p in transformer.parameters())
     lora = config.policy.tuning == "lora"

@@ -22,7 +22,7 @@ from training.nft.timesteps import TimesConfig
 def miniature_cpu() -> NFTConfig:
     """The shipped miniature generator, judged by the miniature scorer, on two CPU cores."""
     return NFTConfig(
-        model=ModelConfig(precision="bf16"),
+        model=ModelConfig(precision="auto"),
         rewards=RewardsConfig(judge="miniature", held_out_judge="oracle"),
         rollout=RolloutConfig(prompts=12, group=8, steps=6, batch=48),
         advantage=AdvantageConfig(clip=1.0),

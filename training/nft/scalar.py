@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
@@ -125,7 +126,7 @@ def fit(model: ScalarHead, pairs: tuple[Tensor, Tensor, Tensor], epochs: int, ba
     for epoch in range(epochs):
         order = torch.randperm(len(gaps), generator=torch.Generator().manual_seed(epoch))
         for chosen in order.split(batch):
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_autocast("cpu"):
                 margin = model(pictures[chosen, 0], features[chosen]) - model(pictures[chosen, 1], features[chosen])
             nn.functional.softplus(-margin.float() * gaps[chosen].sign()).mean().backward()
             optimiser.step()

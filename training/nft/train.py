@@ -53,9 +53,9 @@ def train(
     """Train or resume; returns the folder of the averaged weights. `stop_after` ends early, at that many epochs."""
     trainer = make_trainer(config, judge, held_out_judge)
     main = trainer.accelerator.is_main_process
-    run = RunDir(path, config) if main else None
+    run = RunDir(path, trainer.config) if main else None
     trainer.accelerator.wait_for_everyone()
-    _resume(trainer, run or RunDir(path, config))
+    _resume(trainer, run or RunDir(path, trainer.config))
     board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
     try:
         if trainer.epoch == 0 and config.run.evaluate_every:

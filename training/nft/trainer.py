@@ -48,6 +48,7 @@ class Trainer:
 
 def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
     """Load and wire everything; judges may be given, else the configuration names them."""
+    config = config.resolved()
     accelerator = Accelerator()
     sharding = wanted_sharding(accelerator)
     if sharding is not None:

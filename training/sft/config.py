@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS, Precision
+from rationalrewards_core.backends.device import choose_device, fast_precision, resolve_precision
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import scorer_folder
 
@@ -30,10 +31,13 @@ class SftConfig:
     """Folder of the export: train.jsonl, pairs.jsonl and images/."""
     method: Method = "lora"
     """`lora` trains an adapter (QLoRA when `precision` is nf4 or int8); `full` trains the weights themselves."""
-    precision: Precision = "bf16"
-    """How the weights are held: bf16, fp16, fp32, int8, nf4. `full` needs fp32 (the optimiser's master weights)."""
+    precision: Precision = "auto"
+    """How the weights are held: auto (what is fast on the device), bf16, fp16, fp32, int8, nf4.
+
+    `full` needs fp32 (the optimiser's master weights).
+    """
     autocast: bool = True
-    """Compute in bf16 whatever the weights are held in."""
+    """Compute in bf16 whatever the weights are held in; off on a CPU without bf16 instructions, which is slower so."""
     lora_rank: int = 64
     lora_alpha: int = 128
     lora_dropout: float = 0.0
@@ -107,6 +111,13 @@ class SftConfig:
                 raise ConfigError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
         if self.batch % self.micro_batch:
             raise ConfigError(f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch}).")
+
+    def resolved(self) -> SftConfig:
+        """The same with what `precision` and `autocast` come to on the device. Imports torch."""
+        device = choose_device(self.device)
+        precision = resolve_precision(self.precision, device)
+        autocast = self.autocast and fast_precision(device) != "fp32"
+        return replace(self, precision=precision, autocast=autocast)  # type: ignore[arg-type]
 
 
 def miniature() -> SftConfig:

@@ -7,7 +7,7 @@ Weights, gradients and optimiser states are counted exactly, on a model without 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, Qwen3VLConfig
 
 from rationalrewards_core.backends.checkpoint import NOT_QUANTIZED
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
 from training.sft.config import SftConfig
 from training.sft.weights import target_modules, trains
@@ -82,6 +83,7 @@ def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 100
 
     `answer` is the length of an answer in tokens; `shards` the number of devices that FSDP spreads weights over.
     """
+    config = replace(config, precision=resolve_precision(config.precision, config.device))  # type: ignore[arg-type]
     shape = model_config(config)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(shape)

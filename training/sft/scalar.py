@@ -12,7 +12,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, choose_device, load_checkpoint
+from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
+from rationalrewards_core.backends.device import choose_device, fast_autocast
 from rationalrewards_core.backends.qwen_chat import model_inputs
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
@@ -85,7 +86,7 @@ class ScalarReward:
         # Padding is on the left, as the engine has it, so the last place is the end of every prompt.
         inputs = model_inputs(self.checkpoint, conversations)
         device = self.checkpoint.device.split(":")[0]
-        with torch.autocast(device, torch.bfloat16, enabled=self._autocast):
+        with fast_autocast(device, self._autocast):
             hidden = self.checkpoint.model.model(**inputs, use_cache=False).last_hidden_state[:, -1]
         rewards: Tensor = self.head(hidden)
         return rewards
@@ -101,6 +102,7 @@ class ScalarTrainer:
     """One run of the head from its configuration to its finished folder."""
 
     def __init__(self, config: ScalarConfig, path: Path) -> None:
+        config = replace(config, sft=config.sft.resolved())
         self.config, self.path, self._sft = config, path, config.sft
         self.run = RunDir(path, config)
         self.trainee = load_trainee(self._sft, choose_device(self._sft.device))

@@ -62,6 +62,7 @@ class Trainer:
     """One run from its configuration to its finished adapter."""
 
     def __init__(self, config: SftConfig, path: Path) -> None:
+        config = config.resolved()
         self.config, self.path = config, path
         self.accelerator = Accelerator(
             mixed_precision="bf16" if config.autocast else "no", cpu=config.device == "cpu" or None

@@ -76,7 +76,7 @@ def nothing_is_loaded_for_the_memo() -> dict[str, Any]:
 
 def quantised() -> dict[str, Any]:
     seen = {}
-    for precision in ("bf16", "nf4"):
+    for precision in ("auto", "nf4"):
         options = EngineOptions(precision=precision, device="cpu", batch_size=1)
         engine = engines.local_engine(scorer_folder(), options)
         rewards = judged(LoadedScorer(engine=engine))

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from rationalrewards_core.backends.base import Sampling
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError
@@ -190,7 +191,8 @@ class TestSettings:
             JudgeSettings(judge="head:runs/b/head").name,
             JudgeSettings(judge="server:gpt").name,
         ]
-        assert names == ["mine nf4", "mine bf16 + a/adapter", "head a/head", "head b/head", "server:gpt"]
+        fast = resolve_precision("auto")
+        assert names == ["mine nf4", f"mine {fast} + a/adapter", "head a/head", "head b/head", "server:gpt"]
 
     def test_the_gate_wants_a_model_it_can_load(self, folder: PairFolder) -> None:
         with pytest.raises(ConfigError, match="The gate needs a model it can load itself"):

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
 from training.nft.__main__ import resolved
 from training.nft.config import NFTConfig, changed
@@ -107,3 +108,9 @@ def test_the_estimate_counts_the_real_architecture() -> None:
     assert spread.trained_bytes == found.trained_bytes
     assert spread.activation_bytes > found.activation_bytes
     assert spread.images == 12
+
+
+def test_auto_precisions_are_settled_before_a_run_is_written_down() -> None:
+    config = PRESETS["miniature_cpu"]().resolved()
+    fast = resolve_precision("auto")
+    assert (config.model.precision, config.rewards.precision) == (fast, fast)

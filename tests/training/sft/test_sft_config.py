@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from rationalrewards_core.backends.device import fast_precision
 from rationalrewards_core.errors import ConfigError
 from training.sft.__main__ import build_parser, main, settings
 from training.sft.batches import batch_at, epoch_batches, micro_batches
@@ -137,3 +138,10 @@ def test_learning_rate_by_hand() -> None:
     found = [lr_factor(step, 10, 0.2) for step in (0, 1, 2, 6)]
     assert found == pytest.approx([0.5, 1.0, 1.0, 0.5])
     assert lr_factor(9, 10, 0.2) == pytest.approx(0.5 * (1 - 0.92388), abs=1e-5)  # cos(7 pi / 8)
+
+
+def test_a_run_is_what_its_device_is_fast_in() -> None:
+    fast = fast_precision("cpu")
+    resolved = SftConfig(model="x", device="cpu").resolved()
+    assert (resolved.precision, resolved.autocast) == (fast, fast != "fp32")
+    assert SftConfig(model="x", precision="nf4", device="cpu").resolved().precision == "nf4"

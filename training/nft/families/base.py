@@ -55,6 +55,7 @@ class ModelFamily(ABC):
         """Load the pipeline of `config.pipeline`; ConfigError says what is missing."""
         import diffusers
 
+        config = config.resolved()
         options: dict[str, Any] = {"torch_dtype": DTYPES[config.precision], "local_files_only": not config.download}
         try:
             if config.base == "nf4":

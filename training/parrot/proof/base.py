@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
+from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.backends.qwen_chat import chat_text, expand_images
 from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.messages import Message
@@ -157,7 +158,7 @@ def train_base(config: BaseConfig, path: Path) -> Path:
             done = step + offset + 1
             if done <= start or done > config.steps:
                 continue
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_autocast("cpu"):
                 loss, _ = answer_loss(model, batch, frozen_tower=True)
             loss.backward()
             optimiser.step(done - 1)
