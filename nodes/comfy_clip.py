@@ -120,8 +120,7 @@ class ClipEngine:
     def _resized(self, image: Image.Image) -> Image.Image:
         """At the size transformers would choose, by its bicubic filter: the core then has nothing to resize."""
         size = qwen_size(image.size, image_factor(self._model), self._min_pixels, self._max_pixels)
-        picture = image.convert("RGB")
-        return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
+        return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
     def _prompt_tokens(self, tokens: Any, pictures: Sequence[Image.Image]) -> int:
         area = image_factor(self._model) ** 2

@@ -13,10 +13,9 @@ from PIL import Image
 
 from .backends.device import fast_precision, floating_type
 from .errors import BackendError, ConfigError, RequestError
-from .images import open_image
+from .images import MAX_PIXELS, open_image
 
 Draw = Callable[[str, int], Image.Image]
-MAX_PIXELS = 64_000_000
 
 
 def make_generator(name: str) -> Draw:

@@ -19,6 +19,7 @@ from PIL import Image
 from .critique import Unscored, critique_from_json
 from .errors import ConfigError
 from .messages import UserRequest
+from .pixels import to_rgb
 from .refine import RefinePolicy, RefineState, RefineStep
 
 FILE = "history.jsonl"
@@ -40,7 +41,7 @@ class History:
         sources = []
         for number, source in enumerate(state.request.sources):
             name = f"source_{number}.png"
-            source.save(self.folder / name)
+            to_rgb(source).save(self.folder / name)
             sources.append(name)
         header = {
             "version": VERSION,
@@ -57,7 +58,7 @@ class History:
         if step.image is not None:
             name = f"step_{step.index:03d}.png"
             temporary = self.folder / f".{name}"
-            step.image.save(temporary, format="PNG")
+            to_rgb(step.image).save(temporary, format="PNG")
             os.replace(temporary, self.folder / name)
         self._append(step_to_json(step, name))
 
@@ -138,4 +139,4 @@ def _step(row: dict[str, Any], folder: Path) -> RefineStep:
 
 def _image(path: Path) -> Image.Image:
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return to_rgb(image)

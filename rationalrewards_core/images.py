@@ -4,44 +4,51 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from .errors import RequestError
+from .pixels import to_rgb
+
+T = TypeVar("T")
+
+MAX_PIXELS: Final = 64_000_000
+"""Larger pictures are not judged, nor learned from."""
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
 """What `open_image` reads; every other decoder of Pillow stays shut."""
 
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each EXIF orientation."""
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+
+PIXEL_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND")
+"""What of a PNG decides how its first picture looks."""
 
 
 def open_image(source: bytes | str | Path, max_pixels: int) -> Image.Image:
-    """Open a PNG, JPEG or WebP as upright RGB, transparent pixels over white.
+    """Open a PNG, JPEG or WebP as upright RGB, transparent pixels over white (`pixels.to_rgb`).
 
     The size is checked before anything is decoded, so a decompression bomb costs nothing. Raises
     RequestError, in one sentence, for whatever cannot be opened or has more than `max_pixels`.
     """
+    return _read(source, max_pixels, _decoded)
+
+
+def image_header(source: bytes | str | Path, max_pixels: int) -> tuple[str, tuple[int, int]]:
+    """Pillow's name of the file's format, and (width, height) as stored; nothing is decoded. Raises like `open_image`."""
+    return _read(source, max_pixels, lambda image: (str(image.format), image.size))
+
+
+def _read(source: bytes | str | Path, max_pixels: int, reading: Callable[[Image.Image], T]) -> T:
     name = "The image" if isinstance(source, bytes) else f"The image {str(source)!r}"
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise RequestError(
-                    f"{name} has {image.width} x {image.height} pixels; at most {max_pixels} are accepted. Scale it down."
-                )
-            image.load()
-            return flattened(_upright(image))
+        try:
+            return _opened(io.BytesIO(source) if isinstance(source, bytes) else source, name, max_pixels, reading)
+        except ValueError:  # among other things, a PNG with more text than Pillow unpacks: a long workflow or profile
+            content = source if isinstance(source, bytes) else Path(source).read_bytes()
+            return _opened(io.BytesIO(without_texts(content)), name, max_pixels, reading)
     except FileNotFoundError as error:
         raise RequestError(f"{name} does not exist.") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -54,29 +61,31 @@ def open_image(source: bytes | str | Path, max_pixels: int) -> Image.Image:
         raise RequestError(f"{name} is damaged: {error}.") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says. ImageOps.exif_transpose would also write the EXIF again, and fails on odd ones."""
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return image if turn is None else image.transpose(turn)
+def _opened(file: io.BytesIO | str | Path, name: str, max_pixels: int, reading: Callable[[Image.Image], T]) -> T:
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > max_pixels:
+            raise RequestError(
+                f"{name} has {image.width} x {image.height} pixels; at most {max_pixels} are accepted. Scale it down."
+            )
+        return reading(image)
 
 
-def flattened(image: Image.Image) -> Image.Image:
-    """The image as RGB: transparent pixels over white, 16-bit grey brought down to 8."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layered).convert("RGB")
-    return image.convert("RGB")
+def _decoded(image: Image.Image) -> Image.Image:
+    image.load()
+    return to_rgb(image)
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey as RGB. Pillow's own conversion cuts off at 255, which leaves a white picture."""
-    depth = np.asarray(image)
-    grey = (np.clip(depth, 0, 65_535) >> 8).astype(np.uint8)
-    grey[depth == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(grey).convert("RGB")
+def without_texts(content: bytes) -> bytes:
+    """A PNG's first picture without what else the file holds; anything but a PNG as it is."""
+    if not content.startswith(PNG_SIGNATURE):
+        return content
+    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while at + 8 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")  # length, name, content, checksum
+        if content[at + 4 : at + 8] in PIXEL_CHUNKS:
+            kept.append(content[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def within_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
@@ -89,8 +98,9 @@ def within_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
+    """The image as an RGB PNG of pixels alone."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", icc_profile=None)
+    to_rgb(image).save(buffer, format="PNG", icc_profile=None)
     return buffer.getvalue()
 
 

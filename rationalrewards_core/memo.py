@@ -44,7 +44,7 @@ def memo_key(identity: str, messages: Sequence[Message], sampling: Sampling, mod
 
 
 def _image_address(image: Image.Image) -> list[str]:
-    return ["image", image.mode, str(image.size), hashlib.sha256(image.tobytes()).hexdigest()]
+    return ["image", str(image.size), hashlib.sha256(image.tobytes()).hexdigest()]
 
 
 class Memo:

@@ -19,6 +19,7 @@ from typing import Final, Literal
 from PIL import Image
 
 from .errors import RequestError
+from .pixels import judgeable
 from .rubric import (
     ANALYSIS,
     COMMENTS,
@@ -48,10 +49,18 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Message:
-    """One turn; `parts` are texts and images in reading order."""
+    """One turn; `parts` are texts and images in reading order.
+
+    This is every picture's way in: backends find plain upright RGB whatever Python, a file or a tensor gave
+    (`pixels.judgeable`). Raises RequestError for what no judge can see.
+    """
 
     role: Role
     parts: tuple[str | Image.Image, ...]
+
+    def __post_init__(self) -> None:
+        parts = tuple(part if isinstance(part, str) else judgeable(part) for part in self.parts)
+        object.__setattr__(self, "parts", parts)
 
     @property
     def images(self) -> tuple[Image.Image, ...]:
@@ -213,7 +222,7 @@ def _conversation(system: str, parts: Sequence[str | Image.Image]) -> tuple[Mess
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
             joined[-1] += part
-        elif part != "":
+        elif not isinstance(part, str) or part:
             joined.append(part)
     user = Message("user", tuple(joined))
     return (Message("system", (system,)), user) if system else (user,)

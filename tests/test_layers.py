@@ -24,7 +24,7 @@ CORE_LAYERS = [
     ["storage"],
     ["file_lock"],
     ["jsonl"],
-    ["headings"],
+    ["headings", "pixels"],
     ["rubric"],
     ["rubric_file", "messages", "critique"],
     ["reward", "images", "servers"],

@@ -50,7 +50,7 @@ def expand_images(text: str, tokens_per_image: Sequence[int]) -> str:
 
 def model_inputs(checkpoint: Checkpoint, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
     """Padded token ids (on the tokeniser's side), image patches and token kinds of a batch, on the model's device."""
-    images = [image.convert("RGB") for messages in conversations for m in messages for image in m.images]
+    images = [image for messages in conversations for m in messages for image in m.images]
     encoded = dict(checkpoint.image_processor(images, return_tensors="pt")) if images else {}
     tokens = _tokens_per_image(encoded, checkpoint.image_processor.merge_size)
     texts, start = [], 0

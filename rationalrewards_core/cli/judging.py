@@ -14,14 +14,13 @@ from ..backends.base import Sampling
 from ..critique import Critique, Unscored
 from ..engines import EngineOptions, make_scorer
 from ..errors import ConfigError
-from ..images import open_image
+from ..images import MAX_PIXELS, open_image
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
 from ..rubric_file import load_rubric
 from ..scorer import Case, Outcome, Scorer, ScorerSettings
 
 T = TypeVar("T")
-MAX_PIXELS = 64_000_000
 DONE, FAILED, UNSCORED, BELOW = 0, 1, 3, 4
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from rationalrewards_core.errors import RequestError
-from rationalrewards_core.images import data_url, flattened, open_image, png_bytes, within_pixels
+from rationalrewards_core.images import data_url, image_header, open_image, png_bytes, within_pixels
 
 MANY = 1_000_000
 
@@ -149,9 +149,6 @@ class TestTransparency:
             open_image(encoded(Image.new(mode, (1, 1), clear), transparency=clear), MANY).getpixel((0, 0)) == (255,) * 3
         )
 
-    def test_flattened_leaves_rgb_alone(self) -> None:
-        assert flattened(scene()).tobytes() == scene().tobytes()
-
 
 class TestDepth:
     def test_16_bit_grey_keeps_its_shades(self) -> None:
@@ -236,6 +233,51 @@ class TestBadFiles:
             open_image(tmp_path, MANY)
         with pytest.raises(RequestError, match="is damaged"):
             open_image("a\0b", MANY)
+
+
+class TestTexts:
+    """What stands beside the pixels cannot take them away: Pillow unpacks at most 1 MB of a PNG's text or profile."""
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_long_workflow(self, late: bool) -> None:
+        text = zlib.compress(b"x" * 3_000_000)
+        content = encoded(scene())
+        chunk = b"zTXt" + b"workflow\0\0" + text
+        at = content.index(b"IEND" if late else b"IDAT") - 4
+        content = (
+            content[:at]
+            + struct.pack(">I", len(chunk) - 4)
+            + chunk
+            + struct.pack(">I", zlib.crc32(chunk))
+            + content[at:]
+        )
+        assert open_image(content, MANY).tobytes() == scene().tobytes()
+        assert image_header(content, MANY) == ("PNG", (24, 16))
+
+    def test_a_large_profile(self, tmp_path: Path) -> None:
+        path = tmp_path / "profile.png"
+        path.write_bytes(encoded(scene(), icc_profile=bytes(2_000_000)))
+        assert open_image(path, MANY).tobytes() == scene().tobytes()
+
+    def test_what_decides_the_look_stays(self) -> None:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 3
+        picture = Image.new("P", (2, 1))
+        picture.putpalette([9, 9, 9, 0, 0, 250])
+        content = encoded(picture, transparency=0, exif=exif, icc_profile=bytes(2_000_000))
+        assert pixels(open_image(content, MANY)).tolist() == [[[255] * 3, [255] * 3]]
+
+    def test_a_damaged_png_stays_damaged(self) -> None:
+        content = bytearray(encoded(scene(), icc_profile=bytes(2_000_000)))
+        content[content.index(b"IDAT") + 12] ^= 255
+        with pytest.raises(RequestError, match="is damaged"):
+            open_image(bytes(content), MANY)
+
+    def test_the_header_of_a_phones_picture(self) -> None:
+        """Two pictures in one JPEG, which Pillow gives a format of its own."""
+        content = encoded(scene(), "MPO", save_all=True, append_images=[scene()])
+        assert image_header(content, MANY) == ("MPO", (24, 16))
+        assert open_image(content, MANY).size == (24, 16)
 
 
 class TestWithinPixels:

@@ -38,13 +38,13 @@ class TestKey:
         red, blue = Image.new("RGB", (2, 3), "red"), Image.new("RGB", (2, 3), "blue")
         keys = [
             *(key("a", red), key("b", red), key("a", blue), key(red, "a"), key("a"), key("a", red, red)),
-            *(key("a", Image.new("RGB", (3, 2), "red")), key("a", Image.new("RGBA", (2, 3), "red"))),
+            *(key("a", Image.new("RGB", (3, 2), "red")), key("a", Image.new("RGBA", (2, 3), (255, 0, 0, 0)))),
             *(key("a", red, identity="other"), key("a", red, mode="critique")),
             *(key("a", red, sampling=Sampling(max_tokens=7)), key("a", red, sampling=Sampling(grammar="root ::= []"))),
             memo_key("judge", [Message("system", ("a", red))], Sampling(), "score"),
         ]
         assert len(set(keys)) == len(keys)
-        assert key("a", red.copy()) == key("a", red)
+        assert key("a", red.copy()) == key("a", Image.new("RGBA", (2, 3), "red")) == key("a", red)
 
     def test_text_cannot_pretend_to_be_another_part(self) -> None:
         assert key("a\0text:b") != key("a", "b")

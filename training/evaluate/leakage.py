@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rationalrewards_core.errors import RequestError
+from rationalrewards_core.pixels import to_rgb
 from training.evaluate.pairs import LabelledPair, PairFolder
 from training.parrot.store import ImageStore
 
@@ -63,7 +64,7 @@ def plain(request: str) -> str:
 
 
 def pixel_hash(image: Image.Image) -> str:
-    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()
+    return hashlib.sha256(repr(image.size).encode() + to_rgb(image).tobytes()).hexdigest()
 
 
 def _pixels(folder: Path, names: Iterable[str], what: str) -> tuple[dict[str, str], int]:

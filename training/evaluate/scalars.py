@@ -19,6 +19,7 @@ from PIL import Image
 from rationalrewards_core.comparison import verdict_of_rewards
 from rationalrewards_core.errors import BackendError, ConfigError, RequestError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.pixels import judgeable
 from training.evaluate.judges import AskedPair
 from training.evaluate.opinions import SAME
 
@@ -72,7 +73,7 @@ def _generations_only(name: str, score: Callable[[str, Image.Image], float]) -> 
     def scored(request: UserRequest, candidate: Image.Image) -> float:
         if request.sources:
             raise RequestError(f"{name} does not see source images and cannot judge edits.")
-        return score(request.text, candidate)
+        return score(request.text, judgeable(candidate))
 
     return scored
 
@@ -108,7 +109,7 @@ def _pickscore(device: str, sources: tuple[str, str] = PICKSCORE) -> Scalar:
 
     def score(text: str, candidate: Image.Image) -> float:
         words = tokeniser([text], truncation=True, max_length=77, padding=True, return_tensors="pt")
-        seen = images(candidate.convert("RGB"), return_tensors="pt")
+        seen = images(candidate, return_tensors="pt")
         inputs = {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"], **seen}
         with torch.inference_mode():
             return float(model(**{k: v.to(device) for k, v in inputs.items()}).logits_per_text[0, 0])

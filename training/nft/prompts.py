@@ -15,14 +15,13 @@ from PIL import Image
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.history import FILE, load_history
-from rationalrewards_core.images import open_image
+from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.world import sample_wish, short_request
 from training.nft.config import PromptsConfig
 from training.nft.timesteps import seeded
 
 FIELDS = {"prompt", "image", "generate_with"}
-MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request
+from rationalrewards_core.pixels import to_rgb
 from rationalrewards_core.scorer import Case
 from training.nft.preferences import Preference, drawn_preferences, rendered_preferences
 from training.nft.scalar_judge import ScalarRewardJudge
@@ -76,7 +77,7 @@ class ScalarHead(nn.Module):
 
 def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
     """`[B 3 H W]` in -1..1."""
-    stacked = np.stack([np.asarray(picture.convert("RGB"), np.float32) for picture in pictures])
+    stacked = np.stack([np.asarray(to_rgb(picture), np.float32) for picture in pictures])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2) / 127.5 - 1.0
 
 

@@ -8,21 +8,19 @@ tar:/data/hpdv3/images.tar#a.jpg a member of an uncompressed tar, read in place
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rationalrewards_core.errors import ConfigError, RequestError
-from rationalrewards_core.images import FORMATS, open_image
+from rationalrewards_core.images import MAX_PIXELS, image_header, open_image
 
-MAX_PIXELS: Final = 64_000_000
-"""Larger pictures are not judged."""
-SUFFIX: Final = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+SUFFIX: Final = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}
+"""MPO is what phones write: a JPEG with more pictures behind the first."""
 
 
 class ImageStore:
@@ -34,7 +32,7 @@ class ImageStore:
 
     def add(self, content: bytes) -> str:
         """Keep a picture; returns its reference. RequestError if it is none (its header is read, no more)."""
-        suffix = _suffix(content)
+        suffix = SUFFIX[image_header(content, MAX_PIXELS)[0]]
         name = hashlib.sha256(content).hexdigest()
         reference = f"images/{name[:2]}/{name}.{suffix}"
         path = self.folder / reference
@@ -61,16 +59,6 @@ class ImageStore:
             return path.read_bytes()
         except OSError as error:
             raise RequestError(f"The image {reference!r} cannot be read: {error.strerror}.") from error
-
-
-def _suffix(content: bytes) -> str:
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise RequestError(f"The image has more than {MAX_PIXELS} pixels; scale it down.")
-            return SUFFIX[str(image.format)]
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RequestError("The image is not a readable PNG, JPEG or WEBP file.") from error
 
 
 class TarIndex:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from rationalrewards_core.backends.checkpoint import Checkpoint
 from rationalrewards_core.backends.qwen_chat import IMAGE_TOKEN, chat_text, model_inputs, takes_token_kinds
-from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.images import MAX_PIXELS, image_header
 from training.sft.records import ChatRecord
 
 IGNORED = -100
@@ -106,8 +106,7 @@ class Encoder:
     def _image_tokens(self, path: Any) -> int:
         processor = self._source.image_processor
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ConfigError(f"The image {path} cannot be read: {error}.") from error
+            _, (width, height) = image_header(path, MAX_PIXELS)
+        except RequestError as error:
+            raise ConfigError(str(error)) from error
         return int(processor.get_number_of_image_patches(height, width)) // processor.merge_size**2

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import Message, Role
 
 MARKER = "<image>"
@@ -44,19 +43,14 @@ class ChatRecord:
         return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, Path))
 
     def messages(self) -> tuple[Message, ...]:
-        """The prompt with its images loaded."""
-        return tuple(
-            Message(turn.role, tuple(p if isinstance(p, str) else load_image(p, self.origin) for p in turn.parts))
-            for turn in self.turns
-        )
-
-
-def load_image(path: Path, origin: str) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{origin}: the image {path} cannot be read: {error}.") from error
+        """The prompt with its images as a judge would see them. ConfigError for one that cannot be read."""
+        try:
+            return tuple(
+                Message(turn.role, tuple(p if isinstance(p, str) else open_image(p, MAX_PIXELS) for p in turn.parts))
+                for turn in self.turns
+            )
+        except RequestError as error:
+            raise ConfigError(f"{self.origin}: {error}") from error
 
 
 class ChatFile:

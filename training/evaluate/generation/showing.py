@@ -9,10 +9,10 @@ from typing import Final
 from PIL import Image
 
 from rationalrewards_core.errors import RequestError
-from rationalrewards_core.images import open_image
+from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import Message
 from training.evaluate.generation.outputs import Output, Picture, Question
-from training.parrot.store import MAX_PIXELS, ImageStore
+from training.parrot.store import ImageStore
 
 CANVAS: Final = 1024
 """Pixels of the longer side of an image to which boxes refer."""

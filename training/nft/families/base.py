@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.pixels import to_rgb
 from training.nft.config import ModelConfig
 
 Conditioning = dict[str, Tensor]
@@ -153,7 +154,7 @@ class ModelFamily(ABC):
         if not request.sources:
             raise ConfigError(f"{self.config.family} edits images: every prompt needs an `image`.")
         size = (self.config.width, self.config.height)
-        return ImageOps.fit(request.sources[0].convert("RGB"), size, Image.Resampling.LANCZOS)
+        return ImageOps.fit(to_rgb(request.sources[0]), size, Image.Resampling.LANCZOS)
 
 
 def joined(rows: Sequence[Conditioning], device: torch.device) -> Conditioning:
