@@ -23,6 +23,7 @@ from typing import Final, Literal
 from .critique import Critique, Judgement, Refinement
 from .errors import CritiqueParseError
 from .headings import PREFIX, Heading, Headings
+from .quotation import unquoted
 from .rubric import (
     ANALYSIS,
     COMMENTS,
@@ -141,7 +142,7 @@ class Reading:
         request = self.text_of(REFINED)
         if not request:
             return None
-        return Refinement(comments=self.text_of(COMMENTS) or self.text_of(REFINEMENT), request=_unquoted(request))
+        return Refinement(comments=self.text_of(COMMENTS) or self.text_of(REFINEMENT), request=unquoted(request))
 
     def needs_summary(self, *, written: bool) -> None:
         """Raise unless the reply has a summary; `written` wants words in it, not only its heading."""
@@ -334,13 +335,3 @@ class Reading:
 def _joined(lines: list[str]) -> str:
     """Lines as one text: blank lines at the ends dropped, inner line breaks kept."""
     return "\n".join(lines).strip()
-
-
-def _unquoted(text: str) -> str:
-    """Without quotation marks around the whole of it."""
-    for opening, closing in (('"', '"'), ("“", "”"), ("'", "'"), ("`", "`"), ("「", "」"), ("«", "»")):
-        inner = text[1:-1]
-        quoted = len(text) > 2 and text[0] == opening and text[-1] == closing
-        if quoted and inner.strip() and opening not in inner and closing not in inner:
-            return inner.strip()
-    return text

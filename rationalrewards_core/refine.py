@@ -13,22 +13,24 @@ follow the same rules:
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal
 
 from PIL import Image
 
 from .critique import Critique, Unscored
 from .errors import ConfigError
-from .messages import UserRequest
+from .messages import MAX_REQUEST_CHARACTERS, UserRequest
 from .reward import failing
+from .rewording import RewordingRules, reworded
 
 SeedPolicy = Literal["fixed", "increment", "random"]
 RefineFrom = Literal["best", "latest"]
 Origin = Literal["original", "refined"]
+UNCUT: Final = RewordingRules(max_length=MAX_REQUEST_CHARACTERS)
+"""A loop that rewords by itself has no limit of length that somebody set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,61 +194,16 @@ def seed_at(state: RefineState, index: int) -> int:
 def refined_request(state: RefineState, source: RefineStep) -> str:
     """The request to try after `source`: its judge's rewriting if a dimension fails, else its own request again.
 
-    Quoted text and names of the original that the rewriting lost are put back at its end. A proposal is taken as
-    it is: whoever made it has its own rules.
+    What the user fixed in the original (quoted text, names, tags, weights, ...) survives, and the judge adds words
+    only (`rewording`). A proposal is taken as it is: whoever made it has its own rules.
     """
     if source.proposal is not None:
         return source.proposal.strip() or source.request
     critique = source.outcome
     if not isinstance(critique, Critique) or critique.refinement is None or not state.failing(critique):
         return source.request
-    rewritten = critique.refinement.request.strip()
-    if says_no_change(rewritten):
-        return source.request
-    return with_kept_terms(state.request.text, rewritten)
-
-
-def says_no_change(rewritten: str) -> bool:
-    """Whether a judge's refined request is empty or only says that there is nothing to change."""
-    said = rewritten.casefold().strip(" .\n\t")
-    return not said or said in _NO_CHANGE
-
-
-_NO_CHANGE = {"none", "n/a", "no change", "no changes", "no changes needed", "no refinement needed", "unchanged"}
-_QUOTED = re.compile(r'"([^"\n]{1,200})"|“([^”\n]{1,200})”|«([^»\n]{1,200})»')
-_NAME = re.compile(r"\b[A-Z][\w'’-]+(?:\s+(?:(?:of|de|da|van|von)\s+)?[A-Z][\w'’-]+)*")
-
-
-def kept_terms(request: str) -> tuple[str, ...]:
-    """What a rewriting must not lose: quoted text, and capitalised names that do not open a sentence.
-
-    A request in title case has no names that could be told apart, so only its quoted text is kept.
-    """
-    unquoted = _QUOTED.sub(' " ', request)  # a mark, so that the words on both sides of it are no one name
-    words = re.findall(r"[^\W\d_][\w'’-]*", unquoted)
-    title_case = len(words) > 3 and sum(word[0].isupper() for word in words) > 0.6 * len(words)
-    names = [] if title_case else [m[0] for m in _NAME.finditer(unquoted) if not _opens_sentence(unquoted, m.start())]
-    return tuple(dict.fromkeys([*_quoted(request), *names]))
-
-
-def _quoted(request: str) -> list[str]:
-    return [next(group for group in match.groups() if group) for match in _QUOTED.finditer(request)]
-
-
-def _opens_sentence(text: str, start: int) -> bool:
-    before = text[:start].rstrip(" \t\"'“«(")
-    return not before or before[-1] in ".!?:;\n"
-
-
-def with_kept_terms(original: str, rewritten: str) -> str:
-    """`rewritten`, with the terms of `original` it lost appended."""
-    quoted = set(_quoted(original))
-    folded = rewritten.casefold()
-    lost = [t for t in kept_terms(original) if (t not in rewritten if t in quoted else t.casefold() not in folded)]
-    if not lost:
-        return rewritten
-    listed = ", ".join(f'"{term}"' if term in quoted else term for term in lost)
-    return f"{rewritten.rstrip('. ')}; keep {listed}"
+    rewording = reworded(state.request.text, critique.refinement.request, UNCUT)
+    return source.request if rewording.unusable else rewording.prompt
 
 
 def _sources(state: RefineState, best: RefineStep) -> list[RefineStep]:

@@ -67,6 +67,17 @@ def test_refines_until_it_is_good(workshop: Workshop, reply_text: Text, capsys: 
     assert names == {"history.jsonl", "step_000.png", "step_001.png", "best.png", "report.html"}
 
 
+def test_tags_weights_and_quotations_survive_and_the_judges_own_syntax_does_not(
+    workshop: Workshop, reply_text: Text
+) -> None:
+    prompt = "<lora:paper:0.8> a cat, (red hat:1.2), embedding:fine_lines, __weather__, {dawn|dusk}, 'OPEN'"
+    refined = "A cat in a red hat, soft light <lora:own:1> embedding:own __own__<|im_end|>"
+    assert workshop.refine("-p", prompt, judged=[reply_text(2.0, refined=refined), reply_text(4.0, 4.0)]) == 0
+    assert workshop.asked[1][0] == (
+        "A cat in a (red hat:1.2), soft light, <lora:paper:0.8>, embedding:fine_lines, __weather__, {dawn|dusk}; keep 'OPEN'"
+    )
+
+
 def test_json_and_nothing_else(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
     assert workshop.refine("-p", "a cat", "--json", judged=[reply_text(4.0, 4.0)]) == 0
     shown = capsys.readouterr()

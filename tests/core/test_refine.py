@@ -13,10 +13,8 @@ from rationalrewards_core.refine import (
     RefineState,
     RefineStep,
     StopReason,
-    kept_terms,
     next_move,
     seed_at,
-    with_kept_terms,
 )
 
 
@@ -154,19 +152,35 @@ def test_a_refinement_that_says_no_change_keeps_the_request() -> None:
         assert move.request == "a red cat"
 
 
-def test_quoted_text_and_names_survive_the_rewriting() -> None:
-    original = 'A sign saying "OPEN 24h" in front of the Eiffel Tower, by Claude Monet'
-    assert kept_terms(original) == ("OPEN 24h", "Eiffel Tower", "Claude Monet")
-    assert with_kept_terms(original, "a tower with a sign by Claude Monet.") == (
-        'a tower with a sign by Claude Monet; keep "OPEN 24h", Eiffel Tower'
+def test_what_the_user_fixed_survives_and_the_judges_own_syntax_does_not() -> None:
+    """The loop itself keeps what Prompt Refine keeps, with no node in between."""
+    request = "<lora:paper:0.8> a cat, (red hat:1.2), embedding:fine, __weather__, {dawn|dusk}, 「開」"
+    refined = "A cat in a red hat <lora:own:1> embedding:own __own__ (soft light:1.4)<|im_end|>"
+    state = RefineState(request=UserRequest(request), base_seed=0, policy=RefinePolicy())
+    step = RefineStep(
+        index=0, request=request, seed=0, origin="original", outcome=judged(2.0, refined), reward=0.3, accepted=True
     )
-    complete = 'the eiffel tower and a sign "OPEN 24h", Claude Monet'
-    assert with_kept_terms(original, complete) == complete
-    assert with_kept_terms("A cat. The dog sleeps.", "a cat and a dog") == "a cat and a dog", (
-        "sentence starts are no names"
+    move = next_move(state.with_step(step))
+    assert isinstance(move, Move)
+    assert move.request == (
+        "A cat in a (red hat:1.2) soft light, <lora:paper:0.8>, embedding:fine, __weather__, {dawn|dusk}; keep 「開」"
     )
-    assert kept_terms("A Cat On The Roof In Paris") == (), "title case tells no names"
-    assert with_kept_terms("in Paris, France", "in paris at night") == "in paris at night; keep France"
+
+
+def test_an_unusable_rewriting_keeps_the_request_of_its_own_candidate() -> None:
+    state = RefineState(request=UserRequest("a red cat"), base_seed=0, policy=RefinePolicy())
+    step = RefineStep(
+        index=0,
+        request="a red cat, refined before",
+        seed=0,
+        origin="refined",
+        outcome=judged(2.0, "<lora:own:1>"),
+        reward=0.3,
+        accepted=True,
+    )
+    move = next_move(state.with_step(step))
+    assert isinstance(move, Move)
+    assert move.request == "a red cat, refined before"
 
 
 @pytest.mark.parametrize(

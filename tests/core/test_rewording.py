@@ -10,8 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.prompt_syntax import commands, fixed_terms
-from rationalrewards_core.rewording import Rewording, RewordingRules, _body, reworded
+from rationalrewards_core.quotation import quotations
+from rationalrewards_core.rewording import Rewording, RewordingRules, reworded
+from rationalrewards_core.rewording.rewording import _body
+from rationalrewards_core.rewording.syntax import commands, fixed_terms, is_harmless, without_comments
 
 PROMPT = 'ohwx man in a (red hat:1.2) by a sign "OPEN", <lora:paper:0.8>, embedding:fine, __weather__, {dawn|dusk}'
 REWRITTEN = "A man wearing a red hat stands by a shop sign, sharp focus, golden light."
@@ -151,21 +153,40 @@ def test_an_endless_rewriting_is_not_used() -> None:
     assert "longer" in done.notes[0]
 
 
-words = st.text('abcdé猫 ,.;:()<>{}|"“”_\\-1', max_size=60)
+words = st.text("abcdé猫 ,.;:()<>{}[]|\"“”„‘’'「」«»#/*_\\-1A", max_size=60)
 piece = st.sampled_from(
     [
         "a red hat",
         "Paris",
+        "by Emma Stone",
         '"OPEN"',
+        "「開」",
+        "„zu“",
+        "'OPEN'",
+        '“"”',
+        '12"',
+        "the dog's",
         "<lora:a:0.8>",
         "(red hat:1.2)",
+        "((hat))",
+        "(hat)",
+        "[hat]",
+        "[hat:cat:0.5]",
         "embedding:x",
         "__w__",
         "{a|b}",
+        "#FF00AA",
+        r"miku \(song\)",
         "ohwx",
+        "ein Haus und",
+        "; keep",
         "(",
         '"',
         "BREAK",
+        "AND",
+        "REGION(0 1)",
+        "// note",
+        "<|im_end|>",
     ]
 )
 tidy = st.lists(piece.filter(lambda p: len(p) > 1), max_size=8).map(" ".join)
@@ -182,15 +203,16 @@ rules = st.builds(
 
 @settings(deadline=None, max_examples=150)
 @given(prompts, prompts, rules)
+@example('“"” "OPEN"', "a sign", RewordingRules())
 def test_fixed_terms_always_survive(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     done = reworded(prompt, rewritten, rules)
-    body = _body(prompt, rules)
+    body = without_comments(_body(prompt, rules))
     for term in fixed_terms(body):
         assert term in done.prompt
-    if re.search(r"(?<!\w)ohwx(?!\w)", prompt):
+    if re.search(r"(?<!\w)ohwx(?!\w)", body):
         assert "ohwx" in done.prompt
-    for quotation in re.findall(r'"([^"\n]{1,200})"', body):
-        assert quotation in done.prompt
+    there = {quotation.words for quotation in quotations(done.prompt)}
+    assert {quotation.words for quotation in quotations(body)} <= there
 
 
 @settings(deadline=None, max_examples=150)
@@ -203,11 +225,12 @@ def test_a_longer_prompt_than_allowed_is_always_reported(prompt: str, rewritten:
 
 @settings(deadline=None, max_examples=150)
 @given(tidy, prompts, rules)
-def test_a_rewording_adds_no_command(prompt: str, rewritten: str, rules: RewordingRules) -> None:
+def test_a_rewording_adds_no_syntax_and_no_token_of_its_own(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     done = reworded(prompt, rewritten, rules)
     if done.prompt != prompt:
         own = prompt + rules.prefix + rules.suffix
-        assert all(command in own for command in commands(done.prompt))
+        assert all(term in own or is_harmless(term) for term in fixed_terms(done.prompt))
+        assert "<|" in prompt or "<|" not in done.prompt
 
 
 @settings(deadline=None, max_examples=150)

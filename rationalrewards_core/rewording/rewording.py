@@ -2,7 +2,7 @@
 
 `full rewrite` takes the judge's text and puts back what it lost; `minimal change` keeps the prompt and appends
 the clauses of the judge's text that say something new. Both are pure functions, and neither loses a quotation,
-a tag, a weight, an embedding, a wildcard, a trigger word, or the prefix and suffix.
+a tag, a weight, an embedding, a wildcard, a step, a trigger word, or the prefix and suffix.
 """
 
 from __future__ import annotations
@@ -10,50 +10,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
+from ..messages import MAX_REQUEST_CHARACTERS
 from .clauses import clauses, content_words, shortened
-from .errors import ConfigError
-from .messages import MAX_REQUEST_CHARACTERS
-from .prompt_syntax import (
+from .judged_text import says_no_change, without_foreign_syntax
+from .kept import kept_terms, lost_terms, with_kept_terms
+from .rules import RewordingRules
+from .syntax import (
     Span,
+    blanked,
     commands,
     fixed_spans,
     fixed_terms,
     has_sections,
+    is_quotation,
+    is_structured,
+    joined,
+    tail,
     weighted_words,
-    without_halves,
-    without_sections,
-    without_terms,
+    without_comments,
 )
-from .refine import kept_terms, says_no_change, with_kept_terms
 
-Style = Literal["full rewrite", "minimal change"]
-STYLES: Final[tuple[Style, ...]] = get_args(Style)
 NEW_SHARE: Final = 0.5
 """A clause says something new if more than this share of its words is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewordingRules:
-    """What a rewording keeps and how far it goes."""
-
-    style: Style = "full rewrite"
-    """`full rewrite`: the judge's text; `minimal change`: the prompt plus what is new in the judge's text."""
-    trigger_words: tuple[str, ...] = ()
-    """Words that a LoRA was trained on; those that the prompt has stay, in its spelling."""
-    prefix: str = ""
-    """What every reworded prompt begins with, exactly."""
-    suffix: str = ""
-    """What every reworded prompt ends with, exactly."""
-    max_length: int = 1500
-    """Characters of the reworded prompt at most; what is fixed is never cut for it."""
-
-    def __post_init__(self) -> None:
-        if self.style not in STYLES:
-            raise ConfigError(f"style must be one of {', '.join(STYLES)}, not {self.style!r}.")
-        if not 1 <= self.max_length <= MAX_REQUEST_CHARACTERS:
-            raise ConfigError(f"max_length must be between 1 and {MAX_REQUEST_CHARACTERS}, not {self.max_length}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,37 +43,60 @@ class Rewording:
     prompt: str
     notes: tuple[str, ...] = ()
     """Sentences about what was put back, left out or could not be done."""
+    unusable: bool = False
+    """Whether the judge's text gave nothing to use; `prompt` is then the one that went in."""
 
 
 def reworded(prompt: str, rewritten: str, rules: RewordingRules) -> Rewording:
     """`prompt` reworded after the judge's `rewritten` request; the prompt itself where that is no text to use."""
     if says_no_change(rewritten):
-        return Rewording(prompt=prompt, notes=("The judge proposes no other wording.",))
+        return _unusable(prompt, "The judge proposes no other wording.")
     if max(len(prompt), len(rewritten)) > MAX_REQUEST_CHARACTERS:
-        return Rewording(
-            prompt=prompt,
-            notes=(f"The rewriting is longer than {MAX_REQUEST_CHARACTERS} characters and was not used.",),
-        )
+        return _unusable(prompt, f"The rewriting is longer than {MAX_REQUEST_CHARACTERS} characters and was not used.")
     body = _body(prompt, rules)
-    proposal, notes = _prose(_body(" ".join(rewritten.split()), rules), body)
-    if not proposal:
-        return Rewording(prompt=prompt, notes=(*notes, "The rewriting holds nothing to use."))
-    room = rules.max_length - len(_joined("", rules))
-    if rules.style == "full rewrite" and not has_sections(body):
-        text, more = _rewrite(body, proposal, rules, room)
-    else:
-        text, more = _extension(body, proposal, room)
-        if rules.style == "full rewrite":
-            more = ["The prompt has sections (BREAK), which a rewriting would lose, so it was only added to.", *more]
+    if is_structured(body):
+        return _unusable(prompt, "The prompt is JSON, which a rewriting in words would break, so it stays.")
+    text, notes = _text(body, rewritten, rules)
+    if not text:
+        return _unusable(prompt, *notes)
     if text == body:
-        more = more or ["The rewriting says nothing that the prompt does not say already."]
-        return Rewording(prompt=prompt, notes=(*notes, *more))
-    reworded_prompt = _joined(text, rules)
-    if len(reworded_prompt) > rules.max_length:
-        more.append(
-            f"The prompt has {len(reworded_prompt)} characters, more than {rules.max_length}: the rest of it is fixed."
+        return Rewording(prompt=prompt, notes=notes)
+    if not _keeps(text, body, rules):
+        return _unusable(prompt, *notes, "The rewriting cannot be joined with what you fixed, so the prompt stays.")
+    whole = _whole(text, rules)
+    if len(whole) > rules.max_length:
+        notes += (f"The prompt has {len(whole)} characters, more than {rules.max_length}: the rest of it is fixed.",)
+    return Rewording(prompt=whole, notes=notes)
+
+
+def _unusable(prompt: str, *notes: str) -> Rewording:
+    return Rewording(prompt=prompt, notes=notes, unusable=True)
+
+
+def _text(body: str, rewritten: str, rules: RewordingRules) -> tuple[str, tuple[str, ...]]:
+    """The body's rewording, empty if the judge's text holds nothing to use; and what there is to say about it."""
+    rewrite = rules.style == "full rewrite" and not has_sections(body)
+    proposal, left_out = without_foreign_syntax(_body(rewritten, rules), body if rewrite else "")
+    notes = [f"Left out of the rewriting: {', '.join(left_out)}."] if left_out else []
+    if not proposal:
+        return "", (*notes, "The rewriting holds nothing to use.")
+    if rules.style == "full rewrite" and not rewrite:
+        notes.append(
+            "The prompt has sections (BREAK, AND, regions), which a rewriting would lose; it was only added to."
         )
-    return Rewording(prompt=reworded_prompt, notes=(*notes, *more))
+    room = rules.max_length - len(_whole("", rules))
+    text, more = _rewrite(body, proposal, rules, room) if rewrite else _extension(body, proposal, room)
+    if text == body and not more:
+        more = ["The rewriting says nothing that the prompt does not say already."]
+    return text, (*notes, *more)
+
+
+def _keeps(text: str, body: str, rules: RewordingRules) -> bool:
+    """Whether everything fixed in `body` is in `text`, and no command beside it."""
+    foreign = set(commands(text)) - set(commands(body))
+    body = without_comments(body)
+    prose = _prose(body, _trigger_words(body, rules.trigger_words))
+    return set(fixed_terms(body)) <= set(fixed_terms(text)) and not lost_terms(prose, text) and not foreign
 
 
 def _body(text: str, rules: RewordingRules) -> str:
@@ -107,7 +110,7 @@ def _body(text: str, rules: RewordingRules) -> str:
     return text
 
 
-def _joined(body: str, rules: RewordingRules) -> str:
+def _whole(body: str, rules: RewordingRules) -> str:
     """Prefix, body and suffix with commas between them where no punctuation stands."""
     text = ""
     for part in (rules.prefix.strip(), body, rules.suffix.strip()):
@@ -120,34 +123,15 @@ def _divider(text: str) -> str:
     return " " if text.endswith((",", ".", ";", ":", "!", "?")) else ", "
 
 
-def _prose(proposal: str, body: str) -> tuple[str, list[str]]:
-    """The judge's text without commands that the prompt does not have: it may write words, not load files."""
-    own = commands(body)
-    removed: list[str] = []
-    while foreign := tuple(term for term in commands(proposal) if term not in own):
-        removed += foreign
-        for term in foreign:
-            proposal = proposal.replace(term, " ")
-    words = without_sections(proposal)
-    if words.count('"') % 2:  # which marks belong together cannot be told, and the next turn would tell it otherwise
-        words = words.replace('"', "")
-    words = without_halves(words, own)
-    if removed or words != proposal:
-        proposal = re.sub(r"\s+([,;.])(?=\s|$)", r"\1", re.sub(r"[,;](?:\s*[,;])+", ",", " ".join(words.split())))
-    notes = [f"Left out of the rewriting: {', '.join(removed)}."] if removed else []
-    return proposal.strip(" ,;"), notes
-
-
 def _rewrite(body: str, proposal: str, rules: RewordingRules, room: int) -> tuple[str, list[str]]:
     """The proposal with everything fixed in `body` put back, within `room` characters if that can be."""
+    body = without_comments(body)
     terms, words = fixed_terms(body), _trigger_words(body, rules.trigger_words)
     text, lost = _with_terms(proposal, terms)
     text, lost_words = _with_words(text, words)
-    prose = without_terms(body, (*terms, *words))
+    prose = _prose(body, words)
+    lost += [*lost_words, *lost_terms(prose, text)]
     complete = with_kept_terms(prose, text)
-    lost += lost_words
-    if complete != text:
-        lost.append(complete.removeprefix(text.rstrip(". ")).removeprefix("; keep "))
     notes = [f"Put back: {', '.join(lost)}."] if lost else []
     fixed = [*fixed_spans(complete), *_occurrences(complete, (*words, *kept_terms(prose)))]
     short = shortened(complete, room, fixed)
@@ -156,17 +140,26 @@ def _rewrite(body: str, proposal: str, rules: RewordingRules, room: int) -> tupl
     return short, notes
 
 
+def _prose(body: str, words: tuple[str, ...]) -> str:
+    """`body` without its fixed terms and trigger words; its quotations stay."""
+    fixed = fixed_spans(body)
+    terms = [span for span in fixed if not is_quotation(body[span.start : span.end])]
+    places = (Span(*match.span()) for word in words for match in _word_pattern(word).finditer(body))
+    return blanked(body, joined([*terms, *(p for p in places if not any(f.overlaps(p.start, p.end) for f in fixed))]))
+
+
 def _with_terms(text: str, terms: tuple[str, ...]) -> tuple[str, list[str]]:
     """Fixed terms put in the place of their plain words, or at the end; and which of them were lost."""
-    lost = [term for term in terms if term not in text]
+    there = set(fixed_terms(text))
+    lost = [term for term in terms if term not in there]
     text, appended = _placed(text, [(weighted_words(term), term) for term in lost])
     return ", ".join([text.rstrip(" .,;"), *appended]) if appended else text, lost
 
 
 def _trigger_words(body: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """The trigger words that the prompt has, in its spelling."""
-    found = (_word_pattern(word).search(body) for word in words if word.strip())
-    return tuple(dict.fromkeys(match.group() for match in found if match))
+    matches = (_word_pattern(word).search(body) for word in words if word.strip())
+    return tuple(dict.fromkeys(match.group() for match in matches if match))
 
 
 def _with_words(text: str, words: tuple[str, ...]) -> tuple[str, list[str]]:
@@ -200,8 +193,8 @@ def _free_place(text: str, words: str, taken: Sequence[Span]) -> Span | None:
     """Where `words` stand in `text`, outside of what is taken."""
     if not words:
         return None
-    found = (Span(*match.span()) for match in _word_pattern(words).finditer(text))
-    return next((place for place in found if not any(span.overlaps(place.start, place.end) for span in taken)), None)
+    places = (Span(*match.span()) for match in _word_pattern(words).finditer(text))
+    return next((place for place in places if not any(span.overlaps(place.start, place.end) for span in taken)), None)
 
 
 def _occurrences(text: str, terms: tuple[str, ...]) -> list[Span]:
@@ -210,14 +203,15 @@ def _occurrences(text: str, terms: tuple[str, ...]) -> list[Span]:
 
 def _extension(body: str, proposal: str, room: int) -> tuple[str, list[str]]:
     """The prompt's own words, and behind them the clauses of the proposal that say something new and fit."""
-    text, known, left_out = body, content_words(body), 0
+    last = tail(body)
+    text, known, left_out = body.removesuffix(last), content_words(body), 0
     for clause in clauses(proposal):
         words = content_words(clause)
         if not words or len(words - known) <= NEW_SHARE * len(words):
             continue
         longer = text + (_divider(text) if text else "") + clause
-        if len(longer) > room:
+        if len(longer) + len(last) > room:
             left_out += 1
             continue
         text, known = longer, known | words
-    return text, [f"{left_out} new clauses do not fit into the limit and were left out."] if left_out else []
+    return text + last, [f"{left_out} new clauses do not fit into the limit and were left out."] if left_out else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .prompt_syntax import Span, fixed_spans
+from .syntax import Span, fixed_spans
 
 _CLAUSE = re.compile(r"(?:[^,;.!?\n，；。！？]|[,;.!?](?=\S))*[,;.!?\n，；。！？]*\s*")
 _DIVIDER = re.compile(r"[,;\n，；。！？]|[.!?](?=\s|$)")

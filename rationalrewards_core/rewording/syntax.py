@@ -1,0 +1,187 @@
+"""What in a generator's prompt is not prose: tags, weights, embeddings, wildcards, steps, colours, quoted text.
+
+    a <lora:paper:0.8> poster, (red hat:1.2), embedding:fine_lines, __weather__, {dawn|dusk}, [a:b:0.5], "OPEN"
+
+A rewriting must carry these over letter by letter. Finding them is linear in the prompt's length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ..quotation import INCHES, LETTER, QUOTED, STRAY
+
+_TAG = r"<[A-Za-z_]\w{0,30}:[^<>\n]{1,200}>"
+_EMBEDDING = r"\bembedding:[^\s,;()<>\[\]{}\"|]{1,200}(?<![.!?:])"
+_WILDCARD = rf"(?<!{LETTER})__(?:[^\W_]|[.*/~@-]){{1,60}}(?:_(?:[^\W_]|[.*/~@-]){{1,60}}){{0,8}}__"
+_CALL = r"\b[A-Z][A-Z_]{1,30}\([^()\n]{0,200}\)"
+_COMMAND: Final = re.compile("|".join((_TAG, _EMBEDDING, _WILDCARD, _CALL)))
+_COLOUR = r"(?<![\w&])#(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{6}|(?=\d{0,2}[A-Fa-f])[0-9A-Fa-f]{3})(?!\w)"
+_GRADE = r"\bscore_\d{1,2}(?:_up)?\b"
+_TAG_WORD = r"[^\s,\\()<>|\[\]{}\"]{1,40}"
+_NAMED_TAG = rf"(?<![^\s,])(?:{_TAG_WORD}\s){{0,2}}{_TAG_WORD}\s?\\\([^,\n()\\<>|]{{1,80}}\\\)"
+_WORD: Final = re.compile("|".join((_COLOUR, _GRADE, _NAMED_TAG)))
+_SECTION: Final = re.compile(rf"\b(?:BREAK|AND|ADDBASE|ADDCOMM|ADDCOL|ADDROW|COUPLE)\b|{_CALL}")
+_COMMENT: Final = re.compile(rf"({QUOTED.pattern})|/\*(?s:.{{0,2000}}?)\*/|(?<![:/])//[^\n]*|(?m:^[^\S\n]*#\s[^\n]*\n)")
+_LINE_COMMENT: Final = re.compile(r"\s{0,20}(?<![:/])//.*")
+_NUMBER = r"\s{0,3}[+-]?(?:\d{1,4}(?:\.\d{0,6})?|\.\d{1,6})\s{0,3}"
+_WEIGHT: Final = re.compile(rf":{_NUMBER}$")
+_SECTION_WEIGHT: Final = re.compile(rf"\s:{_NUMBER}$")
+_STEP: Final = re.compile(rf"\[[^\[\]\n]{{0,200}}:{_NUMBER}\]|\[[^\[\]\n]{{0,200}}\|")
+_WEIGHTED: Final = re.compile(r"\(([^()]+?):[^:()]*\)|\(\(([^()]+)\)\)|\[([^\[\]|:]+)\]")
+_TOKEN: Final = re.compile(
+    r"<[|｜][^\s|｜<>]{0,60}[|｜]?>?|</?(?![\s<>])[^<>\n]{0,200}(?<!\s)>|\[/?[A-Z][A-Z_]+\]"  # chat and reply marks
+)
+_BRACKET_WEIGHT: Final = re.compile(rf":{_NUMBER}(?=[)\]])")
+_SINGLE: Final = re.compile(
+    rf"[<>{{}}()\[\]|\\{re.escape(''.join(sorted(STRAY - {INCHES})))}]|(?<!\d){INCHES}|__+|//+|\*+|(?:^|(?<=\s))#+(?=\s)"
+)
+"""What is no prose where it stands alone."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters start..end of a text that stay as they are."""
+
+    start: int
+    end: int
+
+    def overlaps(self, start: int, end: int) -> bool:
+        return self.start < end and start < self.end
+
+
+def fixed_spans(text: str) -> list[Span]:
+    """Everything that is not prose, quoted text included; in order, overlapping ones joined."""
+    return joined([*_command_spans(text), *_emphasised(text), *_spans(_WORD, text), *_spans(QUOTED, text)])
+
+
+def fixed_terms(text: str) -> tuple[str, ...]:
+    """The texts of `fixed_spans` that are no mere quotation, each once, in order."""
+    terms = (text[span.start : span.end] for span in fixed_spans(text))
+    return tuple(dict.fromkeys(term for term in terms if not is_quotation(term)))
+
+
+def is_quotation(term: str) -> bool:
+    return QUOTED.fullmatch(term) is not None
+
+
+def is_harmless(term: str) -> bool:
+    """Whether a fixed term may come from anybody: a colour, a name with brackets, a quotation of words alone."""
+    if _WORD.fullmatch(term):
+        return True
+    words = term[1:-1]
+    return is_quotation(term) and not fixed_terms(words) and not _TOKEN.search(words)
+
+
+def commands(text: str) -> tuple[str, ...]:
+    """Tags, embeddings, wildcards, choices, steps, regions: what makes a program load, choose or place something."""
+    return tuple(dict.fromkeys(text[span.start : span.end] for span in _command_spans(text)))
+
+
+def blanked(text: str, spans: Iterable[Span]) -> str:
+    """`text` with a bracket for each span, so that no words become neighbours."""
+    pieces, place = [], 0
+    for span in spans:
+        pieces += [text[place : span.start], " ( "]
+        place = span.end
+    return "".join([*pieces, text[place:]])
+
+
+def plain_words(text: str) -> str:
+    """Prose without marks of prompt syntax, quotation marks that stand alone, and chat tokens; its words stay."""
+    text = _BRACKET_WEIGHT.sub(" ", _TOKEN.sub(" ", text))
+    text = _SECTION.sub(lambda match: "and" if match.group() == "AND" else " ", text)
+    return _SINGLE.sub(" ", text)
+
+
+def has_sections(text: str) -> bool:
+    """Whether BREAK, AND, a region or the like divides the prompt; in a prompt in capitals they are words."""
+    if text.isupper():
+        return False
+    quoted = _spans(QUOTED, text)
+    return any(not any(q.overlaps(*match.span()) for q in quoted) for match in _SECTION.finditer(text))
+
+
+def is_structured(text: str) -> bool:
+    """Whether the prompt is JSON, which prose in it or behind it would break."""
+    if not text.startswith(("{", "[")):
+        return False
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return re.match(r"\{\s*[\"'“]?[\w -]{1,60}[\"'”]?\s*:", text) is not None and text.endswith("}")
+
+
+def without_comments(text: str) -> str:
+    """`text` without `// ...`, `/* ... */` and lines that begin with `# `, which generators drop."""
+    return _COMMENT.sub(lambda match: match[1] or " ", text).strip()
+
+
+def tail(text: str) -> str:
+    """What has to stay last: a comment to the end of the line, or the weight of the last section."""
+    match = _LINE_COMMENT.search(text, text.rfind("\n") + 1)
+    if match is None and has_sections(text):
+        match = _SECTION_WEIGHT.search(text, max(0, len(text) - 20))
+    return match.group() if match else ""
+
+
+def weighted_words(term: str) -> str:
+    """`red hat` of `(red hat:1.2)`, `((red hat))` or `[red hat]`; empty if `term` is nothing so simple."""
+    match = _WEIGHTED.fullmatch(term)
+    return next(words for words in match.groups() if words).strip() if match else ""
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
+    return [Span(*match.span()) for match in pattern.finditer(text)]
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order, overlapping ones as one."""
+    whole: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
+        if whole and span.start < whole[-1].end:
+            whole[-1] = Span(whole[-1].start, max(span.end, whole[-1].end))
+        else:
+            whole.append(span)
+    return whole
+
+
+def _command_spans(text: str) -> list[Span]:
+    choices = [span for span in _groups(text, "{}") if _is_choice(text, span)]
+    steps = [span for span in _groups(text, "[]") if _STEP.match(text, span.start, span.end)]
+    return joined([*_spans(_COMMAND, text), *choices, *steps])
+
+
+def _emphasised(text: str) -> list[Span]:
+    """Groups such as `(red hat:1.2)`, `((red hat))`, `[red hat]`, and `(red hat)` between two commas."""
+    weighted = [
+        span
+        for span in _groups(text, "()")
+        if _WEIGHT.search(text, max(span.start, span.end - 21), span.end - 1)
+        or (text.startswith("((", span.start) and text.endswith("))", 0, span.end))
+        or _is_alone(text, span)
+    ]
+    return [*weighted, *(span for span in _groups(text, "[]") if span.end - span.start > 2)]
+
+
+def _is_choice(text: str, span: Span) -> bool:
+    return "|" in text[span.start : span.end] or text.startswith("$", span.start - 1)
+
+
+def _is_alone(text: str, span: Span) -> bool:
+    before, after = text[max(0, span.start - 20) : span.start].rstrip(" "), text[span.end : span.end + 20].lstrip(" ")
+    return before[-1:] in ("", ",", "\n") and after[:1] in ("", ",", ";", "\n")
+
+
+def _groups(text: str, brackets: str) -> Iterator[Span]:
+    """Balanced pairs of brackets, inner ones first; brackets after a backslash are letters."""
+    opened: list[int] = []
+    for match in re.finditer(r"\\.|[{}]".replace("{}", re.escape(brackets)), text):
+        if match.group() == brackets[0]:
+            opened.append(match.start())
+        elif match.group() == brackets[1] and opened:
+            yield Span(opened.pop(), match.end())
