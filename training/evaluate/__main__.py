@@ -23,7 +23,7 @@ from training.evaluate.gate import gate, gate_table
 from training.evaluate.generation import command as generation
 from training.evaluate.judged import read_judged
 from training.evaluate.leakage import leakage
-from training.evaluate.pairs import LabelledPair, PairFolder
+from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
 from training.evaluate.report import report, retest_line
 from training.evaluate.running import JudgeSettings, judge_pairs, retest
 from training.evaluate.ties import PROTOCOLS
@@ -133,6 +133,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _judge(arguments: argparse.Namespace) -> int:
     folder, pairs = _pairs(arguments)
+    with_winner(pairs, str(arguments.pairs))  # ties alone would give no figure
     opinions = judge_pairs(_settings(arguments, mode=arguments.mode), folder, pairs, arguments.out)
     failed = sum(opinion.verdict is None for opinion in opinions)
     print(f"{len(opinions)} pairs judged, {failed} of them without a verdict; results: {arguments.out}")

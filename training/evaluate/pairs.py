@@ -7,13 +7,14 @@ A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
 from training.parrot.pairs import PreferencePair, pair_from_json
@@ -77,6 +78,17 @@ class PairFolder:
             raise ConfigError(
                 f"{self.path / PAIRS_FILE}, line {number} is no labelled pair; export or import the set again."
             ) from error
+
+
+def with_winner(pairs: Sequence[LabelledPair], origin: str) -> list[LabelledPair]:
+    """Pairs with a winner. ConfigError if there is none; `origin` names the pairs."""
+    found = [one for one in pairs if one.pair.preference is not Verdict.TIE]
+    if not found:
+        raise ConfigError(
+            f"{origin}: all {len(pairs)} pairs are ties, so there is no preference to learn or to measure; import pairs "
+            "with a winner."
+        )
+    return found
 
 
 def write_pairs(pairs: Iterable[LabelledPair], folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,6 +17,7 @@ from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
 
+from .agreement import Agreement
 from .calibration import Calibration
 from .check import Checker, CheckSettings, check_tasks
 from .export import Exporter, ExportSettings
@@ -30,7 +32,7 @@ from .prompts import TeacherTexts, load_texts
 from .rationalize import Rationalizer, rationale_tasks
 from .records import Rationale, Record, check_from_json, rationale_from_json
 from .run import ParrotRun, Rubrics, load_rubrics
-from .splits import Shares
+from .splits import fitting_shares
 from .store import ImageRoots
 from .teaching import Budget, Teacher
 
@@ -103,7 +105,7 @@ class StageCommand:
 def rationalize(arguments: argparse.Namespace) -> int:
     stage = StageCommand(arguments)
     ask = Rationalizer(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
-    stage.run.pair_files()
+    stage.run.check_winners()
     return stage.work(
         "rationales",
         lambda: rationale_tasks(stage.run.pairs(stage.shard, arguments.limit), arguments.orders),
@@ -121,7 +123,11 @@ def check(arguments: argparse.Namespace) -> int:
     )
     ask = Checker(stage.run, stage.teacher, stage.rubrics, stage.texts, settings)
     rationales = _rationales(stage)
-    return stage.work(f"checks-{settings.variant}", lambda: check_tasks(rationales()), ask, asdict(settings))
+    name = f"checks-{settings.variant}"
+    code = stage.work(name, lambda: check_tasks(rationales()), ask, asdict(settings))
+    checks = read_records(stage.run.stage_files(name), check_from_json)
+    _warn(Agreement((one.pair.preference, one.kept) for one in checks).warning("checked rationales"))
+    return code
 
 
 def project(arguments: argparse.Namespace) -> int:
@@ -129,7 +135,7 @@ def project(arguments: argparse.Namespace) -> int:
     ask = Projector(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
     name, told = f"critiques-{arm}", variant if arm == "parrot" else ""
     if arm == "direct":
-        stage.run.pair_files()
+        stage.run.check_winners()
         return stage.work(
             name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, {"variant": told}
         )
@@ -149,17 +155,27 @@ def _rationales(stage: StageCommand) -> Callable[[], Iterable[Rationale]]:
 
 
 def export(arguments: argparse.Namespace) -> int:
+    run = ParrotRun(arguments.run)
     settings = ExportSettings(
         arm=arguments.arm,
         form=arguments.format,
         pairwise=arguments.pairwise,
         variant=arguments.variant,
-        shares=Shares(dev=arguments.dev, test=arguments.test),
+        shares=fitting_shares(sum(1 for _ in run.pairs()), arguments.dev, arguments.test),
         calibration=Calibration(margin=arguments.margin, tie_margin=arguments.tie_margin),
     )
-    counts = Exporter(ParrotRun(arguments.run), load_rubrics(arguments.rubric), settings, arguments.out).write()
+    exporter = Exporter(run, load_rubrics(arguments.rubric), settings, arguments.out)
+    counts = exporter.write()
     print(f"{arguments.out}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) + ".")
+    if settings.form == "trl":
+        print("TRL cuts examples at 1,024 tokens and the answers with them, unless you say SFTConfig(max_length=None).")
+    _warn(exporter.agreement.warning("pairs"))
     return DONE
+
+
+def _warn(sentence: str) -> None:
+    if sentence:
+        print(sentence, file=sys.stderr)
 
 
 def import_pairs(arguments: argparse.Namespace) -> int:

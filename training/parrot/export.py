@@ -31,6 +31,7 @@ from rationalrewards_core.parsing import parse_critique
 from rationalrewards_core.rubric import Kind
 from rationalrewards_core.rubric_file import rubric_to_toml
 
+from .agreement import Agreement
 from .calibration import Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
 from .journal import read_records
@@ -69,6 +70,8 @@ class Exporter:
         self._run, self._rubrics, self._settings, self._out = run, rubrics, settings, out
         self._names: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
+        self.agreement = Agreement()
+        """Of the pairs that the teacher was asked about."""
 
     def write(self) -> Counter[str]:
         """Everything, each file replaced as a whole. Returns the counts."""
@@ -206,9 +209,11 @@ class Exporter:
                 if split == "train" and pair.key not in asked:
                     self.counts["train pairs never asked about, left out"] += 1
                     continue
+                kept = pair.key in fate and not fate[pair.key].reason
+                if pair.key in asked:
+                    self.agreement.add(pair.preference, kept)
                 row = self._readable(self._pair_row, Record(key=pair.key, pair=pair))
                 if row is not None:
-                    kept = pair.key in fate and not fate[pair.key].reason
                     file.write(json.dumps(row | {"split": split, "kept": kept}, ensure_ascii=False) + "\n")
                     self.counts[f"{split} pairs"] += 1
         os.replace(temporary, self._out / "pairs.jsonl")
@@ -228,6 +233,7 @@ class Exporter:
 
     def _write_tables(self) -> None:
         table = {"settings": asdict(self._settings), "counts": dict(sorted(self.counts.items()))}
+        table["kept share of the pairs asked about"] = round(self.agreement.share, 4)
         (self._out / "export.json").write_text(json.dumps(table, indent=2), encoding="utf-8")
         if self._settings.form == "llamafactory":
             info = json.dumps(dataset_table(SPLITS), indent=2)

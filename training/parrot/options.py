@@ -91,7 +91,8 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm", choices=("parrot", "unfiltered", "direct"), default="parrot")
     parser.add_argument("--format", choices=FORMATS, default="chat")
     parser.add_argument("--pairwise", action="store_true", help="validated comparisons too")
-    parser.add_argument("--dev", type=float, default=0.05, help="share of requests held out for development")
-    parser.add_argument("--test", type=float, default=0.05, help="share of requests held out for testing")
+    held_out = "share of requests held out for {} (default: 0.05, and up to {} where that is less than 100 pairs)"
+    parser.add_argument("--dev", type=float, help=held_out.format("development", "0.2"))
+    parser.add_argument("--test", type=float, help=held_out.format("testing", "0.1"))
     parser.add_argument("--margin", type=float, default=0.02, help="reward by which the preferred one must lead")
     parser.add_argument("--tie-margin", type=float, default=0.25, help="reward by which a tie may differ")

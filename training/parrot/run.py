@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
+from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
@@ -59,6 +60,17 @@ class ParrotRun:
             seen.add(number)
             if shard is None or shard.holds(pair.key):
                 yield pair
+
+    def check_winners(self) -> None:
+        """ConfigError if every pair is a tie: no question to the teacher would ever teach a preference."""
+        ties = 0
+        for pair in self.pairs():
+            if pair.preference is not Verdict.TIE:
+                return
+            ties += 1
+        raise ConfigError(
+            f"All {ties} pairs in {self.folder} are ties, so there is no preference to learn; import pairs with a winner."
+        )
 
     def stage_file(self, stage: str, shard: Shard) -> Path:
         """The file that this process writes."""

@@ -19,6 +19,10 @@ Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 
 
+WANTED_PAIRS: Final = 100
+"""Held-out pairs that an accuracy within a tenth needs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shares:
     """How much of the clusters goes where; the rest is training."""
@@ -29,6 +33,18 @@ class Shares:
     def __post_init__(self) -> None:
         if min(self.dev, self.test) < 0 or self.dev + self.test >= 1:
             raise ConfigError("The shares of dev and test must not be negative, and leave something for training.")
+
+
+def fitting_shares(pairs: int, dev: float | None = None, test: float | None = None) -> Shares:
+    """Shares that suit the number of pairs where none are given: at most a fifth for development, a tenth for testing.
+
+    As pairs are added, what is held out only ever shrinks: no pair that was trained on is held out later.
+    """
+    wanted = WANTED_PAIRS / max(1, pairs)
+    return Shares(
+        dev=min(0.2, max(0.05, wanted)) if dev is None else dev,
+        test=min(0.1, max(0.05, wanted)) if test is None else test,
+    )
 
 
 def assign_splits(pairs: Iterable[PreferencePair], shares: Shares) -> Mapping[str, Split]:

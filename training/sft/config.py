@@ -45,8 +45,8 @@ class SftConfig:
     """Whether the vision tower trains too; judging lives on its accuracy, so it is frozen unless you say so."""
     train_projector: bool = False
     """Whether the layers between tower and language model train too."""
-    epochs: float = 3.0
-    """Passes over train.jsonl."""
+    epochs: float | None = 3.0
+    """Passes over train.jsonl; none fits the data: two, and more (at most eight) where they make less than 100 steps."""
     max_steps: int = 0
     """Stop after this many optimiser steps; 0 leaves it to `epochs`."""
     batch: int = 128
@@ -68,18 +68,19 @@ class SftConfig:
     """Recompute activations in the backward pass: a third slower, several times smaller."""
     seed: int = 0
     """Decides order, adapter initialisation and dropout."""
-    evaluate_every: int = 200
-    """Steps between measurements of pair accuracy on the development split; 0 never measures."""
+    evaluate_every: int | None = None
+    """Steps between measurements of pair accuracy on the development split; none is four times a run, and at least every
+    200 steps; 0 never measures. The base is measured before the first step."""
     dev_pairs: int = 200
-    """Development pairs judged each time, from the front of pairs.jsonl's dev split."""
+    """Development pairs with a winner judged each time, from the front of pairs.jsonl's dev split."""
     dev_max_tokens: int = 1024
     """Longest critique a student may write while it is measured."""
     dev_batch: int = 8
     """Pictures judged together while it is measured."""
     patience: int = 3
     """Stop after this many measurements without a better one; 0 never stops early."""
-    save_every: int = 200
-    """Steps between checkpoints to resume from."""
+    save_every: int | None = None
+    """Steps between checkpoints to resume from; none is four times a run, and at least every 200 steps."""
     log_every: int = 1
     """Steps between lines of metrics.jsonl."""
     workers: int = 0
@@ -101,11 +102,11 @@ class SftConfig:
             )
         positive = ("lora_rank", "lora_alpha", "batch", "micro_batch", "lr", "clip", "save_every", "log_every")
         for name in (*positive, "epochs", "max_length", "dev_pairs", "dev_max_tokens", "dev_batch"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ConfigError(f"{name} must be positive, not {value}.")
         for name in ("max_steps", "evaluate_every", "patience", "workers", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}.")
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ConfigError(f"{name} must not be negative, not {value}.")
         for name in ("warmup", "lora_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
@@ -124,22 +125,22 @@ def miniature() -> SftConfig:
     """The shipped miniature on a CPU, in minutes."""
     return SftConfig(
         model=str(scorer_folder()), precision="fp32", autocast=False, lora_rank=16, lora_alpha=32, epochs=3.0, batch=16,
-        micro_batch=16, lr=1e-3, max_length=1024, checkpointing=False, evaluate_every=50, dev_pairs=64,
-        dev_max_tokens=300, dev_batch=32, save_every=50, device="cpu",
+        micro_batch=16, lr=1e-3, max_length=1024, checkpointing=False, dev_pairs=64, dev_max_tokens=300, dev_batch=32,
+        device="cpu",
     )  # fmt: skip
 
 
 def qwen3_vl_8b_qlora_24gb() -> SftConfig:
     """Qwen3-VL-8B on one 24 GB card: NF4 weights, an adapter of rank 64 on the language model."""
     return SftConfig(
-        model="Qwen/Qwen3-VL-8B-Instruct", precision="nf4", lr=1e-4, batch=32, max_length=4096, epochs=2.0, workers=4
+        model="Qwen/Qwen3-VL-8B-Instruct", precision="nf4", lr=1e-4, batch=32, max_length=4096, epochs=None, workers=4
     )
 
 
 def qwen3_vl_4b() -> SftConfig:
     """Qwen3-VL-4B with an adapter on bf16 weights: one 24 GB card."""
     return SftConfig(
-        model="Qwen/Qwen3-VL-4B-Instruct", precision="bf16", lr=1e-4, batch=32, max_length=4096, epochs=2.0, workers=4
+        model="Qwen/Qwen3-VL-4B-Instruct", precision="bf16", lr=1e-4, batch=32, max_length=4096, epochs=None, workers=4
     )
 
 
@@ -192,11 +193,12 @@ def _typed(key: str, value: Any, wanted: str, origin: str) -> Any:
             return {True: True, False: False, "true": True, "false": False}[value]
         if "int" in wanted.split(" ")[0]:
             return _whole(value)
-        if wanted == "float":
+        if "float" in wanted:
             return float(value)
     except (ValueError, KeyError, TypeError):
         kinds = {"bool": "true or false", "float": "a number"}
-        raise ConfigError(f"{origin}: {key} must be {kinds.get(wanted, 'a whole number')}, not {value!r}.") from None
+        kind = kinds.get(wanted.split(" ")[0], "a whole number")
+        raise ConfigError(f"{origin}: {key} must be {kind}, not {value!r}.") from None
     if not isinstance(value, str):
         raise ConfigError(f"{origin}: {key} must be a text, not {value!r}.")
     return value

@@ -7,23 +7,30 @@ looked at during training.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig
 from rationalrewards_core.backends.transformers_local import TransformersLocal
+from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from training.evaluate.figures import Share, accuracy
 from training.evaluate.judges import PointwiseJudge, opinions_of
 from training.evaluate.opinions import Opinion
-from training.evaluate.pairs import LabelledPair, PairFolder
+from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
 from training.evaluate.ties import PROTOCOLS
 from training.sft.artefacts import student_rubrics
 from training.sft.config import SftConfig
 
+log = logging.getLogger("rationalrewards.training.sft")
+
 DEV_PROTOCOL = "forced"
+FEW: Final = 30
+"""Development pairs below which an accuracy says little (within 0.18 at 95 %)."""
 
 
 class InProcess(TransformersLocal):
@@ -43,7 +50,13 @@ class Development:
     def __init__(self, config: SftConfig) -> None:
         folder = Path(config.export)
         self._folder, self._config = PairFolder(folder), config
-        self.pairs = self._folder.pairs("dev", config.dev_pairs)
+        self.pairs = development_pairs(self._folder, config)
+        if len(self.pairs) < FEW:
+            spread = 0.98 / len(self.pairs) ** 0.5
+            log.warning(
+                "Only %d development pairs with a winner: an accuracy is known within %.2f; export with a larger --dev.",
+                len(self.pairs), spread,
+            )  # fmt: skip
         self.rubrics = student_rubrics(config.model, folder)
 
     def opinions(self, checkpoint: Checkpoint, pairs: Sequence[LabelledPair]) -> list[Opinion]:
@@ -64,6 +77,17 @@ class Development:
             found = asyncio.run(work())
         checkpoint.model.train(was_training)
         return found
+
+
+def development_pairs(folder: PairFolder, config: SftConfig) -> list[LabelledPair]:
+    """The pairs that a run is measured on. ConfigError says what to do where there are none."""
+    try:
+        return with_winner(folder.pairs("dev"), f"{folder.path}, split dev")[: config.dev_pairs]
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} To be measured, a run needs development pairs: export with a larger --dev, or say "
+            "evaluate_every=0 to train without."
+        ) from error
 
 
 def dev_accuracy(opinions: Sequence[Opinion]) -> Share:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import torch
 from tqdm import tqdm
@@ -13,6 +14,11 @@ from training.sft.batches import epoch_batches, micro_batches
 from training.sft.config import SftConfig
 from training.sft.encoding import Encoded, Encoder
 from training.sft.records import ChatFile
+
+FEWEST_STEPS: Final = 100
+PASSES: Final = (2.0, 8.0)
+LONGEST_INTERVAL: Final = 200
+"""Steps after which a run measures and saves at the latest."""
 
 
 class Examples(torch.utils.data.Dataset[Encoded]):
@@ -52,8 +58,21 @@ def planned_steps(config: SftConfig, examples: int, too_long: Sequence[int] = ()
     """Optimiser steps of a whole run. `too_long`: tokens of each example left out; the error says them."""
     if examples < config.batch:
         raise ConfigError(_too_few(config, examples, too_long))
-    steps = max(1, math.floor(config.epochs * (examples // config.batch)))
+    per_epoch = examples // config.batch
+    epochs = fitting_epochs(per_epoch) if config.epochs is None else config.epochs
+    steps = max(1, math.floor(epochs * per_epoch))
     return min(steps, config.max_steps) if config.max_steps else steps
+
+
+def fitting_epochs(per_epoch: int) -> float:
+    """Passes over data of `per_epoch` steps: as many as `FEWEST_STEPS` want, within `PASSES`."""
+    fewest, most = PASSES
+    return min(max(fewest, FEWEST_STEPS / per_epoch), most)
+
+
+def interval(every: int | None, steps: int) -> int:
+    """Steps between measurements or checkpoints of a run of `steps`, where none are asked for by number."""
+    return max(1, min(LONGEST_INTERVAL, steps // 4)) if every is None else every
 
 
 def _too_few(config: SftConfig, examples: int, too_long: Sequence[int]) -> str:

@@ -29,12 +29,13 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.rubric import Kind, Rubric
-from training.evaluate.pairs import LabelledPair, PairFolder
+from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
 from training.run import RunDir
 from training.sft.artefacts import save_student, student_rubrics
 from training.sft.batches import batch_at
 from training.sft.config import SftConfig
-from training.sft.examples import planned_steps
+from training.sft.development import development_pairs
+from training.sft.examples import interval, planned_steps
 from training.sft.loss import lr_factor
 from training.sft.weights import load_trainee
 
@@ -111,9 +112,11 @@ class ScalarTrainer:
         rubrics = student_rubrics(self._sft.model, Path(self._sft.export))
         self.reward = ScalarReward(self.trainee.checkpoint, head, rubrics, self._sft.autocast)
         self.folder = PairFolder(Path(self._sft.export))
-        self.pairs = decided(self.folder.pairs("train"))[: config.pairs or None]
-        self.dev = decided(self.folder.pairs("dev", self._sft.dev_pairs)) if self._sft.evaluate_every else []
+        self.pairs = with_winner(self.folder.pairs("train"), f"{self.folder.path}, split train")[: config.pairs or None]
+        self.dev = development_pairs(self.folder, self._sft) if self._sft.evaluate_every != 0 else []
         self.steps = planned_steps(self._sft, len(self.pairs))
+        self._evaluate_every = interval(self._sft.evaluate_every, self.steps)
+        self._save_every = interval(self._sft.save_every, self.steps)
         self._named = {**self.trainee.trainable, **{f"head.{n}": p for n, p in head.named_parameters()}}
         parameters = list(self._named.values())
         self.optimiser = torch.optim.AdamW(parameters, lr=self._sft.lr, weight_decay=self._sft.weight_decay)
@@ -130,9 +133,9 @@ class ScalarTrainer:
             if (step + 1) % self._sft.log_every == 0:
                 self.run.log(step + 1, loss=loss)
             last = step + 1 == self.steps
-            if self.dev and ((step + 1) % self._sft.evaluate_every == 0 or last):
+            if self.dev and ((step + 1) % self._evaluate_every == 0 or last):
                 self._measure(step + 1)
-            if last or (step + 1) % self._sft.save_every == 0 or self._finished():
+            if last or (step + 1) % self._save_every == 0 or self._finished():
                 self._save_state()
         return self._finish()
 
@@ -214,14 +217,6 @@ class ScalarTrainer:
             shutil.rmtree(self.path / "head", ignore_errors=True)
             shutil.copytree(self.path / "best", self.path / "head")
         return self.path / "head"
-
-
-def decided(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """Pairs with a winner; Bradley and Terry's model has nothing to say of ties."""
-    found = [one for one in pairs if one.pair.preference is not Verdict.TIE]
-    if not found:
-        raise ConfigError("There is no pair with a winner among these pairs.")
-    return found
 
 
 def load_head(folder: Path, device: str = "auto") -> ScalarReward:

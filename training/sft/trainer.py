@@ -26,15 +26,17 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from rationalrewards_core.errors import ConfigError
+from training.pace import Pace
 from training.run import RunDir
 from training.sft.artefacts import save_student
 from training.sft.batches import micro_batches
 from training.sft.config import SftConfig
 from training.sft.development import Development, dev_accuracy
 from training.sft.encoding import Batch, Encoder
-from training.sft.examples import Examples, Order, planned_steps
+from training.sft.examples import Examples, Order, interval, planned_steps
 from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
 from training.sft.weights import load_trainee
@@ -69,12 +71,15 @@ class Trainer:
         )
         self.sharding = wanted_sharding(self.accelerator)
         self._check_processes()
+        # Before anything is loaded: what cannot be measured is said at once.
+        self.development = Development(config) if config.evaluate_every != 0 else None
         with self.accelerator.main_process_first():
             self.run = RunDir(path, config)
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
-        self.development = Development(config) if config.evaluate_every else None
         self.steps = planned_steps(config, len(self.examples), self.examples.too_long)
+        self.evaluate_every = interval(config.evaluate_every, self.steps)
+        self.save_every = interval(config.save_every, self.steps)
         self.progress = Progress()
         self._prepare()
 
@@ -82,12 +87,23 @@ class Trainer:
         """Run to the end, or to where development stops it. Returns the folder of the finished weights."""
         self._resume()
         self._note_data()
+        if self.development is not None and not self.progress.step:
+            self._accuracy(0)  # of the base: what there is to improve on, and never the best
         if not self._finished():
+            self._steps()
+        return self._finish()
+
+    def _steps(self) -> None:
+        main, pace = self.accelerator.is_main_process, Pace(self.progress.step, self.steps)
+        with tqdm(total=self.steps, initial=self.progress.step, desc="steps", disable=None if main else True) as bar:
             for step, parts in zip(range(self.progress.step, self.steps), self._batches(), strict=True):
                 self._step(step, parts)
-                if self._after(step + 1):
+                ends = self._after(step + 1)
+                bar.update()
+                if main and pace.due(step + 1):
+                    log.info("step %d of %d, %s left", step + 1, self.steps, pace.left(step + 1))
+                if ends:
                     break
-        return self._finish()
 
     def _check_processes(self) -> None:
         accelerator, config = self.accelerator, self.config
@@ -162,10 +178,9 @@ class Trainer:
         """Measure and save where it is due; whether to stop."""
         self.progress.step = done
         last = done == self.steps
-        due = self.config.evaluate_every and (done % self.config.evaluate_every == 0 or last)
-        if due and self.development is not None:
+        if self.development is not None and (done % self.evaluate_every == 0 or last):
             self._measure(done)
-        if done % self.config.save_every == 0 or last or self._finished():
+        if done % self.save_every == 0 or last or self._finished():
             self._save_state()
         return self._finished()
 
@@ -173,23 +188,27 @@ class Trainer:
         stopped = self.config.patience and self.progress.stale >= self.config.patience
         return bool(stopped) or self.progress.step >= self.steps
 
-    def _measure(self, done: int) -> None:
+    def _accuracy(self, done: int) -> float:
+        """Of the student as it is now, on the development pairs; every process judges its part."""
         assert self.development is not None
         accelerator = self.accelerator
         mine = self.development.pairs[accelerator.process_index :: accelerator.num_processes]
         # Critiques end when they end: with whole weights no process waits for another's.
         with nullcontext() if self.sharding is None else gathered_weights(self.module, self.sharding):
             own = self.development.opinions(self.trainee.checkpoint, mine)
-        opinions = gather_object(own)
-        share = dev_accuracy(opinions)
-        better = share.value > self.progress.best
-        self.progress.stale = 0 if better else self.progress.stale + 1
+        share = dev_accuracy(gather_object(own))
         self.progress.history.append({"step": done, "pair_accuracy": share.value, "failures": share.failures})
-        if better:
-            self.progress.best, self.progress.best_step = share.value, done
-            self._save_weights("best")
         if accelerator.is_main_process:
             self.run.log(done, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
+        return share.value
+
+    def _measure(self, done: int) -> None:
+        value = self._accuracy(done)
+        better = value > self.progress.best
+        self.progress.stale = 0 if better else self.progress.stale + 1
+        if better:
+            self.progress.best, self.progress.best_step = value, done
+            self._save_weights("best")
 
     def _trained(self, *, frozen: bool = False) -> dict[str, Tensor]:
         """Whole tensors by their name in the model, on the CPU: the trained ones, or all. Every process must ask.
@@ -250,6 +269,8 @@ class Trainer:
     def _finish(self) -> Path:
         """The best weights by development, or the last ones where it was not measured."""
         name = "adapter" if self.config.method == "lora" else "checkpoint"
+        if self.accelerator.is_main_process and self.progress.history:
+            log.info("%s", comparison(self.progress))
         if self.progress.best < 0:
             self._save_weights(name)
         elif self.accelerator.is_main_process:
@@ -257,6 +278,15 @@ class Trainer:
             shutil.copytree(self.path / "best", self.path / name)
         self.accelerator.wait_for_everyone()
         return self.path / name
+
+
+def comparison(progress: Progress) -> str:
+    """What a run gained over its base, as a sentence."""
+    base = next((row["pair_accuracy"] for row in progress.history if row["step"] == 0), None)
+    if base is None or progress.best < 0:
+        return f"best pair accuracy {progress.best:.3f} (step {progress.best_step})"
+    said = f"pair accuracy: {base:.3f} before training, {progress.best:.3f} at best (step {progress.best_step})"
+    return said if progress.best > base else f"{said}: NO BETTER than the base; look at the data before you use it"
 
 
 def _number(value: float, device: Any) -> Tensor:

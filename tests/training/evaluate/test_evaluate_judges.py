@@ -152,6 +152,15 @@ class TestPlainQuestion:
         assert "<|im_end|>" not in backend.calls[0][0][-1].text
 
 
+def test_ties_alone_are_refused_before_a_judge_is_asked(folder: PairFolder, capsys: pytest.CaptureFixture) -> None:
+    file = folder.path / "pairs.jsonl"
+    rows = [json.loads(line) | {"preference": "TIE"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["judge", str(folder.path), "--judge", "server:nobody", "--out", str(folder.path / "out")]
+    assert main(words) == 1
+    assert f"all {len(rows)} pairs are ties" in capsys.readouterr().err
+
+
 def test_the_meter_counts_what_passes(folder: PairFolder, reply_text: Callable[..., str]) -> None:
     meter = Metered(ScriptedBackend(scored_by_brightness(reply_text)))
     ask(PointwiseJudge(Scorer(meter), "scripted"), folder)

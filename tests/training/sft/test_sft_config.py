@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rationalrewards_core.errors import ConfigError
 from training.sft.__main__ import build_parser, main, settings
 from training.sft.batches import batch_at, epoch_batches, micro_batches
 from training.sft.config import PRESETS, SftConfig, changed, preset
+from training.sft.examples import interval, planned_steps
 from training.sft.loss import lr_factor
 
 
@@ -131,6 +132,27 @@ class TestOrder:
     def test_too_few_examples(self) -> None:
         with pytest.raises(ConfigError, match="less than one batch of 8"):
             epoch_batches([5] * 7, 8, 0, 0)
+
+
+class TestDefaultsFollowTheData:
+    def test_little_data_is_passed_over_more_often(self) -> None:
+        config = replace(preset("qwen3-vl-8b-qlora-24gb"), batch=32)
+        assert config.epochs is None
+        assert planned_steps(config, 32 * 5) == 5 * 8  # at most eight passes
+        assert planned_steps(config, 32 * 20) == 100
+        assert planned_steps(config, 32 * 1000) == 2000
+        assert planned_steps(replace(config, epochs=3.0), 32 * 5) == 15
+
+    def test_short_runs_are_measured_and_saved_too(self) -> None:
+        assert interval(None, 37) == 9
+        assert interval(None, 2) == 1
+        assert interval(None, 10_000) == 200
+        assert interval(50, 37) == 50
+
+    def test_none_is_said_on_the_command_line(self) -> None:
+        changes = {"epochs": "none", "evaluate_every": "none", "save_every": "none"}
+        config = changed(preset("qwen3-vl-8b-paper"), changes, "--set")
+        assert (config.epochs, config.evaluate_every, config.save_every) == (None, None, None)
 
 
 def test_learning_rate_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.checkpoint import CheckpointConfig, load_checkpoint
+from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
@@ -36,7 +38,7 @@ from training.miniature.student import rubrics
 from training.sft import trainer as trainer_module
 from training.sft.artefacts import adapter_base, merge
 from training.sft.config import SftConfig, miniature
-from training.sft.development import InProcess
+from training.sft.development import Development, InProcess
 from training.sft.encoding import IGNORED, Encoder
 from training.sft.estimate import estimate
 from training.sft.loss import AnswerLoss
@@ -186,10 +188,10 @@ class TestAdapter:
         lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
         assert lines[0]["examples"] == 18
         assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
-        assert [line["step"] for line in lines if "pair_accuracy" in line] == [2, 4]
+        assert [line["step"] for line in lines if "pair_accuracy" in line] == [0, 2, 4]
         note = json.loads((trained / "adapter" / "training.json").read_text())
         assert note["config"]["lora_rank"] == 4
-        assert note["development"][0]["step"] == 2
+        assert [row["step"] for row in note["development"]] == [0, 2], "as of the best step"
 
     def test_merged_it_judges_as_beside_its_base(self, trained: Path, export: Path, tmp_path: Path) -> None:
         merge(str(scorer_folder()), trained / "adapter", tmp_path / "merged")
@@ -284,9 +286,9 @@ class TestRun:
             torch.testing.assert_close(one[name], four[name], atol=2e-4, rtol=1e-3)
 
     def test_it_stops_when_development_stands_still(
-        self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        accuracies = iter([0.5, 0.75, 0.75, 0.25])
+        accuracies = iter([0.9, 0.5, 0.75, 0.75, 0.25])  # the first is the base's, which is no student to keep
         share = trainer_module.dev_accuracy([])
 
         def told(opinions: Any) -> Any:
@@ -294,7 +296,10 @@ class TestRun:
 
         monkeypatch.setattr(trainer_module, "dev_accuracy", told)
         config = small(export, max_steps=12, evaluate_every=1, patience=2, dev_pairs=1, save_every=50)
-        folder = Trainer(config, tmp_path).train()
+        with caplog.at_level("INFO", "rationalrewards.training.sft"):
+            folder = Trainer(config, tmp_path).train()
+        assert "0.900 before training, 0.750 at best (step 2): NO BETTER than the base" in caplog.text
+        assert re.search(r"step 1 of 12, about \d+ \w+ left", caplog.text)
         note = json.loads((folder / "training.json").read_text())
         assert note["step"] == 2
         state = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -352,6 +357,45 @@ class TestRun:
     def test_a_loss_that_is_no_number_ends_the_run(self, export: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="The loss is nan at step"):
             Trainer(small(export, lr=1e30, clip=1e30, max_steps=6), tmp_path).train()
+
+
+class TestDevelopment:
+    def test_ties_alone_are_refused_before_anything_is_loaded(
+        self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = tied(export, tmp_path / "export")
+        monkeypatch.setattr(trainer_module, "load_trainee", no_loading)
+        with pytest.raises(ConfigError, match=r"all 4 pairs are ties.*evaluate_every=0"):
+            Trainer(small(copy, evaluate_every=None), tmp_path / "run")
+
+    def test_no_development_pairs_at_all_say_what_to_do(self, export: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(export, tmp_path / "export")
+        rows = (copy / "pairs.jsonl").read_text().replace('"split": "dev"', '"split": "train"')
+        (copy / "pairs.jsonl").write_text(rows)
+        with pytest.raises(ConfigError, match="larger --dev, or say evaluate_every=0"):
+            Trainer(small(copy, evaluate_every=None), tmp_path / "run")
+
+    def test_only_pairs_with_a_winner_are_counted_and_few_are_said(
+        self, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        copy = tied(export, tmp_path / "export", ties=2)
+        development = Development(small(copy, dev_pairs=2))
+        assert [one.pair.preference is Verdict.TIE for one in development.pairs] == [False, False]
+        assert "Only 2 development pairs with a winner: an accuracy is known within 0.69" in caplog.text
+
+
+def tied(export: Path, copy: Path, ties: int = 4) -> Path:
+    """The export with its first pairs made ties."""
+    shutil.copytree(export, copy)
+    rows = [json.loads(line) for line in (copy / "pairs.jsonl").read_text().splitlines()]
+    for row in rows[:ties]:
+        row["preference"] = "TIE"
+    (copy / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return copy
+
+
+def no_loading(*_: Any) -> Any:
+    raise AssertionError("a model was loaded first")
 
 
 class TestEstimate:
