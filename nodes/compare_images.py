@@ -12,7 +12,7 @@ from .judging import executing_node, requests_of
 from .markdown import as_text
 from .schema import schema
 from .sockets import ScorerSocket
-from .tensors import to_pictures
+from .tensors import sound_pictures
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.comparison import Comparison
@@ -84,7 +84,7 @@ def _inputs() -> list[Any]:
 
 
 def _only(images: Any, name: str) -> Any:
-    pictures = to_pictures(images)
+    pictures = sound_pictures(images)
     if len(pictures) != 1:
         raise RequestError(
             f"Image {name} is a batch of {len(pictures)}; Compare Images takes one (Multi-Dim Score ranks batches)."

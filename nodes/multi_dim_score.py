@@ -14,7 +14,7 @@ from .judging import judged, requests_of
 from .ranking import best_or_blocked, ranked
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket, RubricSocket, ScorerSocket
-from .tensors import to_pictures
+from .tensors import flaws, to_pictures
 from .thresholds import Gate, parse_minimums, parse_weights
 
 NOT_JUDGED = "not a number (NaN) where it is N/A or the image could not be judged"
@@ -55,7 +55,13 @@ class MultiDimScore(io.ComfyNode):
         asked = rubric if rubric is not None else scorer.rubric_for(requests[0])
         gate = Gate(threshold=threshold, minimums=parse_minimums(minimums, asked))
         critiques = await judged(
-            scorer, requests, pictures, "score", rubric=rubric, weights=parse_weights(weights, asked)
+            scorer,
+            requests,
+            pictures,
+            "score",
+            flaws=flaws(images),
+            rubric=rubric,
+            weights=parse_weights(weights, asked),
         )
         order = ranked(critiques, gate)
         best_index, best_image = best_or_blocked(critiques, order[0], images)

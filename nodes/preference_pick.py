@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..rationalrewards_core.errors import ConfigError, RequestError
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket
-from .tensors import to_pictures
+from .tensors import sound_pictures
 
 
 class PreferencePick(io.ComfyNode):
@@ -57,7 +57,7 @@ class PreferencePick(io.ComfyNode):
         from .preference_export import summary, tally
         from .preference_store import preference_store
 
-        sources = () if source_image is None else tuple(to_pictures(source_image))
+        sources = () if source_image is None else tuple(sound_pictures(source_image))
         if len(sources) > 1:
             raise RequestError(f"There are {len(sources)} source images; all candidates must be edits of one.")
         if critique is not None and len(critique.outcomes) != len(images):
@@ -66,6 +66,6 @@ class PreferencePick(io.ComfyNode):
             )
         store = preference_store(dataset.strip())
         judge, rewards = (None, ()) if critique is None else (critique.to_json(), critique.rewards)
-        question = store.ask(UserRequest(prompt, sources), to_pictures(images), judge, rewards)
+        question = store.ask(UserRequest(prompt, sources), sound_pictures(images), judge, rewards)
         shown = {"dataset": store.name, "question": question.key}
         return io.NodeOutput(images, summary(store.name, tally(store.book())), ui={"rr_preference": [shown]})

@@ -12,7 +12,7 @@ from .judging import judged, requests_of
 from .markdown import markdown
 from .schema import schema
 from .sockets import CritiqueSocket, RubricSocket, ScorerSocket
-from .tensors import to_pictures
+from .tensors import flaws, to_pictures
 
 
 class RationalCritique(io.ComfyNode):
@@ -65,7 +65,7 @@ class RationalCritique(io.ComfyNode):
 
         pictures = to_pictures(image)
         requests = requests_of(prompt, len(pictures), source_image)
-        critiques = await judged(scorer, requests, pictures, "critique", rubric=rubric)
+        critiques = await judged(scorer, requests, pictures, "critique", flaws=flaws(image), rubric=rubric)
         return io.NodeOutput(
             critiques,
             [math.nan if reward is None else reward for reward in critiques.rewards],
