@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import BackendError, ConfigError
+from ..errors import BackendError, ConfigError, RationalRewardsError
+from .adapter import with_adapter
 from .device import choose_device, fast_precision, floating_type, resolve_precision
+from .loading_report import check_numbers, check_whole, first_line, weights_of
 
 log = logging.getLogger("rationalrewards.backends.checkpoint")
 
@@ -79,9 +82,8 @@ class Checkpoint:
 
     @property
     def stop_ids(self) -> list[int]:
+        """Tokens that end a reply."""
         ids = self.model.generation_config.eos_token_id
-        if ids is None:
-            ids = self.tokeniser.eos_token_id
         return list(ids) if isinstance(ids, (list, tuple)) else [int(ids)]
 
 
@@ -100,30 +102,63 @@ def require_packages() -> None:
 
 
 def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
-    """Load everything. ConfigError for what the user can fix, BackendError for a broken checkpoint."""
+    """Load everything. ConfigError for what the user can fix, BackendError for a checkpoint that is not whole."""
     require_packages()
-    config = config.resolved()
-    from safetensors import SafetensorError
-    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
-
     _check_source(config)
-    device = choose_device(config.device)
-    shared = {"local_files_only": not config.download, "trust_remote_code": False}
+    _check_precision(config)
+    config, device = config.resolved(), choose_device(config.device)
     try:
-        tokeniser = AutoTokenizer.from_pretrained(config.model, **shared)
-        image_processor = AutoImageProcessor.from_pretrained(config.model, **shared)
-        model = AutoModelForImageTextToText.from_pretrained(
-            config.model, use_safetensors=True, **shared, **_weights_options(config, device)
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise BackendError(f"{config.model} could not be loaded: {_first_line(error)}", reason="load_failed") from error
+        tokeniser, image_processor, model, report = _loaded(config, device)
+    except RationalRewardsError:
+        raise
+    except Exception as error:
+        raise _load_failure(config, error) from error
+    check_whole(config.model, report)
+    check_numbers(config.model, weights_of(model))
+    _complete(tokeniser, config)
+    _neutral_generation(model, tokeniser)
     if config.precision == "int8":
         _silence_cast_notices()
     if config.adapter:
-        model = _with_adapter(model, config)
-    tokeniser.padding_side = "left"
+        # On quantised weights the layers stay beside them.
+        model = with_adapter(model, Path(config.adapter).expanduser(), config.model, merged=not _quantised(model))
     _cap_pixels(image_processor, config.max_pixels)
     return Checkpoint(model.eval(), tokeniser, image_processor, device)
+
+
+def _loaded(config: CheckpointConfig, device: str) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Tokeniser, image processor, model, and transformers' report of what it found of the model's weights."""
+    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+    shared = _source_options(config)
+    tokeniser = AutoTokenizer.from_pretrained(config.model, **shared)
+    image_processor = AutoImageProcessor.from_pretrained(config.model, **shared)
+    # Misshapen weights are let through here, for the report names them and transformers' own error does not.
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        config.model,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **shared,
+        **_weights_options(config, device),
+    )
+    model, report = loaded
+    return tokeniser, image_processor, model, report
+
+
+def _source_options(config: CheckpointConfig) -> dict[str, Any]:
+    return {"local_files_only": not config.download, "trust_remote_code": False}
+
+
+def _load_failure(config: CheckpointConfig, error: Exception) -> BackendError:
+    import torch
+    from safetensors import SafetensorError
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        message = f"{config.model} does not fit into memory; choose precision nf4, or close what else uses the device."
+        return BackendError(message, reason="out_of_memory")
+    advice = "; get its files again" if isinstance(error, (SafetensorError, FileNotFoundError)) else ""
+    return BackendError(f"{config.model} could not be loaded: {first_line(error)}{advice}", reason="load_failed")
 
 
 def free_memory() -> None:
@@ -140,6 +175,12 @@ def _check_source(config: CheckpointConfig) -> None:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"{path} is not a checkpoint folder: it has no config.json.")
+        if not any(path.glob("*.safetensors")):
+            raise ConfigError(f"{path} has no *.safetensors file; get its weights, or convert its .bin files.")
+        if not any((path / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
+            raise ConfigError(
+                f"{path} has no preprocessor_config.json; copy that of the model it was made from into it."
+            )
         return
     if config.download or config.model.count("/") != 1 or path.is_absolute():
         if not config.download:
@@ -154,11 +195,81 @@ def _check_source(config: CheckpointConfig) -> None:
         )
 
 
+def own_quantisation(config: CheckpointConfig) -> str | None:
+    """What a checkpoint's config.json says its weights are quantised with, such as `bitsandbytes nf4` or `awq`."""
+    table = _json_file(config, "config.json").get("quantization_config")
+    if not isinstance(table, dict):
+        return None
+    method = str(table.get("quant_method") or "bitsandbytes")
+    if table.get("load_in_4bit"):
+        return f"{method} {table.get('bnb_4bit_quant_type', 'fp4')}"
+    return f"{method} int8" if table.get("load_in_8bit") else method
+
+
+def _check_precision(config: CheckpointConfig) -> None:
+    """ConfigError for weights that would be quantised a second time; quantised ones are called what they are."""
+    own = own_quantisation(config)
+    if own is None or own.rpartition(" ")[2] == config.precision:
+        return
+    if config.precision in ("int8", "nf4"):
+        raise ConfigError(
+            f"{config.model} is quantised already ({own}) and cannot be quantised again; choose precision bf16, which "
+            "keeps it as it is, or the original checkpoint."
+        )
+    instead = "" if config.precision == "auto" else f", not as {config.precision}"
+    log.warning("%s is quantised already (%s): it judges so%s", config.model, own, instead)
+
+
+def _quantised(model: Any) -> bool:
+    return getattr(model, "hf_quantizer", None) is not None
+
+
+def _json_file(config: CheckpointConfig, name: str) -> dict[str, Any]:
+    """A JSON object beside the weights; empty where there is none that can be read."""
+    from transformers.utils.hub import cached_file
+
+    try:
+        file = cached_file(
+            config.model, name, local_files_only=not config.download, _raise_exceptions_for_missing_entries=False
+        )
+        table = json.loads(Path(file).read_text(encoding="utf-8-sig")) if file else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _complete(tokeniser: Any, config: CheckpointConfig) -> None:
+    """What the engine needs of a tokeniser, and what a file beside it must not decide."""
+    tokeniser.padding_side = "left"
+    tokeniser.clean_up_tokenization_spaces = False  # a judge's text is what it wrote
+    if tokeniser.pad_token_id is None:
+        # Padding is masked, so any token does; the end of a turn is one that every chat model has.
+        tokeniser.pad_token = tokeniser.eos_token
+    if tokeniser.chat_template is None:  # processors read the older file, tokenisers do not
+        tokeniser.chat_template = _json_file(config, "chat_template.json").get("chat_template")
+    if tokeniser.chat_template is None:
+        raise BackendError(
+            f"{config.model} has no chat template; copy chat_template.jinja of the model it was made from into it.",
+            reason="load_failed",
+        )
+
+
+def _neutral_generation(model: Any, tokeniser: Any) -> None:
+    """Keep where a reply ends and what pads it; penalties, beams and forbidden words of a checkpoint are not ours."""
+    from transformers import GenerationConfig
+
+    ends = model.generation_config.eos_token_id
+    ends = tokeniser.eos_token_id if ends is None else ends
+    if ends is None:
+        raise BackendError("The checkpoint names no token that ends a reply (eos_token).", reason="load_failed")
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokeniser.pad_token_id)
+
+
 def _weights_options(config: CheckpointConfig, device: str) -> dict[str, Any]:
     quantised = config.precision in ("int8", "nf4")
     dtype = floating_type(fast_precision(device) if quantised else config.precision)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
-    if quantised:
+    if quantised and own_quantisation(config) is None:
         if importlib.util.find_spec("bitsandbytes") is None:
             raise ConfigError(f"precision {config.precision} needs bitsandbytes: pip install 'rationalrewards[local]'.")
         from transformers import BitsAndBytesConfig
@@ -186,26 +297,6 @@ def _not_a_cast_notice(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
 
 
-def _with_adapter(model: Any, config: CheckpointConfig) -> Any:
-    """Put a LoRA adapter on the model; merged into full-precision weights, beside quantised ones."""
-    folder = Path(str(config.adapter)).expanduser()
-    if not (folder / "adapter_config.json").is_file():
-        raise ConfigError(f"{folder} is not a LoRA adapter folder: it has no adapter_config.json.")
-    if importlib.util.find_spec("peft") is None:
-        raise ConfigError("A LoRA adapter needs the package 'peft': pip install 'rationalrewards[local]'.")
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    try:
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
-        raise BackendError(
-            f"The adapter {folder} does not fit {config.model}: {_first_line(error)}", reason="load_failed"
-        ) from error
-    # The layers stay on a quantised model; peft's own wrapper goes, for its `forward` hides what the model takes.
-    return adapted.get_base_model() if config.precision in ("int8", "nf4") else adapted.merge_and_unload()
-
-
 def _cap_pixels(image_processor: Any, max_pixels: int | None) -> None:
     """Lower the image processor's own pixel limit, never raise it."""
     size = dict(image_processor.size)
@@ -215,8 +306,3 @@ def _cap_pixels(image_processor: Any, max_pixels: int | None) -> None:
     size["longest_edge"] = max_pixels
     size["shortest_edge"] = min(size["shortest_edge"], max_pixels)
     image_processor.size = type(image_processor.size)(**size) if not isinstance(image_processor.size, dict) else size
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

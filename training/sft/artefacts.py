@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rationalrewards_core import __version__
-from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
+from rationalrewards_core.backends.adapter import stays_beside
+from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, own_quantisation
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric import Kind, Rubric
@@ -67,11 +68,18 @@ def merge(model: str, adapter: Path, folder: Path, *, download: bool = False) ->
     """Put an adapter into its base's weights and write the sum as a checkpoint folder, in bf16."""
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another folder for the merged checkpoint.")
+    own = own_quantisation(CheckpointConfig(model=model, download=download))
+    if own is not None:
+        raise ConfigError(f"{model} is quantised ({own}); merge into the checkpoint that it was made from.")
     # Summed in fp32 and rounded once.
     config = CheckpointConfig(
         model=model, precision="fp32", adapter=str(adapter), device="cpu", max_pixels=None, download=download
     )
     checkpoint = load_checkpoint(config)
+    if stays_beside(checkpoint.model):
+        raise ConfigError(
+            f"{adapter} has biases of its own (lora_bias=True), which cannot be merged; judge with --adapter."
+        )
     checkpoint.tokeniser.padding_side = "right"
     checkpoint.model.to(torch.bfloat16)
     save_checkpoint(checkpoint, folder, model)
