@@ -173,7 +173,8 @@ def scores(folder: Path) -> list[Any]:
 
     outcomes = asyncio.run(judged())
     assert all(isinstance(outcome, Critique) for outcome in outcomes)
-    return [(outcome.raw, [j.expected for j in outcome.judgements]) for outcome in outcomes]
+    # How the cases fell into batches may move the last digits.
+    return [(o.raw, [j.expected and round(j.expected, 3) for j in o.judgements]) for o in outcomes]
 
 
 @pytest.fixture(scope="module")
