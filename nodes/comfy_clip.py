@@ -6,7 +6,6 @@ texts, no grammar and no token probabilities: replies are cut here, and scores h
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 import weakref
@@ -18,6 +17,7 @@ from PIL import Image
 
 from ..rationalrewards_core.backends.base import Finish, Reply, Sampling
 from ..rationalrewards_core.errors import BackendError, ConfigError, RequestError
+from ..rationalrewards_core.images import qwen_size
 from ..rationalrewards_core.messages import WORD_JOINER, Message
 from ..rationalrewards_core.rubric import Kind, Rubric
 from .memory import evict, evict_others
@@ -177,19 +177,6 @@ def image_factor(model: Any) -> int:
 
 def stop_tokens(model: Any) -> Sequence[int]:
     return list(getattr(model.model.config, "stop_tokens", ()))
-
-
-def qwen_size(size: tuple[int, int], factor: int, least: int, most: int) -> tuple[int, int]:
-    """(width, height) in multiples of `factor` with `least` to `most` pixels and the proportions about kept."""
-    width, height = size
-    wide, high = (max(1, round(side / factor)) * factor for side in size)
-    if wide * high > most:
-        scale = math.sqrt(width * height / most)
-        wide, high = (max(factor, math.floor(side / scale / factor) * factor) for side in size)
-    elif wide * high < least:
-        scale = math.sqrt(least / (width * height))
-        wide, high = (math.ceil(side * scale / factor) * factor for side in size)
-    return wide, high
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,6 +15,8 @@ from .errors import RequestError
 from .pixels import to_rgb
 
 T = TypeVar("T")
+
+QWEN3_FACTOR: Final = 32
 
 MAX_PIXELS: Final = 64_000_000
 """Larger pictures are not judged, nor learned from."""
@@ -95,6 +98,34 @@ def within_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
     scale = (max_pixels / (image.width * image.height)) ** 0.5
     width, height = (min(max_pixels, max(1, int(side * scale))) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def qwen_size(size: tuple[int, int], factor: int, least: float, most: float) -> tuple[int, int]:
+    """(width, height) in multiples of `factor` with `least` to `most` pixels and the proportions about kept.
+
+    It is the size to which the image processors of the Qwen-VL family scale; `factor` is the side of the patch that becomes
+    one token.
+    """
+    width, height = size
+    wide, high = (max(1, round(side / factor)) * factor for side in size)
+    if wide * high > most:
+        scale = math.sqrt(width * height / most)
+        wide, high = (max(factor, math.floor(side / scale / factor) * factor) for side in size)
+    elif wide * high < least:
+        scale = math.sqrt(least / (width * height))
+        wide, high = (math.ceil(side * scale / factor) * factor for side in size)
+    return wide, high
+
+
+def for_server(image: Image.Image, max_pixels: int) -> Image.Image:
+    """The image, if it is too large scaled down as the local engine's image processor does it (of Qwen3-VL).
+
+    A server's own processor then finds nothing to scale, and its judge sees what the local one sees.
+    """
+    wide, high = qwen_size(image.size, QWEN3_FACTOR, 0, math.inf)
+    if max(image.width * image.height, wide * high) <= max_pixels:
+        return image
+    return image.resize(qwen_size(image.size, QWEN3_FACTOR, 0, max_pixels), Image.Resampling.BICUBIC)
 
 
 def png_bytes(image: Image.Image) -> bytes:

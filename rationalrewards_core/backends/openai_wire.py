@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from ..images import data_url, within_pixels
+from ..images import data_url, for_server
 from ..messages import Message
 from ..servers import Structured
 from .base import TokenChoice
@@ -36,7 +36,7 @@ def wire_messages(messages: Sequence[Message], max_pixels: int) -> list[dict[str
         parts: list[dict[str, Any]] = [
             {"type": "text", "text": part}
             if isinstance(part, str)
-            else {"type": "image_url", "image_url": {"url": data_url(within_pixels(part, max_pixels))}}
+            else {"type": "image_url", "image_url": {"url": data_url(for_server(part, max_pixels))}}
             for part in message.parts
         ]
         wire.append({"role": message.role, "content": parts})

@@ -6,14 +6,16 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from PIL import Image
 
 from ..backends.base import Sampling
 from ..critique import Critique, Unscored
 from ..engines import EngineOptions, make_scorer
-from ..errors import ConfigError
+from ..errors import ConfigError, RequestError
 from ..images import MAX_PIXELS, open_image
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
@@ -96,21 +98,37 @@ def score_command(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None and not 0.0 <= arguments.threshold <= 1.0:
         raise ConfigError(f"--threshold is a reward between 0 and 1, not {arguments.threshold:g}.")
     scorer, request = judge_of(arguments)
-    cases = [Case(request, open_image(path, MAX_PIXELS)) for path in arguments.images]
+    opened = _opened(arguments.images)
+    cases = [Case(request, picture) for picture in opened if not isinstance(picture, Unscored)]
     with tqdm(total=len(cases), unit="image", disable=arguments.json or len(cases) < 2, file=sys.stderr) as bar:
-        batch = run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update()))
-    rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in batch.outcomes]
-    order = sorted(range(len(cases)), key=lambda i: -1.0 if rewards[i] is None else rewards[i] or 0.0, reverse=True)
+        judged = iter(run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update())).outcomes)
+    outcomes = [picture if isinstance(picture, Unscored) else next(judged) for picture in opened]
+    rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in outcomes]
+    order = sorted(range(len(outcomes)), key=lambda i: -1.0 if rewards[i] is None else rewards[i] or 0.0, reverse=True)
     if arguments.json:
         for index in order:
-            row = {"image": str(arguments.images[index]), **outcome_json(scorer, request, batch.outcomes[index])}
+            row = {"image": str(arguments.images[index]), **outcome_json(scorer, request, outcomes[index])}
             show_json(row, indent=None)
     else:
-        print(_table(scorer.rubric_for(request), [(arguments.images[i], batch.outcomes[i], rewards[i]) for i in order]))
+        print(_table(scorer.rubric_for(request), [(arguments.images[i], outcomes[i], rewards[i]) for i in order]))
     best = max((value for value in rewards if value is not None), default=None)
     if arguments.threshold is not None and (best is None or best < arguments.threshold):
         return BELOW
-    return UNSCORED if batch.reasons else DONE
+    return UNSCORED if None in rewards else DONE
+
+
+def _opened(paths: Sequence[Path]) -> list[Image.Image | Unscored]:
+    """Each file's picture, or why it has none: one bad file does not cost the others. RequestError if none is good."""
+    opened: list[Image.Image | Unscored] = []
+    for path in paths:
+        try:
+            opened.append(open_image(path, MAX_PIXELS))
+        except RequestError as error:
+            opened.append(Unscored(reason=error.reason, message=str(error)))
+    first = opened[0]
+    if isinstance(first, Unscored) and all(isinstance(picture, Unscored) for picture in opened):
+        raise RequestError(first.message)
+    return opened
 
 
 def compare_command(arguments: argparse.Namespace) -> int:

@@ -119,9 +119,25 @@ class TestScore:
         judge(["nonsense"])
         assert main(["score", image, "-p", "a cat", "--threshold", "0"]) == 4
 
-    def test_one_missing_image_is_told_before_anything_is_judged(self, judge: Script, image: str, capsys: Any) -> None:
+    def test_one_bad_file_does_not_cost_the_others(
+        self, judge: Script, reply_text: Text, three: list[str], tmp_path: Path, capsys: Any
+    ) -> None:
+        cut, strip = tmp_path / "cut.png", tmp_path / "strip.png"
+        cut.write_bytes(Path(three[0]).read_bytes()[:40])
+        Image.new("RGB", (900, 1)).save(strip)
+        backend = judge([reply_text(2.0, 2.0), reply_text(4.0, 4.0)])
+        files = [three[0], "missing.png", str(cut), str(strip), three[2]]
+        assert main(["score", *files, "-p", "a cat", "--json"]) == 3
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [Path(row["image"]).stem for row in rows] == ["high", "low", "missing", "cut", "strip"]
+        assert [row["reward"] for row in rows] == [1.0, 0.3333, None, None, None]
+        assert ["does not exist" in rows[2]["message"], "is not a readable" in rows[3]["message"]] == [True, True]
+        assert "no side may be more than 200 times the other" in rows[4]["message"]
+        assert len(backend.calls) == 2
+
+    def test_no_good_file_at_all_is_told_before_anything_is_loaded(self, judge: Script, capsys: Any) -> None:
         backend = judge([])
-        assert "missing.png' does not exist" in wrong(["score", image, "missing.png", "-p", "a"], capsys)
+        assert "missing.png' does not exist" in wrong(["score", "missing.png", "gone.png", "-p", "a"], capsys)
         assert backend.calls == []
 
 

@@ -395,7 +395,7 @@ class TestWhatIsSent:
         assert all(url.startswith("data:image/png;base64,") for url in urls)
         opened = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in urls]
         assert opened[0].tobytes() == small.tobytes()
-        assert (opened[1].size, opened[1].getpixel((0, 0))) == ((200, 50), (0, 0, 255))
+        assert (opened[1].size, opened[1].getpixel((0, 0))) == ((192, 32), (0, 0, 255))
         assert opened[2].getpixel((0, 0)) == (255, 255, 255), "what is transparent is white, as in open_image"
 
     @pytest.mark.parametrize(

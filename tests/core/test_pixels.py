@@ -162,6 +162,39 @@ def local() -> Any:
     return load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision="fp32", device="cpu"))
 
 
+SIZES = [
+    (1152, 896),
+    (1536, 1024),
+    (1216, 832),
+    (4096, 512),
+    (1344, 768),
+    (896, 896),
+    (900, 890),
+    (100, 60),
+    (2000, 11),
+]
+
+
+class TestLargePictures:
+    """What the client scales down for a server is what the local engine's processor makes of it."""
+
+    def processor(self, most: int) -> Any:
+        from transformers import Qwen2VLImageProcessorPil
+
+        size = {"shortest_edge": 65_536, "longest_edge": most}
+        return Qwen2VLImageProcessorPil(size=size, patch_size=16, merge_size=2, temporal_patch_size=2)
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_a_server_finds_nothing_to_scale(self, size: tuple[int, int]) -> None:
+        picture = Image.fromarray(odd_pictures.scene()).resize(size, Image.Resampling.BILINEAR)
+        wire = wire_messages([Message("user", (picture,))], 802_816)
+        sent = Image.open(io.BytesIO(base64.b64decode(wire[0]["content"][0]["image_url"]["url"].partition(",")[2])))
+        local, server = self.processor(802_816), self.processor(16_777_216)
+        here, there = local([picture], return_tensors="np"), server([sent], return_tensors="np")
+        assert (here["image_grid_thw"] == there["image_grid_thw"]).all()
+        assert (here["pixel_values"] == there["pixel_values"]).all()
+
+
 class TestEnginesSeeTheSame:
     """The same case in every form a file can have, as the local engine and as a server's own processor see it."""
 

@@ -9,11 +9,12 @@ import pack
 import torch
 from comfy import model_management as management
 from rr_pack.nodes import engines
-from rr_pack.nodes.comfy_clip import ClipEngine, chat_text, clip_engine, qwen_size
+from rr_pack.nodes.comfy_clip import ClipEngine, chat_text, clip_engine
 from rr_pack.nodes.scorers import MEMO, LoadedScorer
 from rr_pack.rationalrewards_core.backends.base import Sampling
 from rr_pack.rationalrewards_core.engines import EngineOptions
 from rr_pack.rationalrewards_core.errors import RationalRewardsError
+from rr_pack.rationalrewards_core.images import qwen_size
 from rr_pack.rationalrewards_core.messages import Message, UserRequest, critique_messages
 from rr_pack.rationalrewards_core.miniature import scorer_folder
 
