@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from .rubric import (
     ANALYSIS,
@@ -21,6 +21,9 @@ from .rubric import (
     SUMMARY,
     Rubric,
 )
+
+SUMMARY_LINE: Final = f"\n# {SUMMARY}"
+"""Where a reply in `score` mode is stopped: every score stands before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,11 @@ class Critique:
             else {"comments": refinement.comments, "request": refinement.request},
             "raw": self.raw,
         }
+
+
+def score_part(critique: Critique) -> Critique:
+    """What `score` mode would have answered: the critique's beginning, up to its summary. Scores stay what they are."""
+    return replace(critique, summary="", refinement=None, raw=critique.raw.partition(SUMMARY_LINE)[0])
 
 
 def critique_from_json(table: Mapping[str, Any]) -> Critique:

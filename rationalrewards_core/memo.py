@@ -1,7 +1,7 @@
 """The memo: a critique asked for twice with the same settings is only paid for once.
 
 Keys are content addresses: backend, sampling, mode, prompt texts and image pixels. Only critiques are kept;
-a failure is asked again. In memory by default; with a path also on disk, across processes' lives.
+a failure is asked again. A question that is being asked is not asked a second time beside it. In memory by default; with a path also on disk, across processes' lives.
 """
 
 from __future__ import annotations
@@ -21,24 +21,31 @@ from .backends.base import Sampling
 from .critique import Critique, critique_from_json
 from .jsonl import DamagedLine, LineWriter, Row, read_lines
 from .messages import Message
+from .shared_calls import SharedCalls
 
 log = logging.getLogger("rationalrewards.memo")
 
 
+Address = list[list[Any]]
+"""What messages say and show; images by their pixels' digest."""
+
+
 def memo_key(identity: str, messages: Sequence[Message], sampling: Sampling, mode: str) -> str:
     """Content address of one question to one backend (SHA-256, hexadecimal)."""
-    question: dict[str, Any] = {
-        "identity": identity,
-        "mode": mode,
-        "sampling": asdict(sampling),
-        "messages": [
-            [
-                message.role,
-                [["text", part] if isinstance(part, str) else _image_address(part) for part in message.parts],
-            ]
-            for message in messages
-        ],
-    }
+    return address_key(identity, address(messages), sampling, mode)
+
+
+def address(messages: Sequence[Message]) -> Address:
+    """The costly half of a key, for who needs several keys of the same messages: every pixel is read."""
+    return [
+        [message.role, [["text", part] if isinstance(part, str) else _image_address(part) for part in message.parts]]
+        for message in messages
+    ]
+
+
+def address_key(identity: str, messages: Address, sampling: Sampling, mode: str) -> str:
+    """`memo_key` of messages with this address."""
+    question: dict[str, Any] = {"identity": identity, "mode": mode, "sampling": asdict(sampling), "messages": messages}
     # JSON keeps parts apart whatever they contain; joined bytes could be told in two ways.
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
@@ -53,19 +60,22 @@ class Memo:
     def __init__(self, limit: int = 4096, path: Path | None = None) -> None:
         self._limit, self._path = limit, path
         self._kept: OrderedDict[str, Critique] = OrderedDict()
+        self.calls: SharedCalls[Critique] = SharedCalls()
+        """Questions being asked now, by key."""
         self.hits = 0
         self.misses = 0
         if path is not None:
             self._read(path)
 
-    def get(self, key: str) -> Critique | None:
-        critique = self._kept.get(key)
-        if critique is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._kept.move_to_end(key)
-        return critique
+    def get(self, *keys: str) -> Critique | None:
+        """What is kept under the first of these keys that is known."""
+        for key in keys:
+            if key in self._kept:
+                self.hits += 1
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        self.misses += 1
+        return None
 
     def put(self, key: str, critique: Critique) -> None:
         self._insert(key, critique)

@@ -17,15 +17,15 @@ from PIL import Image
 
 from .backends.base import Backend, Finish, Reply, Sampling
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
-from .critique import Critique, Unscored, with_probabilities
+from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities
 from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
 from .grammar import critique_grammar
-from .memo import Memo, memo_key
+from .memo import Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
 from .parsing import Mode, Reason, parse_critique
 from .probabilities import score_statistics
 from .reward import reward
-from .rubric import SUMMARY, Kind, Rubric
+from .rubric import Kind, Rubric
 from .rubric_file import edit_rubric, generation_rubric
 
 log = logging.getLogger("rationalrewards.scorer")
@@ -194,17 +194,39 @@ class Scorer:
     async def _judge(self, case: Case, mode: Mode) -> Critique:
         rubric = self.rubric_for(case.request)
         messages = critique_messages(case.request, case.candidate, rubric)
-        sampling = self._sampling(rubric, mode)
-        key = memo_key(self.backend.identity, messages, sampling, mode) if sampling.repeatable else None
-        if key is not None and (known := self.memo.get(key)) is not None:
-            return known
-        critique = await self._asked(messages, sampling, rubric, mode)
-        if key is not None:
-            self.memo.put(key, critique)
-        return critique
+        if not self._sampling(rubric, mode).repeatable:
+            return await self._asked(messages, rubric, mode)
+        place, identity = address(messages), self.backend.identity
 
-    async def _asked(self, messages: Sequence[Message], sampling: Sampling, rubric: Rubric, mode: Mode) -> Critique:
+        def key(asked: Mode) -> str:
+            return address_key(identity, place, self._sampling(rubric, asked), asked)
+
+        if mode == "critique":
+            return self.memo.get(key(mode)) or await self._remembered(key(mode), messages, rubric, mode)
+        # A critique of the same picture, kept or being written, holds the answer.
+        known = self.memo.get(key(mode), key("critique")) or await self._under_way(key("critique"))
+        return score_part(known or await self._remembered(key(mode), messages, rubric, mode))
+
+    async def _remembered(self, key: str, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
+        """Ask, together with whoever asks the same now, and keep the answer."""
+
+        async def call() -> Critique:
+            critique = await self._asked(messages, rubric, mode)
+            self.memo.put(key, critique)
+            return critique
+
+        return await self.memo.calls.join(key, call)
+
+    async def _under_way(self, key: str) -> Critique | None:
+        """What a call of that key comes to; None if there is none, or if it fails: the failure is its own caller's."""
+        try:
+            return await self.memo.calls.join_if_any(key)
+        except (CritiqueParseError, BackendError, RequestError):
+            return None
+
+    async def _asked(self, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
         """Ask, and ask again if the reply cannot be read; the last failure is raised."""
+        sampling = self._sampling(rubric, mode)
         for attempt in range(self.settings.ask_again + 1):
             reply = await self.backend.reply(messages, sampling.again(attempt))
             try:
@@ -241,7 +263,7 @@ class Scorer:
         return Sampling(
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
-            stop=(f"\n# {SUMMARY}",) if mode == "score" else (),
+            stop=(SUMMARY_LINE,) if mode == "score" else (),
             grammar=critique_grammar(rubric, mode) if settings.guided else None,
             alternatives=settings.alternatives,
         )

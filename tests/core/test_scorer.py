@@ -153,7 +153,7 @@ class TestMemo:
             )
 
         asyncio.run(work())
-        assert len(backend.calls) == 6
+        assert len(backend.calls) == 5, "the score is the beginning of a critique that is known"
 
     def test_failures_are_not_kept(self, reply_text: Text, picture: Image.Image) -> None:
         scorer = Scorer(ScriptedBackend(["nonsense", reply_text()]), settings=ONCE)
@@ -217,3 +217,142 @@ class TestCompare:
         found = self.compare([pair_reply(3.5, 2.0), pair_reply(3.5, 2.0)], picture, "pairwise")
         assert found.verdict is Verdict.TIE  # type: ignore[attr-defined]
         assert found.orders_agree is False  # type: ignore[attr-defined]
+
+
+class Slow(ScriptedBackend):
+    """Answers when it is let go, and knows who still waits for it."""
+
+    def __init__(self, script: object) -> None:
+        super().__init__(script)  # type: ignore[arg-type]
+        self.open = asyncio.Event()
+        self.cancelled = 0
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        reply = await super().reply(messages, sampling)
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return reply
+
+
+async def until_asked(backend: Slow, times: int = 1) -> None:
+    while len(backend.calls) < times:
+        await asyncio.sleep(0)
+
+
+class TestScoreFromACritique:
+    def test_a_known_critique_answers_a_score(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend([reply_text(2.0, 3.0)])
+        scorer = Scorer(backend)
+        full = asyncio.run(scorer.critique(UserRequest("a"), picture))
+        short = asyncio.run(scorer.score(UserRequest("a"), picture.copy()))
+        assert (len(backend.calls), scorer.memo.hits) == (1, 1)
+        assert full.raw.startswith(short.raw)
+        assert "# Summary" not in short.raw
+        assert (short.judgements, short.summary, short.refinement) == (full.judgements, "", None)
+
+    def test_a_score_never_answers_a_critique(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend([reply_text(2.0), reply_text(2.0)])
+        scorer = Scorer(backend)
+        asyncio.run(scorer.score(UserRequest("a"), picture))
+        assert asyncio.run(scorer.critique(UserRequest("a"), picture)).refinement is not None
+        assert len(backend.calls) == 2
+
+    def test_a_critique_being_written_answers_a_score(self, reply_text: Text, picture: Image.Image) -> None:
+        async def work() -> None:
+            backend = Slow([reply_text(2.0)])
+            scorer, other = Scorer(backend), Scorer(backend)
+            other.memo = scorer.memo
+            full = asyncio.ensure_future(scorer.critique(UserRequest("a"), picture))
+            await until_asked(backend)
+            short = asyncio.ensure_future(other.score(UserRequest("a"), picture))
+            await asyncio.sleep(0.01)
+            backend.open.set()
+            assert (await full).raw.startswith((await short).raw)
+            assert len(backend.calls) == 1
+
+        asyncio.run(work())
+
+    def test_a_critique_that_fails_leaves_the_score_its_own_chance(
+        self, reply_text: Text, picture: Image.Image
+    ) -> None:
+        async def work() -> None:
+            backend = Slow(["nonsense", reply_text(2.0)])
+            scorer = Scorer(backend, settings=ONCE)
+            full = asyncio.ensure_future(scorer.critique(UserRequest("a"), picture))
+            await until_asked(backend)
+            short = asyncio.ensure_future(scorer.score(UserRequest("a"), picture))
+            await asyncio.sleep(0.01)
+            backend.open.set()
+            with pytest.raises(CritiqueParseError):
+                await full
+            assert (await short).scores["text_faithfulness"] == 2.0
+
+        asyncio.run(work())
+
+
+class TestSharedCalls:
+    def test_the_same_case_twice_in_one_batch_is_asked_once(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend([reply_text(2.0)], concurrency=4)
+        batch = asyncio.run(Scorer(backend).score_many([Case(UserRequest("a"), picture)] * 4))
+        assert len(batch.critiques) == 4
+        assert len(backend.calls) == 1
+
+    def test_a_caller_that_leaves_takes_nothing_from_the_others(self, reply_text: Text, picture: Image.Image) -> None:
+        async def work() -> None:
+            backend = Slow([reply_text(2.0)])
+            scorer = Scorer(backend)
+            first, second = (asyncio.ensure_future(scorer.critique(UserRequest("a"), picture)) for _ in range(2))
+            await until_asked(backend)
+            first.cancel()
+            await asyncio.sleep(0.01)
+            backend.open.set()
+            assert (await second).scores["text_faithfulness"] == 2.0
+            assert first.cancelled()
+            assert backend.cancelled == 0
+
+        asyncio.run(work())
+
+    def test_a_call_nobody_waits_for_ends_and_the_next_caller_asks_anew(
+        self, reply_text: Text, picture: Image.Image
+    ) -> None:
+        async def work() -> None:
+            backend = Slow(lambda *_: reply_text(2.0))
+            scorer = Scorer(backend)
+            callers = [asyncio.ensure_future(scorer.critique(UserRequest("a"), picture)) for _ in range(2)]
+            await until_asked(backend)
+            for caller in callers:
+                caller.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
+            assert backend.cancelled == 1
+            backend.open.set()
+            await scorer.critique(UserRequest("a"), picture)
+            assert len(backend.calls) == 2
+
+        asyncio.run(work())
+
+    def test_every_caller_gets_the_error(self, picture: Image.Image) -> None:
+        async def work() -> None:
+            backend = ScriptedBackend([BackendError("no answer", reason="timeout")])
+            asked = [Scorer(backend, memo=memo).critique(UserRequest("a"), picture) for _ in range(3)]
+            outcomes = await asyncio.gather(*asked, return_exceptions=True)
+            assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["timeout"] * 3
+
+        memo = Memo()
+        asyncio.run(work())
+
+    def test_event_loops_do_not_wait_for_each_other(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend(lambda *_: reply_text(2.0))
+        memo = Memo(limit=0)
+
+        async def nested() -> None:
+            scorer = Scorer(backend, memo=memo)
+            await asyncio.to_thread(lambda: asyncio.run(scorer.critique(UserRequest("a"), picture)))
+
+        async def work() -> None:
+            await asyncio.gather(nested(), Scorer(backend, memo=memo).critique(UserRequest("a"), picture), nested())
+
+        asyncio.run(work())
+        assert len(backend.calls) == 3

@@ -22,7 +22,7 @@ from rationalrewards_core.backends.base import Finish, Reply, Sampling
 from rationalrewards_core.backends.checkpoint import CheckpointConfig
 from rationalrewards_core.backends.qwen_chat import expand_images, model_inputs
 from rationalrewards_core.backends.transformers_local import TransformersLocal
-from rationalrewards_core.critique import Critique
+from rationalrewards_core.critique import Critique, score_part
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import BackendError, ConfigError, Interrupted, RequestError
 from rationalrewards_core.grammar import critique_grammar
@@ -305,3 +305,16 @@ def test_hostile_text_keeps_the_number_of_images(backend: TransformersLocal) -> 
     control = [i for t, i in checkpoint.tokeniser.get_added_vocab().items() if t.startswith("<|")]
     assert [t for t in ids(hostile) if t in control] == [t for t in ids("a red circle") if t in control]
     assert messages[-1].images == (picture,)
+
+
+def test_a_score_is_the_beginning_of_the_critique(backend: TransformersLocal) -> None:
+    """What lets a critique in the memo answer a score: both modes write the same words."""
+    settings = ScorerSettings(ask_again=0)
+    cases = examples(3, seed=3)
+    full = asyncio.run(Scorer(backend, RUBRICS, settings).score_many(cases))
+    alone = asyncio.run(Scorer(backend, RUBRICS, settings).score_many(cases, "score"))
+    for critique, score in zip(full.critiques, alone.critiques, strict=True):
+        assert score_part(critique).raw.strip() == score.raw.strip()
+        assert score_part(critique).scores == score.scores
+        for ours, theirs in zip(critique.judgements, score.judgements, strict=True):
+            assert ours.expected == pytest.approx(theirs.expected, abs=1e-3)
