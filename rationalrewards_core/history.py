@@ -3,45 +3,65 @@
     history.jsonl     a header (request, policy, base seed), then one line per step
     step_000.png ...  the candidates
 
-A run that was killed is re-opened from it and goes on where it was; a half-written last line is dropped.
+A run that was killed is re-opened from it and goes on where it was: a line that was torn is cut off by the next
+writer (`jsonl`). One process writes a history at a time. Steps that are missing, doubled or out of order are refused.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, get_args
 
 from PIL import Image
 
-from .critique import Unscored, critique_from_json
-from .errors import ConfigError
+from .critique import Critique, Unscored, critique_from_json
+from .errors import ConfigError, RationalRewardsError, RequestError
+from .images import MAX_PIXELS, open_image, png_bytes
+from .jsonl import DamagedLine, JsonLine, LineWriter, Row, whole_lines
 from .messages import UserRequest
-from .pixels import to_rgb
-from .refine import RefinePolicy, RefineState, RefineStep
+from .refine import Origin, RefinePolicy, RefineState, RefineStep
+from .storage import replace_file
 
 FILE = "history.jsonl"
 VERSION = 1
+_ENDLESS = 1e9
+"""No seconds of a step and no score of a rubric are more."""
 
 
 class History:
-    """Appends the steps of one loop to a folder."""
+    """Appends the steps of one loop to a folder.
+
+    While it is entered as a context manager nobody else can write there: ConfigError if somebody does. StorageError
+    where the disk refuses.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / FILE
+        self._lines: LineWriter | None = None
+
+    def __enter__(self) -> History:
+        self._lines = self._writer()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
 
     def start(self, state: RefineState) -> None:
         """Write the header of a new run; ConfigError if the folder already holds one."""
-        if self.file.exists():
+        if next(whole_lines(self.file), None) is not None:
             raise ConfigError(f"{self.folder} already holds a run; continue it, or choose another folder.")
-        self.folder.mkdir(parents=True, exist_ok=True)
         sources = []
         for number, source in enumerate(state.request.sources):
             name = f"source_{number}.png"
-            to_rgb(source).save(self.folder / name)
+            replace_file(self.folder / name, [png_bytes(source)])
             sources.append(name)
         header = {
             "version": VERSION,
@@ -57,19 +77,18 @@ class History:
         name = ""
         if step.image is not None:
             name = f"step_{step.index:03d}.png"
-            temporary = self.folder / f".{name}"
-            to_rgb(step.image).save(temporary, format="PNG")
-            os.replace(temporary, self.folder / name)
+            replace_file(self.folder / name, [png_bytes(step.image)])
         self._append(step_to_json(step, name))
 
-    def _append(self, row: dict[str, Any]) -> None:
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _append(self, row: Row) -> None:
+        with self._writer() if self._lines is None else nullcontext(self._lines) as lines:
+            lines.append(row)
+
+    def _writer(self) -> LineWriter:
+        return LineWriter(self.file, advice="wait until that loop has ended, or choose another folder")
 
 
-def step_to_json(step: RefineStep, image_file: str) -> dict[str, Any]:
+def step_to_json(step: RefineStep, image_file: str) -> Row:
     return {
         "index": step.index,
         "request": step.request,
@@ -86,57 +105,123 @@ def step_to_json(step: RefineStep, image_file: str) -> dict[str, Any]:
 
 
 def load_history(folder: Path) -> RefineState:
-    """Re-open a run. ConfigError if the folder holds none, or one of another version."""
+    """Re-open a run. ConfigError, in one sentence, if the folder holds none, or one that is damaged or out of order."""
     file = folder / FILE
-    if not file.is_file():
-        raise ConfigError(f"{folder} holds no run: there is no {FILE}.")
-    rows = _rows(file)
-    if not rows or rows[0].get("version") != VERSION:
-        raise ConfigError(f"{file} is not a history of this version.")
-    header = rows[0]
-    sources = tuple(_image(folder / name) for name in header["sources"])
-    return RefineState(
-        request=UserRequest(header["request"], sources),
-        base_seed=header["base_seed"],
-        policy=RefinePolicy(**header["policy"]),
-        steps=tuple(_step(row, folder) for row in rows[1:]),
-    )
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """The complete lines; a torn last line is cut off the file so that the next one starts clean."""
-    data = file.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
-        with file.open("r+b") as handle:
-            handle.truncate(end)
+    check_there(folder)
+    lines = list(whole_lines(file))
+    if not lines:
+        raise ConfigError(f"{folder} holds no run: it was ended before it began; start it anew.")
+    state, names = _header(lines[0])
+    steps = tuple(_step_at(place, line) for place, line in enumerate(lines[1:]))
     try:
-        return [json.loads(line) for line in data[:end].splitlines()]
-    except ValueError as error:
-        raise ConfigError(f"{file} is damaged: {error}.") from error
+        request = UserRequest(state.request.text, tuple(_image(folder, name) for name in names))
+        steps = tuple(replace(s, image=_image(folder, s.image_file) if s.image_file else None) for s in steps)
+    except RequestError as error:
+        raise ConfigError(
+            f"{error} Without it the run in {folder} cannot go on: put it back, or start anew."
+        ) from error
+    return replace(state, request=request, steps=steps)
 
 
-def _step(row: dict[str, Any], folder: Path) -> RefineStep:
-    outcome = row["outcome"]
-    name = row["image_file"]
+def check_there(folder: Path) -> None:
+    """ConfigError if the folder holds no history at all."""
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"{folder} holds no run: there is no {FILE}.")
+
+
+def _header(line: JsonLine) -> tuple[RefineState, tuple[str, ...]]:
+    """The state before the first step, and the names of the files of the request's sources."""
+
+    def build(row: Row) -> tuple[RefineState, tuple[str, ...]]:
+        if row["version"] != VERSION:
+            raise ValueError(row["version"])
+        names = tuple(_typed(name, str) for name in _typed(row["sources"], list))
+        request, seed = UserRequest(_typed(row["request"], str)), _number(row["base_seed"], 2**32 - 1)
+        return RefineState(request=request, base_seed=seed, policy=RefinePolicy(**row["policy"])), names
+
+    try:
+        return line.build(build)
+    except RationalRewardsError as error:
+        raise ConfigError(f"{line.path} is not a history of this version; start anew in another folder.") from error
+
+
+def _step_at(place: int, line: JsonLine) -> RefineStep:
+    try:
+        step = line.build(_step)
+        why = "" if step.index == place else f"holds step {step.index} where step {place} belongs"
+    except DamagedLine:
+        why = "cannot be read"
+    if why:
+        raise ConfigError(
+            f"{line.path}, line {line.number} {why}; delete it and every line after it to go on from there."
+        )
+    return step
+
+
+def _step(row: Row) -> RefineStep:
+    """Without its image."""
+    outcome = _outcome(_typed(row["outcome"], dict))
+    reward, origin = row["reward"], row["origin"]
+    accepted = _typed(row["accepted"], bool)
+    if isinstance(outcome, Unscored) != (reward is None) or origin not in get_args(Origin):
+        raise ValueError(reward, origin)
+    if accepted and reward is None:
+        raise ValueError(accepted)
+    if reward is not None:
+        _number(reward, 1.0)
     return RefineStep(
-        index=row["index"],
-        request=row["request"],
-        seed=row["seed"],
-        origin=row["origin"],
-        outcome=Unscored(reason=outcome["unscored"], message=outcome["message"], raw=outcome["raw"])
-        if "unscored" in outcome
-        else critique_from_json(outcome),
-        reward=row["reward"],
-        accepted=row["accepted"],
-        proposal=row.get("proposal"),  # absent from histories written before there were proposals
-        generate_seconds=row["generate_seconds"],
-        judge_seconds=row["judge_seconds"],
-        image=_image(folder / name) if name else None,
-        image_file=name,
+        index=_typed(row["index"], int),
+        request=_typed(row["request"], str),
+        seed=_typed(row["seed"], int),
+        origin=origin,
+        outcome=outcome,
+        reward=reward,
+        accepted=accepted,
+        proposal=_typed(row.get("proposal"), str, type(None)),  # absent before there were proposals
+        generate_seconds=_number(row["generate_seconds"], _ENDLESS),
+        judge_seconds=_number(row["judge_seconds"], _ENDLESS),
+        image_file=_typed(row["image_file"], str),
     )
 
 
-def _image(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return to_rgb(image)
+def _outcome(table: Row) -> Critique | Unscored:
+    if "unscored" not in table:
+        return _checked(critique_from_json(table))
+    reason, message, raw = (_typed(table[name], str) for name in ("unscored", "message", "raw"))
+    return Unscored(reason=reason, message=message, raw=raw)
+
+
+def _checked(critique: Critique) -> Critique:
+    """The critique, if everything in it that the loop's rules and reports look at is of its kind."""
+    for judgement in critique.judgements:
+        _typed(judgement.key, str)
+        _typed(judgement.justification, str)
+        for number in (judgement.score, judgement.expected, judgement.spread):
+            if number is not None:
+                _number(number, _ENDLESS, -_ENDLESS)
+    texts = [critique.summary, critique.analysis, critique.raw, critique.rubric]
+    if critique.refinement is not None:
+        texts += [critique.refinement.comments, critique.refinement.request]
+    for text in texts:
+        _typed(text, str)
+    return critique
+
+
+def _typed(value: Any, *kinds: type) -> Any:
+    """`value`, if it is of one of the kinds; a truth value is no number."""
+    if type(value) not in kinds:
+        raise TypeError(value)
+    return value
+
+
+def _number(value: Any, highest: float, lowest: float = 0.0) -> Any:
+    """`value`, if it is a number from `lowest` to `highest`."""
+    if not lowest <= _typed(value, int, float) <= highest:
+        raise ValueError(value)
+    return value
+
+
+def _image(folder: Path, name: str) -> Image.Image:
+    if Path(name).name != name:
+        raise RequestError(f"{name!r} is no name of a picture beside {FILE}.")
+    return open_image(folder / name, MAX_PIXELS)

@@ -6,14 +6,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from .critique import Critique
 from .errors import ConfigError
-from .history import History, load_history
+from .history import History, check_there, load_history
 from .messages import UserRequest
 from .refine import Move, RefinePolicy, RefineState, RefineStep, StopReason, next_move
 from .scorer import Case, Outcome, Scorer
@@ -37,7 +37,8 @@ class LoopEnd:
 class RefineLoop:
     """Generate, critique and refine one request until it is good enough.
 
-    With a `folder`, every step is on disk before the next begins; `resume` goes on from there.
+    With a `folder`, every step is on disk before the next begins; `resume` goes on from there. One loop at a time
+    writes to a folder; a second one is refused.
     """
 
     def __init__(
@@ -59,19 +60,20 @@ class RefineLoop:
         if not 0 <= base_seed < 2**32:
             raise ConfigError(f"The seed must be between 0 and 4294967295, not {base_seed}.")
         state = RefineState(request=request, base_seed=base_seed, policy=self._policy)
-        if self._history is not None:
-            self._history.start(state)
-        return await self._continue(state)
+        if self._history is None:
+            return await self._continue(state)
+        with self._history as history:
+            history.start(state)
+            return await self._continue(state)
 
     async def resume(self, policy: RefinePolicy | None = None) -> LoopEnd:
         """Go on with the run in `folder`; a new `policy` (a larger budget, say) replaces the saved one."""
         if self._history is None:
             raise ConfigError("There is nothing to resume: the loop was made without a folder.")
-        saved = load_history(self._history.folder)
-        state = RefineState(
-            request=saved.request, base_seed=saved.base_seed, policy=policy or saved.policy, steps=saved.steps
-        )
-        return await self._continue(state)
+        check_there(self._history.folder)
+        with self._history as history:
+            saved = load_history(history.folder)
+            return await self._continue(replace(saved, policy=policy or saved.policy))
 
     async def _continue(self, state: RefineState) -> LoopEnd:
         while True:

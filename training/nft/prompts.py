@@ -16,6 +16,7 @@ from PIL import Image
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.history import FILE, load_history
 from rationalrewards_core.images import MAX_PIXELS, open_image
+from rationalrewards_core.jsonl import whole_lines
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.world import sample_wish, short_request
 from training.nft.config import PromptsConfig
@@ -133,6 +134,8 @@ def refined_prompts(folder: Path) -> list[TrainingPrompt]:
     """Loops that refined with success: the refined prompt generates, the user's own is judged and trained."""
     found: dict[str, TrainingPrompt] = {}
     for file in sorted(folder.rglob(FILE)):
+        if next(whole_lines(file), None) is None:
+            continue  # ended before it began
         state = load_history(file.parent)
         best = state.best
         if best is not None and best.origin == "refined" and best.request != state.request.text:
