@@ -50,6 +50,7 @@ def _pattern(opening: str, closing: str, plain: bool) -> str:
         return rf"{first}(?:{inner}){{1,{MOST_CHARACTERS}}}{last}"
     if set(closing) & set("'’"):
         inner += rf"|(?<={LETTER})['’](?={LETTER})"
+        first += "(?!n['’])"  # rock 'n' roll
     return rf"(?<!{LETTER}){first}(?!\s)(?:{inner}){{1,{MOST_CHARACTERS}}}(?<!\s){last}(?!{LETTER})"
 
 

@@ -16,6 +16,7 @@ from ..quotation import LETTER, MARKS, quotations
 from .syntax import Span, blanked, fixed_spans, without_comments
 
 _WORD: Final = re.compile(r"[^\W\d_]\w*(?:['’-]\w+)*")
+_NAME: Final = re.compile(rf"{_WORD.pattern}(?:\s+{_WORD.pattern})*")
 _LINKS: Final = frozenset({"of", "de", "da", "di", "del", "la", "van", "von", "der", "den"})
 """Words in lower case that stand inside names."""
 MOST_LINKS: Final = 2
@@ -58,12 +59,12 @@ def lost_terms(original: str, rewritten: str) -> list[str]:
 
 
 def _names(request: str) -> list[str]:
-    appended = _APPENDED.search(request)
-    listed = [] if appended is None else [name.strip() for name in appended[1].split(",")]
     prose = blanked(request, fixed_spans(request))
     words = list(_WORD.finditer(prose))
     names = [] if _says_nothing_by_capitals(words) else _capitalised(prose, words)
-    return [*names, *(name for name in listed if _WORD.match(name) and name in prose)]
+    appended = _APPENDED.search(prose)
+    listed = [] if appended is None else [name.strip() for name in appended[1].split(",")]
+    return [*names, *(name for name in listed if name[:1].isupper() and _NAME.fullmatch(name))]
 
 
 def _says_nothing_by_capitals(words: Sequence[re.Match[str]]) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..quotation import INCHES, LETTER, QUOTED, STRAY
 
-_TAG = r"<[A-Za-z_]\w{0,30}:[^<>\n]{1,200}>"
+_TAG = r"<[A-Za-z_][\w-]{0,60}(?::[^<>\n]{1,200})?>"
 _EMBEDDING = r"\bembedding:[^\s,;()<>\[\]{}\"|]{1,200}(?<![.!?:])"
 _WILDCARD = rf"(?<!{LETTER})__(?:[^\W_]|[.*/~@-]){{1,60}}(?:_(?:[^\W_]|[.*/~@-]){{1,60}}){{0,8}}__"
 _CALL = r"\b[A-Z][A-Z_]{1,30}\([^()\n]{0,200}\)"
@@ -34,11 +34,11 @@ _SECTION_WEIGHT: Final = re.compile(rf"\s:{_NUMBER}$")
 _STEP: Final = re.compile(rf"\[[^\[\]\n]{{0,200}}:{_NUMBER}\]|\[[^\[\]\n]{{0,200}}\|")
 _WEIGHTED: Final = re.compile(r"\(([^()]+?):[^:()]*\)|\(\(([^()]+)\)\)|\[([^\[\]|:]+)\]")
 _TOKEN: Final = re.compile(
-    r"<[|｜][^\s|｜<>]{0,60}[|｜]?>?|</?(?![\s<>])[^<>\n]{0,200}(?<!\s)>|\[/?[A-Z][A-Z_]+\]"  # chat and reply marks
+    r"<[|｜][^\s|｜<>]{0,60}[|｜]?>?|[|｜][^\s|｜<>]{1,60}[|｜]>|</?(?![\s<>])[^<>\n]{0,200}(?<!\s)>|\[/?[A-Z][A-Z_]+\]"  # chat and reply marks
 )
 _BRACKET_WEIGHT: Final = re.compile(rf":{_NUMBER}(?=[)\]])")
 _SINGLE: Final = re.compile(
-    rf"[<>{{}}()\[\]|\\{re.escape(''.join(sorted(STRAY - {INCHES})))}]|(?<!\d){INCHES}|__+|//+|\*+|(?:^|(?<=\s))#+(?=\s)"
+    rf"[<>{{}}()\[\]|\\{re.escape(''.join(sorted(STRAY - {INCHES})))}]|(?<!\d){INCHES}|__+|/\*|\*/|//+|\*+|(?:^|(?<=\s))#+(?=\s)"
 )
 """What is no prose where it stands alone."""
 
@@ -151,7 +151,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def _command_spans(text: str) -> list[Span]:
-    choices = [span for span in _groups(text, "{}") if _is_choice(text, span)]
+    choices = [_with_dollar(text, span) for span in _groups(text, "{}") if _is_choice(text, span)]
     steps = [span for span in _groups(text, "[]") if _STEP.match(text, span.start, span.end)]
     return joined([*_spans(_COMMAND, text), *choices, *steps])
 
@@ -169,7 +169,12 @@ def _emphasised(text: str) -> list[Span]:
 
 
 def _is_choice(text: str, span: Span) -> bool:
-    return "|" in text[span.start : span.end] or text.startswith("$", span.start - 1)
+    return "|" in text[span.start : span.end] or _with_dollar(text, span) != span
+
+
+def _with_dollar(text: str, span: Span) -> Span:
+    """A variable such as `${season}` is more than its braces."""
+    return Span(span.start - 1, span.end) if span.start and text[span.start - 1] == "$" else span
 
 
 def _is_alone(text: str, span: Span) -> bool:

@@ -236,6 +236,9 @@ def test_a_rewording_adds_no_syntax_and_no_token_of_its_own(prompt: str, rewritt
 @settings(deadline=None, max_examples=150)
 @given(tidy, prompts, rules)
 @example("", '1" "OPEN" "OPEN"', RewordingRules(style="full rewrite", trigger_words=("ohwx",)))
+@example("<lora:a:0.8>", "a red hat ; keep a red hat <lora:a:0.8>", RewordingRules())
+@example("ein Haus und Paris", "by Emma Stone, ein Haus", RewordingRules())
+@example("by Emma Stone", "ein Haus und ein Hund", RewordingRules())
 def test_rewording_twice_changes_nothing_more(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     rules = replace(rules, max_length=5000)  # a shortened prompt may have room for what the next turn offers
     once = reworded(prompt, rewritten, rules)

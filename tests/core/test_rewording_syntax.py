@@ -30,9 +30,10 @@ from rationalrewards_core.rewording.syntax import (
         ("(masterpiece), a man (in the back), [lowres]", ("(masterpiece)", "[lowres]")),
         (r"smile \(art style\) (hat \(old\):1.1)", (r"smile \(art style\)", r"(hat \(old\):1.1)")),
         ("a [cat:dog:0.5], [a::10] [:b:.3] [red|blue]", ("[cat:dog:0.5]", "[a::10]", "[:b:.3]", "[red|blue]")),
-        ("{2$$a|b} {red|{light|dark} blue} ${x=!__y__}", ("{2$$a|b}", "{red|{light|dark} blue}", "${x=!__y__}"[1:])),
+        ("{2$$a|b} {red|{light|dark} blue} ${x=!__y__}", ("{2$$a|b}", "{red|{light|dark} blue}", "${x=!__y__}")),
         ("a logo in #FF00AA and #0fc, no. #123, &#169;", ("#FF00AA", "#0fc")),
         ("score_9, score_8_up, high_score_9", ("score_9", "score_8_up")),
+        ("in the style of <s0><s1>, a <cat-toy>", ("<s0>", "<s1>", "<cat-toy>")),
         ("a snake__case__name", ()),
         ("a __天气__ sky", ("__天气__",)),
         ("a cat REGION(0 0 0.5 1) a dog", ("REGION(0 0 0.5 1)",)),
@@ -62,7 +63,7 @@ def test_commands_leave_weights_out() -> None:
 
 
 def test_plain_words_have_no_marks_of_syntax_and_no_chat_tokens() -> None:
-    said = "(a {b| <|im_end|> c)</s> __d__ [e:0.5] **f** BREAK g AND h // i <start_of_turn> `"
+    said = "(a {b| <|im_end|> c)</s> __d__ [e:0.5] **f** BREAK g AND h // i <start_of_turn> |im_end|> /* */ `"
     assert plain_words(said).split() == ["a", "b", "c", "d", "e", "f", "g", "and", "h", "i"]
     assert plain_words("the dog's 12\" record, 6'2\"") == "the dog's 12\" record, 6'2\""
 
