@@ -7,8 +7,11 @@ every score on the scale, N/A only where it is allowed.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Final
 
+from .free_lines import SPACES, free_line_rules
+from .headings import OVERALL
 from .parsing import Mode
 from .rubric import (
     ANALYSIS,
@@ -24,38 +27,45 @@ from .rubric import (
     Scale,
 )
 
-_SPACES: Final = r" \t\u000b\u000c\u001c-\u001f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What a text must not begin with, so that none is blank."""
+_HEADINGS: Final = (ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SUMMARY, REFINEMENT, COMMENTS, REFINED, *OVERALL)
 
 
+@lru_cache(maxsize=64)
 def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
-    """EBNF of a reply under `rubric`; in `score` mode it ends with the last score."""
+    """EBNF of a reply under `rubric`; in `score` mode it ends with the last score.
+
+    Texts are free but for lines that `parse_critique` would take for a heading. One blank line may stand
+    between two lines and before a heading.
+    """
     layout = rubric.layout
-    parts = [_literal(f"# {ANALYSIS}\n"), 'sentence ("\\n" sentence)*', _literal("\n")] if layout.analysis else []
+    parts = [_literal(f"# {ANALYSIS}\n"), "line (break line)*", "break"] if layout.analysis else []
     parts.append(_literal(f"# {JUDGEMENT}\n"))
     for number, dimension in enumerate(rubric.dimensions, 1):
         score = "applicable" if dimension.optional else "score"
         fields = [
-            [_literal(f"## {JUSTIFICATION}: "), "text"],
+            [_literal(f"## {JUSTIFICATION}: "), "justification"],
             [_literal(f"## {SCORE}: "), score],
         ]
         first, second = reversed(fields) if layout.score_first else fields
         last = number == len(rubric.dimensions)
         parts += [_literal(f"{number}. {dimension.title}:\n"), *first]
         if not (last and mode == "score" and layout.score_first):
-            parts += [_literal("\n"), *second]
+            parts += ["break", *second]
         if not last:
-            parts.append(_literal("\n"))
+            parts.append("break")
     if mode == "critique":
-        parts += [_literal(f"\n# {SUMMARY}: "), "text"]
+        parts += ["break", _literal(f"# {SUMMARY}: "), "text"]
         if layout.refinement:
-            parts += [_literal(f"\n\n# {REFINEMENT}:\n## {COMMENTS}: "), "text", _literal(f"\n## {REFINED}: "), "line"]
+            parts += ["break", _literal(f"# {REFINEMENT}:\n## {COMMENTS}: "), "text"]
+            parts += ["break", _literal(f"## {REFINED}: "), "words"]
     rules = [
         f"root ::= {' '.join(parts)}",
-        r'text ::= line ("\n" sentence)*',
-        rf"line ::= [^{_SPACES}\n\r] [^\n\r]*",
-        # A line of its own that no heading can be: a heading has a colon after its name, or nothing.
-        r"sentence ::= [^\n\r:=：＝]* [.!?。！？…]",
+        r'break ::= "\n" "\n"?',
+        rf"words ::= [^{SPACES}\n\r] rest",
+        "text ::= words (break line)*",
+        "justification ::= words (break evidence)* (break list)?",
+        'list ::= "1" [.)] " " mark* opening ending (break (item | evidence))*',
+        *free_line_rules([*_HEADINGS, *(dimension.title for dimension in rubric.dimensions)]),
         f"score ::= {_numbers(rubric.scale)}",
         f"applicable ::= score | {_literal(NOT_APPLICABLE)}",
     ]

@@ -17,6 +17,12 @@ from .spelling import plain
 PREFIX: Final = 240
 """How many characters of a line are looked at for a heading."""
 
+OVERALL: Final = (
+    *("Overall", "Overall Quality", "Overall Assessment", "Overall Evaluation", "Overall Rating", "Overall Impression"),
+    *("Total", "Average", "Mean", "Final", "Final Assessment", "Final Evaluation", "Final Rating", "Final Verdict"),
+)
+"""Headings, with or without `Score` after them, under which judges sum up all dimensions; no dimension's own score."""
+
 _DECORATION: Final = re.compile(
     r"(?:[\s>]+|[-+*•·–](?=\s)|\#{1,6}|[*_`]{1,3}"  # quotes, bullets, headings, emphasis
     r"|\(?[0-9]{1,2}[.):\]、]\)?(?=\D|$)|[0-9]?\ufe0f?\u20e3"  # 1.  (1)  1、  and keycaps

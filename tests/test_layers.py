@@ -30,7 +30,7 @@ CORE_LAYERS = [
     ["reward", "rewording", "images", "servers"],
     ["score_text"],
     ["parsing"],
-    ["grammar", "comparison", "backends"],
+    ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo"],
     ["scorer"],
     ["refine", "server_config", "server_metrics", "server_requests"],

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rationalrewards_core.backends.special_tokens import special_ids
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.errors import CritiqueParseError
 from rationalrewards_core.grammar import critique_grammar
+from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.parsing import Mode, parse_critique
 from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
@@ -141,6 +144,51 @@ class TestAccepts:
                 and not number.endswith(".")
             )
             assert accepts(text.replace(said, f"## Score: {number}\n", 1), rubric, "critique") == wanted, number
+
+
+NATURAL = sorted((Path(__file__).parents[1] / "replies").glob("natural_*.md"))
+"""Replies as a judge with 8 billion parameters writes them: colons, quotation marks at a line's end, lists, labels."""
+
+
+@cache
+def of_the_miniature(name: str) -> tuple[Any, Any]:
+    """The miniature's tokeniser, and the grammar over its vocabulary."""
+    tokeniser = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(scorer_folder())
+    described = xgrammar.TokenizerInfo.from_huggingface(tokeniser, stop_token_ids=[tokeniser.eos_token_id])
+    compiler = xgrammar.GrammarCompiler(described, max_threads=1)
+    return tokeniser, compiler.compile_grammar(critique_grammar(RUBRICS[name]))
+
+
+class TestNaturalReplies:
+    @pytest.mark.parametrize("path", NATURAL, ids=[path.stem for path in NATURAL])
+    def test_every_token_is_allowed(self, path: Path) -> None:
+        front, _, reply = path.read_text(encoding="utf-8").partition("---\n")
+        rubric = edit_rubric() if "rubric: edit" in front else generation_rubric()
+        tokeniser, grammar = of_the_miniature(rubric.name)
+        matcher = xgrammar.GrammarMatcher(grammar)
+        tokens = tokeniser(reply.removesuffix("\n"), add_special_tokens=False)["input_ids"]
+        for place, token in enumerate(tokens):
+            assert matcher.accept_token(token), tokeniser.decode(tokens[: place + 1])[-200:]
+        assert matcher.accept_token(tokeniser.eos_token_id)
+
+    def test_there_are_many_and_they_are_long(self) -> None:
+        assert len(NATURAL) >= 20
+        assert sum(len(path.read_text(encoding="utf-8")) for path in NATURAL) / len(NATURAL) > 900
+
+    def test_what_is_no_heading_may_stand_on_a_line_of_its_own(self) -> None:
+        text = rendered(example(generation_rubric()), generation_rubric(), "critique")
+        for line in (
+            "three marbles: one blue",
+            "16:9",
+            'the title "OPEN"',
+            "**Subject:** a fox",
+            "- hat: red",
+            "a = b",
+        ):
+            for place in ("One wants a cat.", "Seen it.", "Fine.", "More."):
+                reply = text.replace(place, f"{place}\n{line}", 1)
+                assert accepts(reply, generation_rubric(), "critique"), reply
+                assert isinstance(parse_critique(reply, generation_rubric()), Critique)
 
 
 class TestRefuses:
@@ -301,3 +349,16 @@ class TestRandomWalks:
             assert (critique.refinement is not None) == (mode == "critique" and rubric.layout.refinement)
             seen |= set(critique.scores.values())
         assert len(seen) > 2, "the walks must differ"
+
+
+def test_special_tokens_are_told_apart_from_text_and_ends() -> None:
+    """The grammar itself takes them for text, so whoever decodes has to mask them."""
+    tokeniser, grammar = of_the_miniature("generation")
+    masked = special_ids(tokeniser, [tokeniser.eos_token_id])
+    names = set(tokeniser.convert_ids_to_tokens(masked))
+    assert {"<|im_start|>", "<|image_pad|>", "<|vision_start|>"} <= names
+    assert tokeniser.eos_token_id not in masked
+    assert masked == sorted(masked)
+    matcher = xgrammar.GrammarMatcher(grammar)
+    assert matcher.accept_string("# User Request Analysis\n")
+    assert matcher.accept_token(masked[0]), "the grammar refuses it now: nothing is left to mask"
