@@ -154,7 +154,7 @@ class LoopState:
             "prompt_id": prompt_id,
             "running": self.stop is None,
             "threshold": self.refine.policy.threshold,
-            "max_iterations": self.refine.policy.max_images,
+            "max_iterations": self.refine.policy.max_iterations,
             "reached": self.refine.reached,
             "stopped": None if self.stop is None else self.stop.value,
             "ending": self.ending,
@@ -195,7 +195,7 @@ class LoopState:
         step, best, policy = self.refine.steps[-1], self.refine.best, self.refine.policy
         why = f"unscored ({step.outcome.message})" if isinstance(step.outcome, Unscored) else "unscored"
         now = why if step.reward is None else f"{step.reward:.2f}"
-        line = f"Iteration {step.index + 1} of at most {policy.max_images}: {now}"
+        line = f"Iteration {step.index + 1} of at most {policy.max_iterations}: {now}"
         if best is not None:
             line += f", best {best.reward:.2f} in iteration {best.index + 1}"
         return line if self.stop is None else f"{line}. {self.ending}"

@@ -117,7 +117,7 @@ def _with_iteration(run: LoopRun, made: Iteration, judged: Judged, keep: Keep) -
 def _card(critiques: Critiques, judged: Judged, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
     shown = replace(critiques, outcomes=(judged.outcome,))
     dimensions, lowest = critiques.rubric.dimensions, critiques.rubric.scale.minimum
-    minimums = {d.key: policy.minimum for d in dimensions} if policy.minimum > lowest else {}
+    minimums = {d.key: policy.minimum_score for d in dimensions} if policy.minimum_score > lowest else {}
     card = critique_cards(shown, [saved], minimums, policy.threshold)[0]
     return {**card, "reward": judged.reward}  # a number of the graph's own counts before the critique's
 

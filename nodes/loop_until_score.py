@@ -71,10 +71,10 @@ class LoopUntilScore(io.ComfyNode):
             raise ConfigError("A loop runs over one prompt at a time: Loop Start was given a list of them.")
         policy = RefinePolicy(
             threshold=threshold[0],
-            minimum=minimum_score[0],
-            margin=minimum_gain[0],
+            minimum_score=minimum_score[0],
+            minimum_gain=minimum_gain[0],
             patience=patience[0],
-            max_images=max_iterations[0],
+            max_iterations=max_iterations[0],
             seeds=flow[0].seeds,
             refine_from=refine_from[0],
         )

@@ -91,11 +91,11 @@ def _inputs() -> list[Any]:
         ),
         io.Float.Input(
             "threshold",
-            default=0.8,
+            default=0.85,
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="Reward from which an image passes, 0 to 1 (0.8 is a mean score of 3.4 on the scale 1 to 4).",
+            tooltip="Reward from which an image passes, 0 to 1 (0.85 is a mean score of 3.55 on the scale 1 to 4).",
         ),
         io.String.Input(
             "minimums",

@@ -27,7 +27,7 @@ def shortfall(state: RefineState, titles: Mapping[str, str]) -> str:
         lacks.append(f"reward {_below(best.reward, state.policy.threshold, 2)}")
     if isinstance(best.outcome, Critique):
         for key in state.failing(best.outcome):
-            score, minimum = best.outcome.scores[key], state.policy.minimums.get(key, state.policy.minimum)
+            score, minimum = best.outcome.scores[key], state.policy.minimum_scores.get(key, state.policy.minimum_score)
             if score is not None:
                 lacks.append(f"{titles.get(key, key)} {_below(score, minimum, 1)}")
     return f"The best image falls short: {', '.join(lacks)}." if lacks else ""

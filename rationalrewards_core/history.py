@@ -27,6 +27,13 @@ from .storage import replace_file
 
 FILE = "history.jsonl"
 VERSION = 1
+FORMER_NAMES = {
+    "minimum": "minimum_score",
+    "minimums": "minimum_scores",
+    "margin": "minimum_gain",
+    "max_images": "max_iterations",
+}
+"""What rules of the loop were called in older histories."""
 _ENDLESS = 1e9
 """No seconds of a step and no score of a rubric are more."""
 
@@ -68,7 +75,7 @@ class History:
             "request": state.request.text,
             "sources": sources,
             "base_seed": state.base_seed,
-            "policy": {**asdict(state.policy), "minimums": dict(state.policy.minimums)},
+            "policy": {**asdict(state.policy), "minimum_scores": dict(state.policy.minimum_scores)},
         }
         self._append(header)
 
@@ -137,12 +144,16 @@ def _header(line: JsonLine) -> tuple[RefineState, tuple[str, ...]]:
             raise ValueError(row["version"])
         names = tuple(_typed(name, str) for name in _typed(row["sources"], list))
         request, seed = UserRequest(_typed(row["request"], str)), _number(row["base_seed"], 2**32 - 1)
-        return RefineState(request=request, base_seed=seed, policy=RefinePolicy(**row["policy"])), names
+        return RefineState(request=request, base_seed=seed, policy=_policy(row["policy"])), names
 
     try:
         return line.build(build)
     except RationalRewardsError as error:
         raise ConfigError(f"{line.path} is not a history of this version; start anew in another folder.") from error
+
+
+def _policy(rules: Row) -> RefinePolicy:
+    return RefinePolicy(**{FORMER_NAMES.get(name, name): value for name, value in rules.items()})
 
 
 def _step_at(place: int, line: JsonLine) -> RefineStep:

@@ -5,7 +5,7 @@
 follow the same rules:
 
 * candidates are always scored against the user's original request;
-* the best so far is kept; a refinement is accepted only if it wins by more than `margin`;
+* the best so far is kept; a refinement is accepted only if it wins by more than `minimum_gain`;
 * a request changes only where a dimension fails; quoted text and names of the original stay;
 * the loop stops when the threshold is reached, patience or budget runs out, or the user says so.
 """
@@ -37,17 +37,17 @@ UNCUT: Final = RewordingRules(max_length=MAX_REQUEST_CHARACTERS)
 class RefinePolicy:
     """The rules of one loop."""
 
-    threshold: float = 0.95
+    threshold: float = 0.85
     """Reward at which the loop is content, 0..1; no dimension may fail either."""
-    minimum: float = 3.0
+    minimum_score: float = 3.0
     """Score below which a dimension fails and may change the request (the paper's rule)."""
-    minimums: Mapping[str, float] = field(default_factory=dict)
-    """Per-dimension exceptions to `minimum`, by key."""
-    margin: float = 0.0
+    minimum_scores: Mapping[str, float] = field(default_factory=dict)
+    """Per-dimension exceptions to `minimum_score`, by key."""
+    minimum_gain: float = 0.0
     """A later candidate replaces the best only if its reward is higher by more than this."""
     patience: int = 3
     """Candidates in a row that may fail to improve before the loop gives up."""
-    max_images: int = 4
+    max_iterations: int = 4
     """Budget: candidates in all, the first included."""
     first: int = 1
     """Candidates drawn from the original request before refining starts (2 and more mix in best-of-n)."""
@@ -57,14 +57,14 @@ class RefinePolicy:
     """Whose critique the next request comes from: the best candidate's, or the latest one's."""
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "margin"):
+        for name in ("threshold", "minimum_gain"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
-        for name in ("patience", "max_images", "first"):
+        for name in ("patience", "max_iterations", "first"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.first > self.max_images:
-            raise ConfigError(f"first ({self.first}) must not exceed max_images ({self.max_images}).")
+        if self.first > self.max_iterations:
+            raise ConfigError(f"first ({self.first}) must not exceed max_iterations ({self.max_iterations}).")
         if self.seeds not in ("fixed", "increment", "random"):
             raise ConfigError(f"seeds must be 'fixed', 'increment' or 'random', not {self.seeds!r}.")
         if self.refine_from not in ("best", "latest"):
@@ -147,14 +147,14 @@ class RefineState:
         return step.reward >= self.policy.threshold and not self.failing(step.outcome)
 
     def failing(self, critique: Critique) -> tuple[str, ...]:
-        return failing(critique, self.policy.minimums, self.policy.minimum)
+        return failing(critique, self.policy.minimum_scores, self.policy.minimum_score)
 
     def accepts(self, reward: float | None) -> bool:
         """Whether a candidate with this reward becomes the best."""
         if reward is None:
             return False
         best = self.best
-        return best is None or best.reward is None or reward > best.reward + self.policy.margin
+        return best is None or best.reward is None or reward > best.reward + self.policy.minimum_gain
 
     def with_step(self, step: RefineStep) -> RefineState:
         return RefineState(
@@ -167,7 +167,7 @@ def next_move(state: RefineState) -> Move | StopReason:
     policy, done = state.policy, len(state.steps)
     if state.reached:
         return StopReason.REACHED
-    if done >= policy.max_images:
+    if done >= policy.max_iterations:
         return StopReason.BUDGET
     best = state.best
     if done < policy.first or best is None:

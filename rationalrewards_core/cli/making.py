@@ -98,11 +98,13 @@ def demo_command(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..miniature import generator_folder
-    from ..miniature.demo import DemoOptions, run_demo, summarise
+    from ..miniature.demo import THRESHOLD, DemoOptions, run_demo, summarise
     from ..miniature.generator import MiniatureGenerator
 
     started = time.perf_counter()
-    policy = RefinePolicy(max_images=arguments.images, first=arguments.first, patience=arguments.images)
+    policy = RefinePolicy(
+        threshold=THRESHOLD, max_iterations=arguments.images, first=arguments.first, patience=arguments.images
+    )
     options = DemoOptions(prompts=arguments.prompts, seed=arguments.seed, policy=policy)
     if options.prompts < 2:
         raise ConfigError("The demo needs at least 2 prompts.")

@@ -119,12 +119,19 @@ def _refine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of the first image (default: 0)")
     # No defaults here: what is not given comes from RefinePolicy, or from the run that goes on.
     rules = parser.add_argument_group("rules of the loop (with --resume: those of the run, unless given)")
-    rules.add_argument("--threshold", type=float, help="reward (0..1) at which to stop (default: 0.95)")
-    rules.add_argument("--minimum", type=float, help="score below which a dimension changes the prompt (default: 3.0)")
-    rules.add_argument("--images", type=int, dest="max_images", help="most images in all (default: 4)")
+    rules.add_argument("--threshold", type=float, help="reward (0..1) at which to stop (default: 0.85)")
+    rules.add_argument(
+        "--minimum-score",
+        "--minimum",
+        type=float,
+        help="score below which a dimension changes the prompt (default: 3.0)",
+    )
+    rules.add_argument("--max-iterations", "--images", type=int, help="most images in all (default: 4)")
     rules.add_argument("--first", type=int, help="images of the original prompt before refining (default: 1)")
     rules.add_argument("--patience", type=int, help="images without improvement before giving up (default: 3)")
-    rules.add_argument("--margin", type=float, help="reward by which an image must win (default: 0.0)")
+    rules.add_argument(
+        "--minimum-gain", "--margin", type=float, help="reward by which an image must win (default: 0.0)"
+    )
     rules.add_argument(
         "--seeds", choices=("fixed", "increment", "random"), help="seeds of later images (default: increment)"
     )

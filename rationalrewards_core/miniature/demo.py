@@ -1,7 +1,7 @@
 """The demo: the loop on held-out requests, its honest rival beside it, and the oracle's verdict on both.
 
 Every request here is reserved (`world.is_reserved`): no model was trained on it. The loop spends up to
-`max_images` per request. Best-of-N is given the same seconds on the same request: it needs no words
+`max_iterations` per request. Best-of-N is given the same seconds on the same request: it needs no words
 from its judge, so it scores in the faster `score` mode and may draw more images for the same time.
 The first image is the same for both.
 """
@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,9 @@ from .generator import MiniatureGenerator
 from .oracle import oracle_critique
 from .world import sample_wish, short_request
 
+THRESHOLD: Final = 0.95
+"""The demo looks for pictures that are right in every point."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
@@ -38,7 +41,9 @@ class DemoOptions:
     """Held-out requests."""
     seed: int = 2024
     """Draws the requests and their first images."""
-    policy: RefinePolicy = field(default_factory=lambda: RefinePolicy(max_images=4, patience=3))
+    policy: RefinePolicy = field(
+        default_factory=lambda: RefinePolicy(threshold=THRESHOLD, max_iterations=4, patience=3)
+    )
     """The loop's rules."""
 
 

@@ -102,7 +102,7 @@ def test_going_on_keeps_the_rules_and_the_seed_of_the_run(workshop: Workshop, re
     rules = ["--images", "2", "--first", "2", "--seeds", "fixed", "--threshold", "0.5", "--margin", "0.1"]
     assert workshop.refine("-p", "a cat", "--seed", "5", *rules, judged=[reply_text(2.0, 2.0)] * 2) == 0
     before = load_history(workshop.out).policy
-    assert (before.max_images, before.first, before.seeds, before.margin) == (2, 2, "fixed", 0.1)
+    assert (before.max_iterations, before.first, before.seeds, before.minimum_gain) == (2, 2, "fixed", 0.1)
     judged = [reply_text(3.5, 3.5)]
     assert workshop.refine("--resume", "--images", "5", judged=judged) == 0
     assert [seed for _, seed in workshop.asked] == [5, 5, 5]
@@ -129,7 +129,7 @@ def test_going_on_with_the_same_command_again_is_fine(workshop: Workshop, reply_
         (["--seed", "9", "--resume"], "has --seed 0; leave --seed out"),
         (["-p", "a cat"], "already holds a run; continue it, or choose another folder"),
         (["--resume", "--rubric", "edit"], "judges edits"),
-        (["--resume", "--images", "0"], "max_images must be at least 1"),
+        (["--resume", "--images", "0"], "max_iterations must be at least 1"),
     ],
 )
 def test_a_run_is_never_turned_into_another(
@@ -150,12 +150,19 @@ def test_nothing_to_go_on_with(workshop: Workshop, capsys: Any) -> None:
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_rules_go_by_their_names_in_the_nodes_and_by_their_former_ones() -> None:
+    parser = build_parser()
+    former = parser.parse_args(["refine", "--images", "3", "--margin", "0.1", "--minimum", "2"])
+    named = parser.parse_args(["refine", "--max-iterations", "3", "--minimum-gain", "0.1", "--minimum-score", "2"])
+    assert former == named
+
+
 def test_every_rule_is_an_option_and_its_default_is_the_one_shown() -> None:
     (commands,) = (a for a in build_parser()._actions if a.dest == "command")
     options = {a.dest: a for a in commands.choices["refine"]._actions}  # type: ignore[index,union-attr,call-overload]
     policy = RefinePolicy()
     for rule in fields(RefinePolicy):
-        if rule.name != "minimums":
+        if rule.name != "minimum_scores":
             assert options[rule.name].default is None
             (shown,) = re.findall(r"\(default: (\S+)\)", options[rule.name].help)
             assert shown == str(getattr(policy, rule.name)), rule.name

@@ -25,7 +25,7 @@ TITLES = titles_of(generation_rubric())
 
 def ended(*script: str, **rules: object) -> loops.LoopEnd:
     scorer = Scorer(ScriptedBackend(list(script)), settings=ScorerSettings(guided=False, ask_again=0))
-    policy = RefinePolicy(max_images=len(script), **rules)  # type: ignore[arg-type]
+    policy = RefinePolicy(max_iterations=len(script), **rules)  # type: ignore[arg-type]
     work = RefineLoop(scorer, lambda request, seed: Image.new("RGB", (8, 8), (seed % 256, 9, 9)), policy)
     return asyncio.run(work.run(UserRequest("a cat")))
 

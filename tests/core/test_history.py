@@ -16,14 +16,14 @@ from PIL import Image
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import ConfigError, StorageError
-from rationalrewards_core.history import FILE, History, load_history
+from rationalrewards_core.history import FILE, FORMER_NAMES, History, load_history
 from rationalrewards_core.loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.refine import RefinePolicy, RefineState
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 
 Reply = Callable[..., str]
-POLICY = RefinePolicy(max_images=4, patience=4, threshold=1.0)
+POLICY = RefinePolicy(max_iterations=4, patience=4, threshold=1.0)
 
 
 @pytest.fixture
@@ -131,6 +131,16 @@ def test_a_header_of_something_else_is_refused(folder: Path) -> None:
     for header in (b"{}\n", b"[]\n", b"\xff\xfe\n", lines[1], lines[0].replace(b'"threshold": 1.0', b'"threshold": 7')):
         (folder / FILE).write_bytes(header + lines[1])
         assert "is not a history of this version; start anew in another folder." in refused(folder)
+
+
+def test_a_history_with_the_rules_former_names_goes_on(folder: Path) -> None:
+    rules = load_history(folder).policy
+    header, *steps = lines_of(folder)
+    for former, name in FORMER_NAMES.items():
+        assert f'"{name}"'.encode() in header
+        header = header.replace(f'"{name}"'.encode(), f'"{former}"'.encode())
+    (folder / FILE).write_bytes(b"".join([header, *steps]))
+    assert load_history(folder).policy == rules
 
 
 def test_a_picture_that_is_gone_or_elsewhere_is_named(folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_resuming_continues_as_if_never_killed(reply_text: Reply, tmp_path: Path
 
 
 def test_resume_with_a_larger_budget(reply_text: Reply, tmp_path: Path) -> None:
-    small, large = RefinePolicy(max_images=2), RefinePolicy(max_images=3)
+    small, large = RefinePolicy(max_iterations=2), RefinePolicy(max_iterations=3)
     end = run(loop([reply_text(2.0), reply_text(2.1)], folder=tmp_path / "run", policy=small))
     assert end.reason is StopReason.BUDGET
     more = asyncio.run(loop([reply_text(4.0, 4.0)], folder=tmp_path / "run").resume(large))

@@ -79,7 +79,7 @@ def test_stops_when_the_threshold_is_reached_and_nothing_fails() -> None:
 
 def test_budget_and_patience() -> None:
     assert next_move(state_of(0.4, 0.5, 0.6, 0.7)) is StopReason.BUDGET
-    policy = RefinePolicy(patience=2, max_images=9)
+    policy = RefinePolicy(patience=2, max_iterations=9)
     assert isinstance(next_move(state_of(0.5, 0.4, policy=policy)), Move)
     assert next_move(state_of(0.5, 0.4, 0.5, policy=policy)) is StopReason.PATIENCE
     assert isinstance(next_move(state_of(0.5, 0.4, 0.6, 0.1, policy=policy)), Move), (
@@ -88,10 +88,10 @@ def test_budget_and_patience() -> None:
 
 
 def test_margin_keeps_the_incumbent() -> None:
-    state = state_of(0.5, 0.55, policy=RefinePolicy(margin=0.1))
+    state = state_of(0.5, 0.55, policy=RefinePolicy(minimum_gain=0.1))
     assert state.best is not None
     assert state.best.index == 0
-    better = state_of(0.5, 0.61, policy=RefinePolicy(margin=0.1)).best
+    better = state_of(0.5, 0.61, policy=RefinePolicy(minimum_gain=0.1)).best
     assert better is not None
     assert better.index == 1
 
@@ -117,7 +117,7 @@ def test_request_stays_where_nothing_fails() -> None:
 
 
 def test_fixed_seed_never_repeats_a_picture() -> None:
-    policy = RefinePolicy(seeds="fixed", max_images=9, patience=9)
+    policy = RefinePolicy(seeds="fixed", max_iterations=9, patience=9)
     assert next_move(state_of(0.4, policy=policy)) == Move("refined 0", 5, "refined")
     # The best's refinement has been tried; the latest one's has not.
     assert next_move(state_of(0.4, 0.3, policy=policy)) == Move("refined 1", 5, "refined")
@@ -185,7 +185,14 @@ def test_an_unusable_rewriting_keeps_the_request_of_its_own_candidate() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("threshold", 1.5), ("margin", -0.1), ("patience", 0), ("max_images", 0), ("first", 9), ("seeds", "lucky")],
+    [
+        ("threshold", 1.5),
+        ("minimum_gain", -0.1),
+        ("patience", 0),
+        ("max_iterations", 0),
+        ("first", 9),
+        ("seeds", "lucky"),
+    ],
 )
 def test_impossible_policies_name_the_field(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=field):

@@ -151,3 +151,16 @@ def test_loop_start_ignores_what_only_a_loop_may_write(pack: Pack, monkeypatch: 
     text, seed, iteration, flow, original = node.execute("a cat", 2**32 + 7, "fixed").args
     assert (text, seed, iteration, original) == ("a cat", 7, 3, "a dog")
     assert (flow.base_seed, flow.seeds, flow.iteration) == (4, "fixed", 3)
+
+
+def test_one_default_per_rule_in_the_core_and_in_the_nodes(pack: Pack) -> None:
+    policy = pack.core("refine").RefinePolicy()
+    defaults = {
+        entry.id: entry.default
+        for entry in pack.module("nodes.loop_inputs").until_inputs()
+        if hasattr(entry, "default")
+    }
+    rules = ("threshold", "max_iterations", "patience", "minimum_gain", "minimum_score", "refine_from")
+    assert {name: defaults[name] for name in rules} == {name: getattr(policy, name) for name in rules}
+    gate = pack.module("nodes.multi_dim_score").MultiDimScore.define_schema()
+    assert next(entry.default for entry in gate.inputs if entry.id == "threshold") == policy.threshold

@@ -45,7 +45,7 @@ def begun(pack: Pack, loop: Any) -> Any:
     refine = pack.core("refine")
 
     def make(seeds: str = "increment", **rules: Any) -> Any:
-        policy = refine.RefinePolicy(**{"threshold": 0.9, "max_images": 4, "seeds": seeds, **rules})
+        policy = refine.RefinePolicy(**{"threshold": 0.9, "max_iterations": 4, "seeds": seeds, **rules})
         request = pack.core("messages").UserRequest("a cat")
         return loop.LoopState(refine=refine.RefineState(request=request, base_seed=7, policy=policy))
 
@@ -118,10 +118,10 @@ def test_it_ends_where_the_core_would(loop: Any, begun: Any, critiques: Any) -> 
 
     assert after(begun(), 2.0, 4.0).stop.value == "reached"
     assert after(begun(patience=1), 3.0, 2.0).stop.value == "patience"
-    assert after(begun(max_images=2), 2.0, 2.5).stop.value == "budget"
+    assert after(begun(max_iterations=2), 2.0, 2.5).stop.value == "budget"
     assert after(begun(), 2.0, 2.5).stop is None
-    assert after(begun(threshold=0.5, minimum=3.0), 2.9).stop is None, "a dimension fails"
-    same = after(begun(seeds="fixed", minimum=1.0), 2.0)
+    assert after(begun(threshold=0.5, minimum_score=3.0), 2.9).stop is None, "a dimension fails"
+    same = after(begun(seeds="fixed", minimum_score=1.0), 2.0)
     assert same.stop.value == "nothing_new"
 
 
@@ -147,7 +147,7 @@ def test_a_wish_to_stop_yields_to_a_better_reason(loop: Any, begun: Any, critiqu
 def test_what_is_handed_on(loop: Any, begun: Any, critiques: Any) -> None:
     def rows(*scores: float | None) -> Any:
         judged = [loop.best_of_batch(1, [critiques(score)], None) for score in scores]
-        return played(loop, begun(max_images=3), judged)[0]
+        return played(loop, begun(max_iterations=3), judged)[0]
 
     assert rows(2.0, 3.0, 2.5).chosen("best").index == 1
     assert rows(2.0, 3.0, 2.5).chosen("last").index == 2
@@ -155,7 +155,7 @@ def test_what_is_handed_on(loop: Any, begun: Any, critiques: Any) -> None:
 
 
 def test_the_page_and_the_history_hold_every_iteration(loop: Any, begun: Any, critiques: Any) -> None:
-    state = begun(max_images=2)
+    state = begun(max_iterations=2)
     first = state.step(flow(loop), loop.best_of_batch(1, [critiques(None)], None), None)
     saved = {"filename": "step_000.png", "subfolder": "x", "type": "temp"}
     state = state.with_step(first, {"reward": None}, saved)

@@ -32,7 +32,7 @@ def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
     rewording, refine = (pack.module(f"rationalrewards_core.{name}") for name in ("rewording", "refine"))
     assert rewording.STYLES == node.STYLES
     assert rewording.RewordingRules.max_length == node.MAX_LENGTH
-    assert refine.RefinePolicy.minimum == node.MINIMUM
+    assert refine.RefinePolicy.minimum_score == node.MINIMUM
 
 
 def test_rewords_where_a_dimension_fails(judged: Any, refine: Any) -> None:
