@@ -11,6 +11,9 @@ TORCH_INDEX ?=
 # Only the tests' foreign model server needs it; kept out of the environment, where a torchvision
 # that does not fit torch would be worse than none.
 TORCHVISION ?= torchvision==0.28.0
+# The oldest transformers that pyproject.toml allows, with what of its needs is older too; beside the
+# environment for a test of the minimum.
+OLDEST := transformers==4.57.1 huggingface_hub==0.36.2 tokenizers==0.22.2
 
 # Processes that `make test` runs at once.
 WORKERS ?= 2
@@ -65,4 +68,5 @@ $(READY): pyproject.toml constraints.txt Makefile
 
 $(TEST_READY): $(READY)
 	@$(PIP) --no-deps --target $(VENV)/torchvision $(TORCHVISION) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@$(PIP) --no-deps --upgrade --target $(VENV)/minimum $(OLDEST)
 	@touch $@

@@ -6,9 +6,11 @@ torch and transformers are imported inside functions: importing this module cost
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import importlib.util
 import json
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +24,12 @@ log = logging.getLogger("rationalrewards.backends.checkpoint")
 
 Precision = Literal["auto", "bf16", "fp16", "fp32", "int8", "nf4"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+PIXEL_LIMITS = (("shortest_edge", "min_pixels"), ("longest_edge", "max_pixels"))
+"""What image processors call the fewest and the most pixels of a picture, today and formerly."""
+
+TRANSFORMERS = (4, 57, 1)
+"""The oldest transformers that knows Qwen3-VL and was not withdrawn; pyproject.toml and requirements.txt say the same."""
 
 NOT_QUANTIZED = ["model.visual", "visual", "lm_head", "embed_tokens"]
 """Modules that int8 and NF4 leave in the device's fast floating point: judging lives on the vision tower's accuracy, and it is small."""
@@ -92,13 +100,20 @@ def _text_config(model: Any) -> Any:
 
 
 def require_packages() -> None:
-    """ConfigError naming the missing package, before anything heavy is imported."""
+    """ConfigError naming the missing or too old package, before anything heavy is imported."""
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(
                 f"The local engine needs the package '{package}': pip install 'rationalrewards[local]' "
                 "(inside ComfyUI: into ComfyUI's own Python)."
             )
+    present = importlib.metadata.version("transformers")
+    if tuple(int(part) for part in re.findall(r"\d+", present)[:3]) < TRANSFORMERS:
+        least = ".".join(map(str, TRANSFORMERS))
+        raise ConfigError(
+            f"The local engine needs transformers {least} or newer, not {present}: pip install -U 'transformers>={least}' "
+            "(inside ComfyUI: into ComfyUI's own Python)."
+        )
 
 
 def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
@@ -122,7 +137,7 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
     if config.adapter:
         # On quantised weights the layers stay beside them.
         model = with_adapter(model, Path(config.adapter).expanduser(), config.model, merged=not _quantised(model))
-    _cap_pixels(image_processor, config.max_pixels)
+    _set_pixels(image_processor, config)
     return Checkpoint(model.eval(), tokeniser, image_processor, device)
 
 
@@ -157,8 +172,18 @@ def _load_failure(config: CheckpointConfig, error: Exception) -> BackendError:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         message = f"{config.model} does not fit into memory; choose precision nf4, or close what else uses the device."
         return BackendError(message, reason="out_of_memory")
-    advice = "; get its files again" if isinstance(error, (SafetensorError, FileNotFoundError)) else ""
+    advice = "; get its files again" if isinstance(error, (SafetensorError, FileNotFoundError)) else _newer(config)
     return BackendError(f"{config.model} could not be loaded: {first_line(error)}{advice}", reason="load_failed")
+
+
+def _newer(config: CheckpointConfig) -> str:
+    """What to do about files of a later transformers, whose names for settings this one may not know."""
+    import transformers
+
+    written = str(_json_file(config, "config.json").get("transformers_version") or "")
+    if written.partition(".")[0] <= transformers.__version__.partition(".")[0]:
+        return ""
+    return f"; it was written by transformers {written} and this is {transformers.__version__}, update that"
 
 
 def free_memory() -> None:
@@ -297,12 +322,24 @@ def _not_a_cast_notice(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
 
 
-def _cap_pixels(image_processor: Any, max_pixels: int | None) -> None:
-    """Lower the image processor's own pixel limit, never raise it."""
-    size = dict(image_processor.size)
-    limit = size.get("longest_edge")
-    if max_pixels is None or limit is None or limit <= max_pixels:
+def _set_pixels(image_processor: Any, config: CheckpointConfig) -> None:
+    """The fewest and most pixels of a picture are those that the checkpoint states, the most capped by `max_pixels`.
+
+    They are read here because transformers 4.57 replaces a stated `size` by defaults of its own in the image processor
+    that needs no torchvision, and looks at the older names `min_pixels` and `max_pixels` beside it.
+    """
+    present = dict(image_processor.size)
+    if not {"longest_edge", "max_pixels"} & present.keys():
         return
-    size["longest_edge"] = max_pixels
-    size["shortest_edge"] = min(size["shortest_edge"], max_pixels)
+    stated = _json_file(config, "preprocessor_config.json")
+    stated = stated or _json_file(config, "processor_config.json").get("image_processor", {})
+    edges = stated["size"] if isinstance(stated.get("size"), dict) else {}
+    size = {}
+    for name, older in PIXEL_LIMITS:
+        size[name] = stated.get(older) or edges.get(name) or edges.get(older) or present[name]
+        if config.max_pixels is not None:
+            size[name] = min(size[name], config.max_pixels)
     image_processor.size = type(image_processor.size)(**size) if not isinstance(image_processor.size, dict) else size
+    for name, older in PIXEL_LIMITS:
+        if getattr(image_processor, older, None) is not None:
+            setattr(image_processor, older, size[name])

@@ -201,5 +201,22 @@ def save_student(
     # transformers' own processor for this family wants a video processor, which cannot be built without torchvision.
     video = {**_IMAGE_SETTINGS, "processor_class": "Qwen3VLProcessor", "video_processor_type": "Qwen3VLVideoProcessor"}
     (folder / "video_preprocessor_config.json").write_text(json.dumps(video, indent=2) + "\n", encoding="utf-8")
+    _write_older_names(folder)
     for kind, rubric in rubrics().items():
         (folder / f"rubric_{kind}.toml").write_text(rubric_to_toml(rubric), encoding="utf-8")
+
+
+def _write_older_names(folder: Path) -> None:
+    """Say what transformers 5 renamed under its older names too, so that transformers 4.57 opens the folder."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = config["text_config"]
+    text["rope_theta"] = text["rope_parameters"]["rope_theta"]
+    text["rope_scaling"] = {key: value for key, value in text["rope_parameters"].items() if key != "rope_theta"}
+    config["text_config"] = dict(sorted(text.items()))
+    tokens = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tokens.pop("backend", None)
+    tokens["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if "extra_special_tokens" in tokens:
+        tokens["additional_special_tokens"] = tokens.pop("extra_special_tokens")
+    for name, table in (("config.json", config), ("tokenizer_config.json", dict(sorted(tokens.items())))):
+        (folder / name).write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
