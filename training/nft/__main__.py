@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run", type=Path, default=Path("runs/nft"), help="run directory (default: %(default)s)")
     parser.add_argument("--show", action="store_true", help="print the resolved configuration and end")
-    parser.add_argument("--estimate", action="store_true", help="print memory and time before loading, and end")
+    parser.add_argument(
+        "--estimate", action="store_true", help="print memory and work (passes per epoch), load nothing, and end"
+    )
     parser.add_argument("--processes", type=int, help="of the estimate (default: what accelerate launched)")
     parser.add_argument("--shards", type=int, help="processes that share one copy of the weights, of the estimate")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")

@@ -1,24 +1,29 @@
 """Memory and work of a run, from the configuration and the transformer's own `config.json`, before anything is loaded.
 
-Weights are counted on the meta device, so the figures are of the real architecture. Activations are a rule of thumb
+Weights are counted on the meta device, so the figures are of the real architecture; a preset's is known without its files. Activations are a rule of thumb
 (about 34 bytes per token, width and layer in 16 bits without checkpointing, 2 with), and are named as such.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.miniature import generator_folder
-from training.nft.config import NFTConfig
+from rationalrewards_core.miniature import generator_folder, scorer_folder
+from training.nft.config import NFTConfig, RewardsConfig
 from training.nft.families import family_class
 from training.nft.policy import blocks_of
+from training.nft.shapes import TEXT_ENCODERS, TRANSFORMERS, VAE
 from training.nft.timesteps import times_per_rollout
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 NF4_BYTES = 0.57
 """Four bits and the block's scale."""
+USUAL_JUDGE: Final = "Qwen/Qwen3-VL-8B-Instruct"
+JUDGED_TOKENS: Final = 2500
+"""Of one judged image: its prompt with the picture, and the critique."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,45 @@ class Estimate:
     trained_bytes: float
     activation_bytes: float
     """With the blocks that are gathered at a time, where weights are sharded."""
+    encoder_bytes: float
+    """Of the text encoders."""
+    vae_bytes: float
+    judge_bytes: float
+    """Of a judge on the same device, with the cache of the images it judges together; 0 for one elsewhere."""
+    judge: str
+    """What was counted as the judge, in words."""
+    offload: bool
+    time_share: bool
     forwards: int
     """No-grad passes of one image per epoch, sampling included."""
     backwards: int
     images: int
 
+    @property
+    def stages(self) -> dict[str, float]:
+        """Bytes on the device in each part of an epoch: with `offload` and `time_share` not all is there at once."""
+        always = self.backbone_bytes + self.trained_bytes
+        beside = 0.0 if self.offload else self.encoder_bytes + self.vae_bytes
+        judge = 0.0 if self.time_share else self.judge_bytes
+        stages = {
+            "encoding prompts": always + judge + self.encoder_bytes + self.vae_bytes,
+            "training": always + judge + beside + self.activation_bytes,
+        }
+        return stages | ({"judging": self.trained_bytes + self.judge_bytes} if self.time_share else {})
+
+    @property
+    def peak(self) -> float:
+        """Bytes on the device in the largest part of an epoch."""
+        return max(self.stages.values())
+
     def __str__(self) -> str:
-        total = self.backbone_bytes + self.trained_bytes + self.activation_bytes
+        stages = ", ".join(f"{name} {_gib(size)}" for name, size in self.stages.items())
         return (
             f"transformer {self.weights / 1e6:.1f} M weights, {self.trained / 1e6:.2f} M of them trained\n"
             f"memory: weights {_gib(self.backbone_bytes)}, training state {_gib(self.trained_bytes)}, "
-            f"activations about {_gib(self.activation_bytes)}; together about {_gib(total)} "
-            "(text encoders, VAE and judge not counted)\n"
+            f"activations about {_gib(self.activation_bytes)}, text encoders {_gib(self.encoder_bytes)}, "
+            f"VAE {_gib(self.vae_bytes)}, judge {_gib(self.judge_bytes)} ({self.judge})\n"
+            f"on the device at once: {stages}; at most about {_gib(self.peak)}\n"
             f"work per epoch and process: {self.images} images, {self.forwards} forward passes without gradients, "
             f"{self.backwards} with"
         )
@@ -51,7 +83,7 @@ class Estimate:
 def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate:
     """`shards`: processes that FSDP2 spreads one copy of the weights over; adapters stay whole.
 
-    ConfigError when the transformer's configuration cannot be found.
+    ConfigError when the transformer's configuration can neither be found nor is that of a preset.
     """
     config = config.resolved()
     transformer = _on_meta(config)
@@ -66,12 +98,19 @@ def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate
     pairs = images * times_per_rollout(config.times, config.rollout.steps)
     wants_reference = config.loss.kl_weight > 0 or config.loss.guard_weight > 0
     forwards = images * config.rollout.steps + pairs * (1 + wants_reference)
+    judge, judge_bytes = _judge(config.rewards)
     return Estimate(
         weights,
         trained,
         weights * each / shards,
         state,
         _activations(transformer, config) + _gathered(transformer, each, shards),
+        TEXT_ENCODERS[config.model.family] * BYTES[config.model.precision],
+        VAE[config.model.family] * BYTES[config.model.precision],
+        judge_bytes,
+        judge,
+        config.model.offload,
+        config.rewards.time_share,
         forwards,
         pairs,
         images,
@@ -85,6 +124,9 @@ def _on_meta(config: NFTConfig) -> Any:
     family = family_class(config.model.family)
     folder = config.model.pipeline or str(generator_folder())
     kind = getattr(diffusers, family.transformer_class)
+    if not Path(folder).is_dir() and folder in TRANSFORMERS:
+        with torch.device("meta"):
+            return kind(**TRANSFORMERS[folder])
     try:
         settings = kind.load_config(folder, subfolder="transformer", local_files_only=not config.model.download)
     except (OSError, ValueError) as error:
@@ -93,6 +135,23 @@ def _on_meta(config: NFTConfig) -> Any:
         ) from error
     with torch.device("meta"):
         return kind.from_config(settings)
+
+
+def _judge(config: RewardsConfig) -> tuple[str, float]:
+    """What judges on the same device, in words, and its bytes."""
+    kind, _, target = config.judge.partition(":")
+    if kind not in ("local", "miniature"):
+        elsewhere = kind in ("server", "reward-server")
+        return ("on its own server" if elsewhere else f"{kind} is not counted"), 0.0
+    from training.sft.estimate import held_bytes
+
+    model, said = str(scorer_folder()) if kind == "miniature" else target, config.precision
+    try:
+        weights, cache = held_bytes(model, config.precision)
+    except ConfigError:
+        weights, cache = held_bytes(USUAL_JUDGE, config.precision)
+        said = f"{config.precision}, taken for one of 8B, as {target} is not here"
+    return said, weights + cache * JUDGED_TOKENS * config.batch
 
 
 def _adapter_weights(transformer: Any, config: NFTConfig) -> int:

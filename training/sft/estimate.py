@@ -116,6 +116,18 @@ def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 100
     )
 
 
+def held_bytes(model: str, precision: str) -> tuple[float, float]:
+    """Of a checkpoint as the engine loads it: bytes of its weights, and of the cache of one token in 16 bits."""
+    config = SftConfig(model=model, precision=resolve_precision(precision))  # type: ignore[arg-type]
+    shape = model_config(config)
+    with torch.device("meta"):
+        made = AutoModelForImageTextToText.from_config(shape)
+    linear = {f"{name}.weight" for name, module in made.named_modules() if isinstance(module, torch.nn.Linear)}
+    weights = sum(p.numel() * _held(name, config, linear) for name, p in made.named_parameters())
+    text = shape.get_text_config()
+    return weights, 2 * 2.0 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+
+
 def model_config(config: SftConfig) -> Any:
     """The checkpoint's own configuration, or the known shape of a preset's model. Nothing is downloaded."""
     if (Path(config.model).expanduser() / "config.json").is_file() or config.model not in _SHAPES:
