@@ -1,6 +1,7 @@
 """Scalar rewards behind one small interface, to stand beside judges that give reasons.
 
 `scalar:NAME` loads a published model if its package and weights are here already; nothing is downloaded or installed.
+`scalar:http://HOST:PORT` asks one that runs in an environment of its own (`training.nft.bridges --judge scalar:NAME`).
 `head:FOLDER` is a Bradley-Terry head of ours (`python -m training.sft scalar`).
 """
 
@@ -17,7 +18,7 @@ from typing import Any, Final, Protocol
 from PIL import Image
 
 from rationalrewards_core.comparison import verdict_of_rewards
-from rationalrewards_core.errors import BackendError, ConfigError, RequestError
+from rationalrewards_core.errors import BackendError, ConfigError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.pixels import judgeable
 from training.evaluate.judges import AskedPair
@@ -25,6 +26,12 @@ from training.evaluate.opinions import SAME
 
 PICKSCORE: Final = ("yuvalkirstain/PickScore_v1", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
 """Weights, and where its tokeniser and image processor come from."""
+
+
+ELSEWHERE: Final = (
+    "Run it in an environment of its own, with the libraries it was written for, by `python -m training.nft.bridges --judge "
+    "scalar:NAME --port 8289`, and ask that: `scalar:http://127.0.0.1:8289`."
+)
 
 
 class Scalar(Protocol):
@@ -51,16 +58,26 @@ class ScalarJudge:
 
 
 def load_scalar(spec: str, device: str) -> Scalar:
-    """`scalar:NAME` or `head:FOLDER`. ConfigError for what is unknown or not installed."""
+    """`scalar:NAME`, `scalar:URL` or `head:FOLDER`. ConfigError for what is unknown, not installed or cannot be used."""
     kind, _, target = spec.partition(":")
     if kind == "head":
         return _head(Path(target).expanduser(), device)
+    if target.startswith(("http://", "https://")):
+        from training.evaluate.scalar_remote import RemoteScalar
+
+        return RemoteScalar(target)
     if target not in SCALARS:
-        raise ConfigError(f"Unknown scalar reward {target!r}; there are {', '.join(SCALARS)}.")
+        raise ConfigError(f"Unknown scalar reward {target!r}; there are {', '.join(SCALARS)}, or the URL of one.")
     package, load = SCALARS[target]
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"scalar:{target} needs the package {package!r}, which is not installed here.")
-    return load(_device(device))
+        raise ConfigError(f"scalar:{target} needs the package {package!r}, which is not installed here. {ELSEWHERE}")
+    try:
+        return load(_device(device))
+    except RationalRewardsError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(f"scalar:{target} cannot be used in this environment ({why}). {ELSEWHERE}") from error
 
 
 def _device(wanted: str) -> str:
@@ -126,6 +143,7 @@ def _is_here(name: str) -> bool:
 
 def _hpsv2(device: str) -> Scalar:
     package = importlib.import_module("hpsv2")
+    importlib.import_module("hpsv2.img_score")  # what `score` imports when it is first called
     return _generations_only(
         "HPSv2", lambda text, candidate: float(package.score(candidate, text, hps_version="v2.1")[0])
     )

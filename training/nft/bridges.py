@@ -142,7 +142,11 @@ def _pictured(image: Any) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--judge", default="miniature", help="miniature, local:FOLDER or server:NAME")
+    parser.add_argument(
+        "--judge",
+        default="miniature",
+        help="miniature, local:FOLDER, server:NAME, or scalar:NAME in an environment that has it",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="another than this machine's own is open to everybody")
     parser.add_argument("--port", type=int, default=8289)
     parser.add_argument("--impute", action="store_true", help="unscored images get their prompt's mean reward")

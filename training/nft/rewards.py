@@ -65,10 +65,12 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
 
 def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
     """A reward without words."""
-    from training.nft.scalar_judge import USUAL, head_judge, published_judge
+    from training.nft.scalar_judge import USUAL, head_judge, published_judge, remote_judge
 
     if kind == "head":
         return head_judge(Path(target).expanduser(), config.batch)
+    if target.startswith(("http://", "https://")):
+        return remote_judge(target, config.batch)
     if target in USUAL:
         return published_judge(target, config.batch)
     from training.nft.scalar import scalar_judge

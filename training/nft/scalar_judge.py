@@ -82,6 +82,18 @@ def head_judge(folder: Path, batch: int) -> ScalarRewardJudge:
     return ScalarRewardJudge(rewards, batch=batch)
 
 
+def remote_judge(url: str, batch: int) -> ScalarRewardJudge:
+    """A scalar reward behind `training.nft.bridges`, whose rewards lie in 0..1. ConfigError if nobody answers."""
+    from training.evaluate.scalar_remote import RemoteScalar
+
+    remote = RemoteScalar(url)
+
+    def rewards(cases: Sequence[Case]) -> list[float]:
+        return remote.rewards([(case.request, case.candidate) for case in cases])
+
+    return ScalarRewardJudge(rewards, centre=0.5, width=0.25, batch=batch)
+
+
 def published_judge(name: str, batch: int) -> ScalarRewardJudge:
     """A published reward by its name in `training.evaluate.scalars`. ConfigError if it is not here."""
     from training.evaluate.scalars import load_scalar

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
+from tests.training.app_thread import serving as serving_application
 from training.parrot.__main__ import main
 from training.parrot.prompts import load_texts
 from training.parrot.run import load_rubrics
@@ -63,25 +60,10 @@ def teaching(
     serving = serving or TeacherServing()
     mind = Mind(load_rubrics(), shares, serving.seed)
     server = TeacherServer(mind, load_texts(), shares, serving, folder / "teacher.jsonl")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return int(runner.addresses[0][1])
-
-    one = Teaching(asyncio.run_coroutine_threadsafe(start(), loop).result(20), folder, server)
-    one.name_server(concurrency)
-    try:
+    with serving_application(server.application()) as url:
+        one = Teaching(int(url.rpartition(":")[2]), folder, server)
+        one.name_server(concurrency)
         yield one
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

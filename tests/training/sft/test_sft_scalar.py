@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from collections.abc import Iterator
@@ -20,11 +21,17 @@ from PIL import Image
 
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.scorer import Case
+from tests.training.app_thread import serving
 from tests.training.sft.exports import labelled_pairs
 from training.evaluate.__main__ import main
 from training.evaluate.judged import read_judged
 from training.evaluate.pairs import LabelledPair, write_pairs
 from training.evaluate.scalars import load_scalar
+from training.nft.bridges import flow_factory_app
+from training.nft.config import RewardsConfig
+from training.nft.rewards import make_judge
+from training.nft.scalar_judge import ScalarRewardJudge
 from training.parrot.store import ImageStore
 from training.sft.config import miniature
 from training.sft.scalar import ScalarConfig, ScalarTrainer, bradley_terry_loss, load_head
@@ -135,12 +142,52 @@ class TestPublishedScalars:
         with pytest.raises(ConfigError, match="in the local Hugging Face cache"):
             load_scalar("scalar:pickscore", "cpu")
 
+    @pytest.mark.parametrize(
+        ("name", "files", "why"),
+        [
+            ("imagereward", {"ImageReward/__init__.py": "from transformers import gone_since_then"}, "ImportError"),
+            (
+                "hpsv2",
+                {"hpsv2/__init__.py": "", "hpsv2/img_score.py": "open(__file__ + '.vocabulary')"},
+                "FileNotFoundError",
+            ),
+        ],
+    )
+    def test_what_is_installed_and_cannot_work_is_said_with_a_way_out(
+        self, name: str, files: dict[str, str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As image-reward 1.5 beside transformers 5, and the hpsv2 1.2.0 wheel, which lacks its vocabulary."""
+        for file, text in files.items():
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=rf"scalar:{name} cannot be used in this environment \({why}.*bridges"):
+            load_scalar(f"scalar:{name}", "cpu")
+        for module in ("ImageReward", "hpsv2", "hpsv2.img_score"):
+            sys.modules.pop(module, None)
+
+    def test_one_in_an_environment_of_its_own_is_asked_by_its_address(self) -> None:
+        """Through the real bridge and its wire."""
+        judge = ScalarRewardJudge(lambda cases: [float(case.candidate.getpixel((0, 0))[0]) for case in cases])
+        with serving(flow_factory_app(judge)) as url:
+            scalar = load_scalar(f"scalar:{url}", "cpu")
+            black = Image.new("RGB", (8, 8))
+            assert scalar(UserRequest("a cat"), black) == pytest.approx(0.5)  # the sigmoid of 0
+            assert scalar(UserRequest("make it red", (black,)), RED) == pytest.approx(1.0)
+            own = make_judge(f"scalar:{url}", RewardsConfig())
+            batch = asyncio.run(own.score_many([Case(UserRequest("a cat"), picture) for picture in (black, RED)]))
+            low, high = (own.reward(outcome, UserRequest("a cat")) for outcome in batch.outcomes)
+            assert low < high
+        with pytest.raises(ConfigError, match="No scalar reward answers at"):
+            load_scalar(f"scalar:{url}", "cpu")
+
     @pytest.mark.parametrize("name", ["hpsv2", "imagereward", "hpsv3"])
     def test_each_is_asked_in_its_own_way(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         inferencer = SimpleNamespace(
             reward=lambda prompts, image_paths: [[len(prompts[0]) + Image.open(image_paths[0]).width, 0.1]]
         )
         modules = {
+            "hpsv2.img_score": SimpleNamespace(),
             "hpsv2": SimpleNamespace(score=lambda image, text, hps_version: [len(text) + image.width]),
             "ImageReward": SimpleNamespace(
                 load=lambda version, device: SimpleNamespace(score=lambda text, image: len(text) + image.width)
