@@ -1,25 +1,50 @@
-"""How long the rest of a run takes, for logs that no progress bar is drawn in."""
+"""How far long work is and how long the rest takes: a bar on a terminal, and lines in a log where no bar is drawn."""
 
 from __future__ import annotations
 
+import logging
 import time
+from types import TracebackType
+from typing import Final
+
+from tqdm import tqdm
+
+log = logging.getLogger("rationalrewards.training")
+
+SECONDS: Final = 60.0
+"""Between two lines in the log; the first one comes with the first unit of work."""
 
 
 class Pace:
-    """Measures from its making on; what was done before by another process says nothing."""
+    """Counts units of work from its making on; what another process did before (`initial`) says nothing of the pace.
 
-    def __init__(self, done: int, total: int) -> None:
-        self._first, self._total, self._started = done, total, time.monotonic()
-        self._every = max(1, total // 20)
+    Silent in all but the main process.
+    """
 
-    def due(self, done: int) -> bool:
-        """Whether it is time to say it again: after the first step, and twenty times a run."""
-        return done == self._first + 1 or done % self._every == 0
+    def __init__(self, what: str, total: int, *, initial: int = 0, main: bool = True, leave: bool = True) -> None:
+        self._what, self._total, self._first, self._done = what, total, initial, initial
+        self._main = main
+        self._bar = tqdm(total=total, initial=initial, desc=what, disable=None if main else True, leave=leave)
+        self._started = time.monotonic()
+        self._said: float | None = None
 
-    def left(self, done: int) -> str:
-        """What is left after `done` steps of all, such as `about 12 min`."""
-        each = (time.monotonic() - self._started) / max(1, done - self._first)
-        return f"about {duration(each * (self._total - done))}"
+    def __enter__(self) -> Pace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, count: int = 1) -> None:
+        """So many units more are done."""
+        self._done += count
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._main and self._bar.disable and (self._said is None or now - self._said >= SECONDS):
+            self._said = now
+            left = (now - self._started) / max(1, self._done - self._first) * (self._total - self._done)
+            log.info("%s: %d of %d, about %s left", self._what, self._done, self._total, duration(left))
 
 
 def duration(seconds: float) -> str:

@@ -127,6 +127,8 @@ class RewardsConfig:
     """Judges the held-out images; should be another than `judge`. Empty is the same as `judge`."""
     time_share: bool = False
     """Judge and generator take turns on one device: the generator waits on the CPU while the judge works."""
+    adapter: str = ""
+    """LoRA adapter folder of a `local:` or `miniature` judge, such as `training.sft` writes; empty for none."""
 
     def __post_init__(self) -> None:
         _one_of("rewards", "mode", self.mode, Literal["score", "critique"])

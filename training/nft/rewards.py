@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,11 @@ class Judge(Protocol):
 def make_judge(name: str, config: RewardsConfig) -> Judge:
     """A judge by its name in the configuration."""
     kind, _, target = name.partition(":")
+    adapter = config.adapter if name == config.judge else ""  # another held-out judge is asked as it is
+    if adapter and kind not in ("miniature", "local"):
+        raise ConfigError(
+            f"rewards.adapter belongs to a judge in this process (miniature or local:FOLDER), not to {name!r}."
+        )
     if name == "oracle":
         from training.nft.oracle import OracleJudge
 
@@ -58,7 +63,7 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
             f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, reward-server:URL, oracle, "
             "head:FOLDER, scalar:FOLDER or scalar:NAME."
         )
-    options = EngineOptions(precision=config.precision, batch_size=config.batch)
+    options = EngineOptions(precision=config.precision, batch_size=config.batch, adapter=adapter or None)
     # Rollouts never repeat, so a memo would only grow.
     return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]
 
@@ -99,9 +104,16 @@ class RewardQueue:
         self._loop.close()
 
 
-def collected(pending: Sequence[Future[ScoreBatch]]) -> list[Outcome]:
-    """Wait for everything that was submitted, in order."""
-    return [outcome for future in pending for outcome in future.result().outcomes]
+def collected(
+    pending: Sequence[Future[ScoreBatch]], on_images: Callable[[int], None] = lambda _: None
+) -> list[Outcome]:
+    """Wait for everything that was submitted, in order; `on_images` is told how many more have been judged."""
+    found: list[Outcome] = []
+    for future in pending:
+        outcomes = future.result().outcomes
+        on_images(len(outcomes))
+        found += outcomes
+    return found
 
 
 def failures(outcomes: Sequence[Outcome]) -> Counter[str]:

@@ -35,6 +35,7 @@ from training.nft.state import restore, run_state, trim_lines
 from training.nft.timesteps import plan_times, times_per_rollout
 from training.nft.trainer import Trainer, make_trainer, place
 from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
+from training.pace import Pace
 from training.run import RunDir
 from training.sharding import average_gradients, whole_tensor
 
@@ -112,33 +113,36 @@ def _rollouts(
     trainer: Trainer, prompts: list[TrainingPrompt], numbers: range
 ) -> tuple[Tensor, list[Any], list[Outcome]]:
     """Sample this process's groups with the old policy; the judge works on the batches as they come."""
-    config, family = trainer.config, trainer.family
+    config, family, main = trainer.config, trainer.family, trainer.accelerator.is_main_process
     trainer.encoded.prepare([r for p in prompts for r in (p.request, p.sampled)])
     seeds = [(config.run.seed, trainer.epoch, number) for number in numbers]
     latents: list[Tensor] = []
     images: list[Any] = []
     waiting: list[list[Case]] = []
     pending: list[Future[ScoreBatch]] = []
-    with trainer.policy.old() as model:
+    pace = Pace(f"epoch {trainer.epoch + 1}, images", len(prompts) * config.rollout.group, main=main, leave=False)
+    with pace, trainer.policy.old() as model:
         chunks = sample_groups(family, model, trainer.encoded, prompts, seeds, config.rollout, config.rollout.group)
         for chunk in chunks:
             latents.append(chunk.x_0_B)
+            pace.update(len(chunk.images))
             images += chunk.images
             cases = [Case(request, image) for request, image in zip(chunk.requests, chunk.images, strict=True)]
             if config.rewards.time_share:
                 waiting.append(cases)
             else:
                 pending.append(trainer.queue.submit(cases))
-    outcomes = _judged_in_turn(trainer, waiting) if waiting else collected(pending)
+    with Pace(f"epoch {trainer.epoch + 1}, images judged", len(images), main=main, leave=False) as pace:
+        outcomes = _judged_in_turn(trainer, waiting, pace.update) if waiting else collected(pending, pace.update)
     x_0 = torch.cat(latents)
     return x_0.reshape(len(prompts), config.rollout.group, *x_0.shape[1:]), images, outcomes
 
 
-def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]]) -> list[Outcome]:
+def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]], on_images: Callable[[int], None]) -> list[Outcome]:
     """The generator makes room, the judge loads, works and unloads, the generator comes back."""
     device = trainer.family.device
     trainer.family.to("cpu", parts=tuple(trainer.family.pipeline.components))
-    outcomes = collected([trainer.queue.submit(cases) for cases in waiting])
+    outcomes = collected([trainer.queue.submit(cases) for cases in waiting], on_images)
     unload = getattr(getattr(trainer.queue.judge, "backend", None), "unload", None)
     if unload is not None:
         unload()
@@ -159,37 +163,41 @@ def _optimise(
     )
     per_rollout = times_per_rollout(config.times, config.rollout.steps)
     figures: dict[str, list[float]] = {}
-    for groups in split_groups(config, trainer.epoch):
-        everywhere = int(found.used_P_G[groups].sum()) * per_rollout
-        if everywhere == 0:
-            continue  # every group of this step was dropped: there is nothing to learn from
-        pairs = pairs_of(chosen, groups, config.run.seed)
-        # Only sharded weights need processes that do equally many passes.
-        passes = 1
-        if trainer.sharding is not None:
-            processes = trainer.accelerator.num_processes
-            passes = most_passes(found.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes)
-        update = gradients(
-            chosen,
-            pairs,
-            everywhere,
-            trainer.family,
-            trainer.policy,
-            trainer.encoded,
-            config,
-            trainer.accelerator,
-            passes,
-        )
-        if trainer.sharding is not None and config.policy.tuning == "lora":
-            average_gradients(trainer.policy.parameters, trainer.accelerator)
-        norm = nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm)
-        trainer.optimiser.step()
-        trainer.optimiser.zero_grad(set_to_none=True)
-        stepped(trainer.policy)
-        trainer.average.update(trainer.policy.parameters)
-        trainer.step += 1
-        for name, value in {**update.means(), "grad_norm": float(whole_tensor(norm))}.items():
-            figures.setdefault(name, []).append(value)
+    total, main = int(chosen.used_P_G.sum()) * per_rollout, trainer.accelerator.is_main_process
+    pace = Pace(f"epoch {trainer.epoch + 1}, training pairs", total, main=main, leave=False)
+    with pace:
+        for groups in split_groups(config, trainer.epoch):
+            everywhere = int(found.used_P_G[groups].sum()) * per_rollout
+            if everywhere == 0:
+                continue  # every group of this step was dropped: there is nothing to learn from
+            pairs = pairs_of(chosen, groups, config.run.seed)
+            # Only sharded weights need processes that do equally many passes.
+            passes = 1
+            if trainer.sharding is not None:
+                processes = trainer.accelerator.num_processes
+                passes = most_passes(found.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes)
+            update = gradients(
+                chosen,
+                pairs,
+                everywhere,
+                trainer.family,
+                trainer.policy,
+                trainer.encoded,
+                config,
+                trainer.accelerator,
+                passes,
+                pace.update,
+            )
+            if trainer.sharding is not None and config.policy.tuning == "lora":
+                average_gradients(trainer.policy.parameters, trainer.accelerator)
+            norm = nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm)
+            trainer.optimiser.step()
+            trainer.optimiser.zero_grad(set_to_none=True)
+            stepped(trainer.policy)
+            trainer.average.update(trainer.policy.parameters)
+            trainer.step += 1
+            for name, value in {**update.means(), "grad_norm": float(whole_tensor(norm))}.items():
+                figures.setdefault(name, []).append(value)
     decay = DECAYS[config.policy.old_decay](trainer.step)
     trainer.policy.follow(decay)
     means = {name: sum(values) / len(values) for name, values in figures.items()}

@@ -14,6 +14,7 @@ from training.nft.config import NFTConfig, OptimiserConfig
 from training.nft.families import family_class
 from training.nft.families.base import ModelFamily
 from training.nft.policy import Average, FullPolicy, LoraPolicy, make_policy
+from training.nft.preflight import check_judge, check_prompts
 from training.nft.prompts import PromptSource, make_prompts
 from training.nft.rewards import Judge, RewardQueue, make_judge
 from training.nft.rollout import Encoded
@@ -61,6 +62,39 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     held_out = config.prompts.held_out and make_prompts(
         config.prompts.held_out, config.prompts, config.run.seed, held_out=True
     )
+    queues = _queues(config, judge, held_out_judge)
+    try:
+        # What can be found out before minutes of loading is found out now.
+        example = check_prompts(config, prompts, held_out or None)
+        if judge is None:
+            check_judge(config.rewards.judge, "rewards.judge", queues[0], example)
+        if held_out_judge is None and queues[1] is not queues[0]:
+            check_judge(config.rewards.held_out_judge, "rewards.held_out_judge", queues[1], example)
+        return _loaded(config, accelerator, sharding, prompts, held_out or None, queues)
+    except BaseException:
+        for queue in dict.fromkeys(queues):
+            queue.close()
+        raise
+
+
+def _queues(config: NFTConfig, judge: Judge | None, held_out_judge: Judge | None) -> tuple[RewardQueue, RewardQueue]:
+    """The queue of the judge and that of the held-out one, which may be the same."""
+    queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
+    other = config.rewards.held_out_judge
+    if held_out_judge is None and not other:
+        return queue, queue
+    return queue, RewardQueue(held_out_judge or make_judge(other, config.rewards), "score")
+
+
+def _loaded(
+    config: NFTConfig,
+    accelerator: Accelerator,
+    sharding: Sharding | None,
+    prompts: PromptSource,
+    held_out: PromptSource | None,
+    queues: tuple[RewardQueue, RewardQueue],
+) -> Trainer:
+    """The generator, its policies and optimiser, on their devices."""
     family = family_class(config.model.family).load(config.model)
     family.freeze()
     if sharding is None:
@@ -77,11 +111,6 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
         place(family, accelerator.device)
     elif accelerator.num_processes > 1:
         policy.module = accelerator.prepare(policy.module)
-    queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
-    other = config.rewards.held_out_judge
-    held_out_queue = queue
-    if held_out_judge is not None or other:
-        held_out_queue = RewardQueue(held_out_judge or make_judge(other, config.rewards), "score")
     return Trainer(
         config,
         accelerator,
@@ -92,9 +121,8 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
         make_optimiser(policy.parameters, config.optimiser),
         Encoded(family),
         prompts,
-        held_out or None,
-        queue,
-        held_out_queue,
+        held_out,
+        *queues,
     )
 
 

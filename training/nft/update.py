@@ -7,7 +7,7 @@ no reference at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -148,10 +148,11 @@ def gradients(
     config: NFTConfig,
     accelerator: Accelerator,
     passes: int = 1,
+    on_pass: Callable[[int], None] = lambda _: None,
 ) -> UpdateFigures:
     """Add the gradients of these pairs' mean loss; `everywhere` is how many pairs all processes have together.
 
-    Gradients are exchanged once, with the last micro-batch. A process with fewer than `passes` micro-batches makes up
+    `on_pass` is told of every finished micro-batch's pairs. Gradients are exchanged once, with the last micro-batch. A process with fewer than `passes` micro-batches makes up
     for them with a weight of zero: weights that are spread over processes are computed with by all at once.
     """
     figures = UpdateFigures()
@@ -167,4 +168,5 @@ def gradients(
             accelerator.backward(losses.sum() * weight)
         if part:
             figures.add(**logged)
+            on_pass(len(part))
     return figures

@@ -26,7 +26,6 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from rationalrewards_core.errors import ConfigError
 from training.pace import Pace
@@ -94,14 +93,12 @@ class Trainer:
         return self._finish()
 
     def _steps(self) -> None:
-        main, pace = self.accelerator.is_main_process, Pace(self.progress.step, self.steps)
-        with tqdm(total=self.steps, initial=self.progress.step, desc="steps", disable=None if main else True) as bar:
+        main = self.accelerator.is_main_process
+        with Pace("steps", self.steps, initial=self.progress.step, main=main) as pace:
             for step, parts in zip(range(self.progress.step, self.steps), self._batches(), strict=True):
                 self._step(step, parts)
                 ends = self._after(step + 1)
-                bar.update()
-                if main and pace.due(step + 1):
-                    log.info("step %d of %d, %s left", step + 1, self.steps, pace.left(step + 1))
+                pace.update()
                 if ends:
                     break
 

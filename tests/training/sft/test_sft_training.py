@@ -296,10 +296,10 @@ class TestRun:
 
         monkeypatch.setattr(trainer_module, "dev_accuracy", told)
         config = small(export, max_steps=12, evaluate_every=1, patience=2, dev_pairs=1, save_every=50)
-        with caplog.at_level("INFO", "rationalrewards.training.sft"):
+        with caplog.at_level("INFO", "rationalrewards.training"):
             folder = Trainer(config, tmp_path).train()
         assert "0.900 before training, 0.750 at best (step 2): NO BETTER than the base" in caplog.text
-        assert re.search(r"step 1 of 12, about \d+ \w+ left", caplog.text)
+        assert re.search(r"steps: 1 of 12, about \d+ \w+ left", caplog.text)
         note = json.loads((folder / "training.json").read_text())
         assert note["step"] == 2
         state = torch.load(tmp_path / "state.pt", weights_only=True)
