@@ -10,17 +10,16 @@ The same command resumes a run that was stopped, exactly where its last checkpoi
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import PRESETS
+from training.settings import read_settings, settings_toml
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,12 +32,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m training.nft", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", choices=list(PRESETS), default="miniature_cpu", help="what to start from")
-    parser.add_argument("--config", type=Path, help="TOML file with settings that differ from the preset")
+    parser.add_argument(
+        "--config", type=Path, help="settings that differ from the preset: a TOML file, or a run's config.json"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting in TOML, such as run.epochs=20"
     )
     parser.add_argument("--run", type=Path, default=Path("runs/nft"), help="run directory (default: %(default)s)")
-    parser.add_argument("--show", action="store_true", help="print the resolved configuration and end")
+    parser.add_argument(
+        "--show", action="store_true", help="print the resolved settings, which --config reads, and end"
+    )
     parser.add_argument(
         "--estimate", action="store_true", help="print memory and work (passes per epoch), load nothing, and end"
     )
@@ -52,10 +55,7 @@ def resolved(preset: str, file: Path | None, settings: list[str]) -> NFTConfig:
     """Preset, then file, then single settings; ConfigError names what cannot be used."""
     config = PRESETS[preset]()
     if file is not None:
-        try:
-            config = changed(config, tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{file} cannot be read: {error}") from error
+        config = changed(config, read_settings(file))
     for setting in settings:
         config = changed(config, _table(setting))
     return config
@@ -92,7 +92,7 @@ def main() -> None:
     try:
         config = resolved(arguments.preset, arguments.config, arguments.set)
         if arguments.show:
-            print(json.dumps(asdict(config), indent=2))
+            print(settings_toml(config))
             return
         _estimate(config, arguments.processes, arguments.shards)
         if arguments.estimate:

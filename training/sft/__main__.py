@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rationalrewards_core.errors import RationalRewardsError
-from training.sft.config import PRESETS, SftConfig, changed, preset, read_settings
+from training.settings import read_settings, settings_toml
+from training.sft.config import PRESETS, SftConfig, changed, preset
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,8 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", required=True, choices=sorted(PRESETS), help="settings to start from")
-    parser.add_argument("--config", type=Path, help="TOML file of settings that replace the preset's")
+    parser.add_argument(
+        "--config", type=Path, help="settings that replace the preset's: a TOML file, or a run's config.json"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace one setting")
+    parser.add_argument(
+        "--show", action="store_true", help="print the resolved settings, which --config reads, and end"
+    )
 
 
 def settings(arguments: argparse.Namespace) -> SftConfig:
@@ -74,7 +80,9 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.command == "train":
+    if getattr(arguments, "show", False):
+        print(settings_toml(settings(arguments)))
+    elif arguments.command == "train":
         _train(arguments)
     elif arguments.command == "scalar":
         _scalar(arguments)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS, Precision
 from rationalrewards_core.backends.device import choose_device, fast_precision, resolve_precision
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import scorer_folder
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 Method = Literal["lora", "full"]
 
@@ -89,6 +82,8 @@ class SftConfig:
     """auto, cpu or cuda; `accelerate launch` places its processes itself."""
     download: bool = False
     """Whether a hub id may be downloaded."""
+    adapter: str = ""
+    """LoRA adapter folder to go on from, of the same model, rank and layers; empty begins anew."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -100,6 +95,8 @@ class SftConfig:
                 f"method full needs precision fp32, not {self.precision}: small updates are lost in rounder weights "
                 "(autocast still computes in bf16)."
             )
+        if self.adapter and self.method == "full":
+            raise ConfigError("adapter is where method lora begins; for method full, merge it into its base first.")
         positive = ("lora_rank", "lora_alpha", "batch", "micro_batch", "lr", "clip", "save_every", "log_every")
         for name in (*positive, "epochs", "max_length", "dev_pairs", "dev_max_tokens", "dev_batch"):
             if (value := getattr(self, name)) is not None and value <= 0:
@@ -175,14 +172,6 @@ def changed(config: SftConfig, values: Mapping[str, Any], origin: str) -> SftCon
             raise ConfigError(f"{origin}: unknown key {key!r}; known keys are {', '.join(sorted(types))}.")
         typed[key] = _typed(key, value, types[key], origin)
     return replace(config, **typed)
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file, to be put into a preset by `changed`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not a readable TOML file: {error}.") from error
 
 
 def _typed(key: str, value: Any, wanted: str, origin: str) -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
 from rationalrewards_core.errors import ConfigError
@@ -84,8 +88,33 @@ def _with_adapter(checkpoint: Checkpoint, config: SftConfig) -> Trainee:
         bias="none",
     )
     adapter = get_peft_model(checkpoint.model, lora)
+    if config.adapter:
+        _go_on(adapter, config)
     checkpoint.model = adapter.get_base_model()
     return Trainee(checkpoint, adapter)
+
+
+def _go_on(adapter: Any, config: SftConfig) -> None:
+    """Put an earlier run's weights into a new adapter. ConfigError if it is not of the same form."""
+    from peft import set_peft_model_state_dict
+
+    folder = Path(config.adapter).expanduser()
+    try:
+        table = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "adapter_model.safetensors")
+        form = {"lora_rank": table["r"], "lora_alpha": table["lora_alpha"]}
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
+        raise ConfigError(f"adapter: {folder} is no readable LoRA adapter folder: {error}.") from error
+    changes = [f"{name}={value}" for name, value in form.items() if getattr(config, name) != value]
+    if changes:
+        raise ConfigError(f"adapter: {folder} was trained with other settings; set {' and '.join(changes)}.")
+    wanted = {name.replace(".default.", ".") for name, p in adapter.named_parameters() if p.requires_grad}
+    if weights.keys() != wanted:
+        raise ConfigError(
+            f"adapter: {folder} adapts other layers ({len(weights.keys() - wanted)} that do not train here, "
+            f"{len(wanted - weights.keys())} missing); set train_tower and train_projector as they were, and the same model."
+        )
+    set_peft_model_state_dict(adapter, weights)
 
 
 def _thawed(checkpoint: Checkpoint, config: SftConfig) -> Trainee:

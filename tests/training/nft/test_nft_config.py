@@ -18,14 +18,18 @@ from training.nft.__main__ import resolved
 from training.nft.config import NFTConfig, changed
 from training.nft.policy import DECAYS
 from training.nft.presets import PRESETS
+from training.settings import read_settings, settings_toml
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_survive_being_written_and_read(preset: str) -> None:
+def test_presets_survive_being_written_and_read(preset: str, tmp_path: Path) -> None:
     config = PRESETS[preset]()
     assert changed(NFTConfig(), json.loads(json.dumps(asdict(config)))) == config
+    for name, text in (("run.toml", settings_toml(config)), ("config.json", json.dumps(asdict(config)))):
+        (tmp_path / name).write_text(text)
+        assert changed(NFTConfig(), read_settings(tmp_path / name)) == config
 
 
 def test_the_published_numbers() -> None:
@@ -77,10 +81,12 @@ def test_preset_then_file_then_settings(tmp_path: Path) -> None:
     assert (config.run.epochs, config.rewards.judge) == (9, "server:judge")
 
 
-def test_the_command_prints_what_it_would_run() -> None:
+def test_the_command_prints_what_it_would_run_and_reads_it_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training.nft", "--preset", "flux_dev_t2i", "--set", "run.epochs=3", "--show"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert json.loads(shown.stdout) == json.loads(json.dumps(asdict(resolved("flux_dev_t2i", None, ["run.epochs=3"]))))
+    file = tmp_path / "mine.toml"
+    file.write_text(shown.stdout)
+    assert resolved("miniature_cpu", file, []) == resolved("flux_dev_t2i", None, ["run.epochs=3"])
 
 
 def test_the_command_fails_in_one_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ pytest.importorskip("torch")
 
 from rationalrewards_core.backends.device import fast_precision
 from rationalrewards_core.errors import ConfigError
+from training.settings import read_settings
 from training.sft.__main__ import build_parser, main, settings
 from training.sft.batches import batch_at, epoch_batches, micro_batches
 from training.sft.config import PRESETS, SftConfig, changed, preset
@@ -80,6 +82,22 @@ class TestSettings:
         words = ["train", "--preset", "miniature", "--export", str(tmp_path), "--run", str(tmp_path / "r")]
         assert main([*words, "--set", "speed=9"]) == 1
         assert "error: --set: unknown key 'speed'" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", PRESETS)
+    def test_what_show_prints_config_reads(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["estimate", "--preset", name, "--set", "max_pixels=none", "--show"]) == 0
+        wanted = replace(preset(name), max_pixels=None)
+        texts = {"mine.toml": capsys.readouterr().out, "config.json": json.dumps(asdict(wanted))}
+        for file, text in texts.items():
+            (tmp_path / file).write_text(text)
+            words = ["estimate", "--preset", "qwen3-vl-4b", "--config", str(tmp_path / file)]
+            assert settings(build_parser().parse_args(words)) == wanted
+
+    def test_a_settings_file_that_is_none_is_said(self, tmp_path: Path) -> None:
+        for name, text in (("a.toml", "lr = = 1"), ("b.json", "[1"), ("c.json", "[1]")):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(ConfigError, match=name):
+                read_settings(tmp_path / name)
 
     def test_presets_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["presets"]) == 0

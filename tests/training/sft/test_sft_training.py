@@ -216,6 +216,29 @@ class TestAdapter:
         assert merged.rubric_for(UserRequest("a red circle")) == own
         assert make_scorer("miniature").rubric_for(UserRequest("a red circle")) != own
 
+    def test_a_run_begins_where_an_earlier_adapter_ends(self, trained: Path, export: Path, tmp_path: Path) -> None:
+        begun = load_trainee(small(export, adapter=str(trained / "adapter")), "cpu")
+        earlier = weights(trained / "adapter")
+        assert len(begun.trainable) == len(earlier) > 0
+        for name, parameter in begun.trainable.items():
+            assert torch.equal(parameter.detach(), earlier[f"base_model.model.{name.replace('.default.', '.')}"])
+        again = Trainer(small(export, adapter=str(trained / "adapter"), max_steps=1), tmp_path / "run").train()
+        assert weights(again).keys() == earlier.keys()
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"lora_rank": 8}, "set lora_rank=4"),
+            ({"train_projector": True}, "adapts other layers"),
+            ({"adapter": "/no/such"}, "is no readable LoRA adapter folder"),
+        ],
+    )
+    def test_an_adapter_of_another_form_is_refused(
+        self, changes: dict[str, Any], said: str, trained: Path, export: Path
+    ) -> None:
+        with pytest.raises(ConfigError, match=said):
+            load_trainee(small(export, **{"adapter": str(trained / "adapter"), **changes}), "cpu")
+
     def test_what_is_no_adapter_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a LoRA adapter folder"):
             adapter_base(tmp_path)
