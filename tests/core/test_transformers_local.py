@@ -136,19 +136,27 @@ def test_the_grammar_holds_even_for_a_confused_model(backend: TransformersLocal,
     assert unreadable, "without the grammar this temperature does break the form"
 
 
-def test_seeded_sampling_is_repeatable(backend: TransformersLocal) -> None:
-    def drawn(seed: int) -> list[str]:
-        warm = Sampling(temperature=2.0, max_tokens=200, seed=seed)
-        return [reply.text for reply in ask(backend, examples(6), warm)]
+def test_seeded_sampling_is_repeatable() -> None:
+    """In fp32; rounder numbers move a draw when its neighbours or its drafts are others."""
+    engine = local(precision="fp32")
 
-    assert drawn(7) == drawn(7)
-    assert drawn(7) != drawn(8)
+    def drawn(seed: int, count: int) -> list[str]:
+        warm = Sampling(temperature=2.0, max_tokens=200, seed=seed)
+        return [reply.text for reply in ask(engine, examples(6)[:count], warm)]
+
+    assert drawn(7, 6) == drawn(7, 6)
+    assert drawn(7, 6)[:2] == drawn(7, 2)
+    assert drawn(7, 6) != drawn(8, 6)
+    engine.unload()
 
 
 def test_alternatives_are_probabilities_of_the_tokens_written(backend: TransformersLocal) -> None:
-    reply = ask(backend, examples(1), Sampling(max_tokens=40, alternatives=5))[0]
+    reply = ask(backend, examples(1), Sampling(max_tokens=80, alternatives=5))[0]
     assert "".join(choice.text for choice in reply.tokens) == reply.text
-    for choice in reply.tokens:
+    scored = [choice for choice in reply.tokens if choice.alternatives]
+    assert scored, "the reply is long enough to hold a score"
+    assert all(choice.text.strip(" -").isdigit() for choice in scored)
+    for choice in scored:
         probabilities = [p for _, p in choice.alternatives]
         assert probabilities == sorted(probabilities, reverse=True)
         assert 0.0 < sum(probabilities) <= 1.0001
@@ -160,23 +168,26 @@ def test_progress_counts_tokens(backend: TransformersLocal) -> None:
     backend.progress = lambda done, most: seen.append((done, most))
     reply = ask(backend, examples(1), Sampling(max_tokens=30))[0]
     backend.progress = None
-    assert [done for done, _ in seen] == list(range(1, reply.completion_tokens + 1))
+    counts = [done for done, _ in seen]
+    assert counts == sorted(set(counts)), "every pass adds at least one token"
+    assert counts[0] == 1
+    assert counts[-1] == reply.completion_tokens
     assert {most for _, most in seen} == {30}
 
 
-def test_interruption_within_one_token_and_the_next_request_works(backend: TransformersLocal) -> None:
+def test_interruption_within_one_pass_and_the_next_request_works(backend: TransformersLocal) -> None:
     steps: list[int] = []
 
     def watch(done: int, most: int) -> None:
         steps.append(done)
-        if done == 3:
+        if len(steps) == 3:
             backend.interrupt()
 
     backend.progress = watch
     with pytest.raises(Interrupted):
         ask(backend, examples(3), Sampling(max_tokens=300))
     backend.progress = None
-    assert steps[-1] <= 4
+    assert len(steps) == 3
     assert ask(backend, examples(1), Sampling(max_tokens=10))[0].completion_tokens == 10
 
 
