@@ -231,7 +231,7 @@ def test_out_of_memory_halves_the_batch(backend: TransformersLocal, monkeypatch:
     assert len(replies) == 6
     assert max(sizes) > 2
     monkeypatch.setattr(TransformersLocal, "_decode", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
-    with pytest.raises(BackendError, match="max_pixels") as caught:
+    with pytest.raises(BackendError, match="fewer pixels") as caught:
         ask(backend, examples(1), Sampling(max_tokens=5))
     assert caught.value.reason == "out_of_memory"
 

@@ -49,10 +49,10 @@ class FlatText:
         self, hidden: Any, positions: Any, cache: KeyValueCache, place: Place, deepstack: Deepstack | None = None
     ) -> Any:
         """Hidden states [rows, width, hidden] of embedded tokens at rotary `positions` [3, rows, width]."""
-        cos, sin = (part[:, :, None] for part in self._rotary(hidden, positions))
-        mask = None if place.mask is None else self._grouped_mask(place.mask)
+        turn = _turn(*self._rotary(hidden, positions))
+        mask = None if place.mask is None else place.mask.repeat(1, 1, self._heads // self._groups, 1)
         for number, layer in enumerate(self._layers):
-            hidden = hidden + layer.leave(self._attend(layer, number, hidden, cos, sin, cache, place, mask))
+            hidden = hidden + layer.leave(self._attend(layer, number, hidden, turn, cache, place, mask))
             hidden = hidden + layer.feed_forward(hidden)
             if deepstack is not None and number < len(deepstack.features):
                 hidden = hidden.clone()
@@ -64,40 +64,49 @@ class FlatText:
         layer: _FlatLayer,
         number: int,
         hidden: Any,
-        cos: Any,
-        sin: Any,
+        turn: tuple[Any, Any],
         cache: KeyValueCache,
         place: Place,
         mask: Any,
     ) -> Any:
+        import torch
         import torch.nn.functional as F
 
         rows, width, _ = hidden.shape
         heads, groups = self._heads, self._groups
         mixed = layer.enter(hidden).view(rows, width, heads + 2 * groups, self._width)
-        queries, keys, values = mixed.split((heads, groups, groups), dim=2)
-        queries = _rotated(_norm(queries, layer.query_norm), cos, sin)
-        keys = _rotated(_norm(keys, layer.key_norm), cos, sin)
+        turned, values = mixed.split((heads + groups, groups), dim=2)
+        turned = F.rms_norm(turned, (self._width,), None, layer.epsilon) * layer.query_key_weight
+        turned = torch.addcmul(turned * turn[0], turned.roll(self._width // 2, -1), turn[1])
+        queries, keys = turned.split((heads, groups), dim=2)
         keys, values = cache.update(number, keys, values, place)
         # The heads of a group become further query positions, so that keys and values are never repeated.
         share = heads // groups
-        queries = queries.view(rows, width, groups, share, self._width).permute(0, 2, 3, 1, 4)
+        queries = queries.reshape(rows, width, groups, share, self._width).permute(0, 2, 3, 1, 4)
         queries = queries.reshape(rows, groups, share * width, self._width)
-        seen = F.scaled_dot_product_attention(queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
-        seen = seen.view(rows, groups, share, width, self._width).permute(0, 3, 1, 2, 4)
-        return seen.reshape(rows, width, heads * self._width)
-
-    def _grouped_mask(self, mask: Any) -> Any:
-        return mask.repeat(1, 1, self._heads // self._groups, 1)
+        attended = F.scaled_dot_product_attention(queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
+        attended = attended.view(rows, groups, share, width, self._width).permute(0, 3, 1, 2, 4)
+        return attended.reshape(rows, width, heads * self._width)
 
 
 class _FlatLayer:
     """One decoder layer's weights, reached with as few calls as they allow."""
 
     def __init__(self, layer: Any) -> None:
+        import torch
+
         attention, mlp = layer.self_attn, layer.mlp
         self._before, self._after = layer.input_layernorm, layer.post_attention_layernorm
-        self.query_norm, self.key_norm = attention.q_norm, attention.k_norm
+        query, key = attention.q_norm, attention.k_norm
+        heads = [
+            attention.q_proj.out_features // attention.head_dim,
+            attention.k_proj.out_features // attention.head_dim,
+        ]
+        self.query_key_weight = torch.cat(
+            [m.weight.data.expand(n, -1) for m, n in zip((query, key), heads, strict=True)]
+        )
+        """[heads + groups, head width]: queries and keys are normalised and turned together."""
+        self.epsilon = query.variance_epsilon
         self._qkv = _together([attention.q_proj, attention.k_proj, attention.v_proj])
         self._gate_up = _together([mlp.gate_proj, mlp.up_proj])
         self._down, self._activation, self.leave = mlp.down_proj, mlp.act_fn, attention.o_proj
@@ -141,8 +150,9 @@ def _norm(hidden: Any, module: Any) -> Any:
     return F.rms_norm(hidden, (hidden.shape[-1],), None, module.variance_epsilon) * module.weight
 
 
-def _rotated(states: Any, cos: Any, sin: Any) -> Any:
+def _turn(cos: Any, sin: Any) -> tuple[Any, Any]:
+    """Rotary factors [rows, width, 1, head width] for `x * cos + roll(x) * sin`: the sign of the half turn is in sin."""
     import torch
 
-    first, second = states.chunk(2, dim=-1)
-    return states * cos + torch.cat((-second, first), dim=-1) * sin
+    first, second = sin.chunk(2, dim=-1)
+    return cos[:, :, None], torch.cat((-first, second), dim=-1)[:, :, None]
