@@ -75,10 +75,10 @@ class FlatText:
         rows, width, _ = hidden.shape
         heads, groups = self._heads, self._groups
         mixed = layer.enter(hidden).view(rows, width, heads + 2 * groups, self._width)
-        turned, values = mixed.split((heads + groups, groups), dim=2)
+        turned, values = torch.split(mixed, [heads + groups, groups], dim=2)
         turned = F.rms_norm(turned, (self._width,), None, layer.epsilon) * layer.query_key_weight
         turned = torch.addcmul(turned * turn[0], turned.roll(self._width // 2, -1), turn[1])
-        queries, keys = turned.split((heads, groups), dim=2)
+        queries, keys = torch.split(turned, [heads, groups], dim=2)
         keys, values = cache.update(number, keys, values, place)
         # The heads of a group become further query positions, so that keys and values are never repeated.
         share = heads // groups

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
+from ..special_tokens import special_ids
+
 
 def grammar_available() -> bool:
     return importlib.util.find_spec("xgrammar") is not None
@@ -25,8 +27,7 @@ class GrammarCompiler:
         info = xgrammar.TokenizerInfo.from_huggingface(tokeniser, vocab_size=vocabulary, stop_token_ids=stop_ids)
         self._compiler = xgrammar.GrammarCompiler(info)
         self._vocabulary = vocabulary
-        self._stop_ids = stop_ids
-        self._forbidden = frozenset(set(tokeniser.all_special_ids) - set(stop_ids))
+        self._forbidden = frozenset(special_ids(tokeniser, stop_ids))
         self._compiled = lru_cache(maxsize=32)(self._compiler.compile_grammar)
 
     def guide(self, grammar: str) -> Guide:
