@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -29,18 +28,23 @@ from .server_config import LOOPBACK, ServeConfig, listening_socket
 from .server_metrics import ServerMetrics
 from .server_requests import (
     ITEM_FIELDS,
+    check_site,
     check_token,
     error_json,
     mode_of,
-    read_case,
+    read_item,
     read_object,
     refuse,
     rows_of,
 )
+from .server_room import Budget, Room
 
 __all__ = ["RewardServer", "ServeConfig", "make_app", "serve"]
 
 log = logging.getLogger("rationalrewards.server")
+
+ANSWER_SECONDS = 1.0
+"""How long answers may take to be sent once a stopping server has finished or given up what was under way."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,9 +55,13 @@ class RewardServer:
     def __init__(self, scorer: Scorer, config: ServeConfig) -> None:
         self._scorer, self._config = scorer, config
         self._metrics = ServerMetrics()
-        self._waiting = 0
-        # Over all calls: no more images are decoded in memory than the backend works on at once.
+        self._room = Room(config)
+        self._stopping = False
+        self._running: set[asyncio.Task[Any]] = set()
+        """Items being judged or waiting for it."""
+        # Over all calls: no more items are read than the backend works on at once, and no more pixels than fit.
         self._gate = asyncio.Semaphore(max(1, scorer.backend.concurrency))
+        self._pixels = Budget(config.max_decoded_pixels)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._config.max_body_bytes, middlewares=[self._guard])
@@ -66,6 +74,7 @@ class RewardServer:
                 web.post("/v1/critique/batch", self._many),
             ]
         )
+        app.on_shutdown.append(self._drain)
         app.on_cleanup.append(self._close)
         return app
 
@@ -76,6 +85,9 @@ class RewardServer:
         try:
             if request.path != "/health":
                 check_token(request, self._config.token)
+                check_site(request, self._config)
+            if self._stopping:
+                refuse(web.HTTPServiceUnavailable, "stopping", "The server is being stopped.", {"Connection": "close"})
             return await handler(request)
         except web.HTTPException as refusal:
             self._metrics.rejected[refusal.status] += 1
@@ -111,8 +123,8 @@ class RewardServer:
     async def _show_metrics(self, request: web.Request) -> web.Response:
         wanted = request.query.get("format") == "prometheus" or "text/plain" in request.headers.get("Accept", "")
         if wanted:
-            return web.Response(text=self._metrics.to_prometheus(self._waiting, self._scorer.memo))
-        return web.json_response(self._metrics.to_json(self._waiting, self._scorer.memo))
+            return web.Response(text=self._metrics.to_prometheus(self._room.waiting, self._scorer.memo))
+        return web.json_response(self._metrics.to_json(self._room.waiting, self._scorer.memo))
 
     async def _rubric(self, request: web.Request) -> web.Response:
         return web.json_response(
@@ -130,31 +142,36 @@ class RewardServer:
         )
 
     async def _one(self, request: web.Request) -> web.Response:
-        self._require_room(1)
-        body = await read_object(request, ITEM_FIELDS | {"mode"})
-        mode = mode_of(body)
-        body.pop("mode", None)
-        with self._places(1):
-            try:
-                return web.json_response(await self._item(body, mode))
-            except RequestError as error:
-                refuse(web.HTTPBadRequest, error.reason, str(error))
+        self._room.require_places(1)
+        with self._room.body(request):
+            body = await read_object(request, ITEM_FIELDS | {"mode"}, self._config)
+            mode = mode_of(body)
+            body.pop("mode", None)
+            with self._room.places(1):
+                try:
+                    return web.json_response(await self._item(body, mode))
+                except RequestError as error:
+                    refuse(web.HTTPBadRequest, error.reason, str(error))
 
     async def _many(self, request: web.Request) -> web.Response:
-        self._require_room(1)
-        body = await read_object(request, frozenset({"items", "mode"}))
-        mode, rows = mode_of(body), rows_of(body, self._config.most_items)
-        with self._places(len(rows)):
-            tasks = [asyncio.ensure_future(self._batch_item(row, mode)) for row in rows]
-            try:
-                answers = await asyncio.gather(*tasks)
-            finally:
-                # If one of them failed or the caller left, none works on without a place.
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        self._room.require_places(1)
+        with self._room.body(request):
+            body = await read_object(request, frozenset({"items", "mode"}), self._config)
+            mode, rows = mode_of(body), rows_of(body, self._config.most_items)
+            with self._room.places(len(rows)):
+                answers = await self._answers(rows, mode)
         failed = sum(answer["unscored"] is not None for answer in answers)
         return web.json_response({"items": answers, "failure_rate": failed / len(answers)})
+
+    async def _answers(self, rows: list[dict[str, Any]], mode: Mode) -> list[dict[str, Any]]:
+        tasks = [asyncio.ensure_future(self._batch_item(row, mode)) for row in rows]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            # If one of them failed or the caller left, none works on without a place.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _batch_item(self, row: dict[str, Any], mode: Mode) -> dict[str, Any]:
         """One item of a batch; whatever is wrong with it stays its own."""
@@ -167,16 +184,26 @@ class RewardServer:
     async def _item(self, row: dict[str, Any], mode: Mode) -> dict[str, Any]:
         """Read and judge one item within the time limit; RequestError if it cannot be read."""
         started, limit = time.perf_counter(), self._config.request_seconds
+        task = asyncio.ensure_future(self._judged(row, mode))
+        self._running.add(task)
         try:
-            outcome, reward = await asyncio.wait_for(self._judged(row, mode), limit)
+            outcome, reward = await asyncio.wait_for(task, limit)
         except asyncio.TimeoutError:
             outcome, reward = Unscored(reason="timeout", message=f"No critique within {limit:g} s."), None
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise  # the caller is gone
+            outcome, reward = Unscored(reason="stopped", message="The server was stopped first; ask again."), None
+        finally:
+            self._running.discard(task)
         return self._answer(outcome, reward, started)
 
     async def _judged(self, row: dict[str, Any], mode: Mode) -> tuple[Outcome, float | None]:
         async with self._gate:
-            case = await asyncio.to_thread(read_case, row, self._config.max_pixels)
-            outcome = (await self._scorer.score_many([case], mode)).outcomes[0]
+            item = await asyncio.to_thread(read_item, row, self._config.max_pixels)
+            async with self._pixels.hold(item.pixels):
+                case = await asyncio.to_thread(item.case)
+                outcome = (await self._scorer.score_many([case], mode)).outcomes[0]
         reward = self._scorer.reward(outcome, case.request) if isinstance(outcome, Critique) else None
         return outcome, reward
 
@@ -190,25 +217,17 @@ class RewardServer:
             answer["unscored"] = {"reason": outcome.reason, "message": outcome.message}
         return {**answer, "seconds": round(seconds, 4)}
 
-    def _require_room(self, count: int) -> None:
-        most = self._config.max_waiting
-        if self._waiting + count > most:
-            refuse(
-                web.HTTPTooManyRequests,
-                "queue_full",
-                f"{self._waiting} items are waiting and at most {most} may; try again later.",
-                {"Retry-After": "2"},
-            )
-
-    @contextmanager
-    def _places(self, count: int) -> Iterator[None]:
-        """Room for some items among all that wait; a 429 when there is none. Always given back."""
-        self._require_room(count)
-        self._waiting += count
-        try:
-            yield
-        finally:
-            self._waiting -= count
+    async def _drain(self, app: web.Application) -> None:
+        """Let items under way finish within the time limit; the others are told so, and counted in the log."""
+        self._stopping = True
+        seconds = self._config.shutdown_seconds
+        end = time.monotonic() + seconds
+        while self._running and time.monotonic() < end:  # more may come, of bodies that were still arriving
+            await asyncio.wait(self._running, timeout=end - time.monotonic())
+        if late := [task for task in self._running if not task.done()]:
+            log.warning("stopped with %d items unscored: they were not judged within %g s", len(late), seconds)
+        for task in late:
+            task.cancel()
 
     async def _close(self, app: web.Application) -> None:
         await self._scorer.close()
@@ -232,7 +251,7 @@ def serve(scorer: Scorer, config: ServeConfig, on_ready: Callable[[str], None] =
     web.run_app(
         make_app(scorer, config),
         sock=listening,
-        shutdown_timeout=config.shutdown_seconds,
+        shutdown_timeout=ANSWER_SECONDS,
         print=None,
         access_log=None,
         handler_cancellation=True,

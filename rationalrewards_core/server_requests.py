@@ -6,20 +6,27 @@ which a batch keeps to that item.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 from PIL import Image
+from yarl import URL
 
 from .errors import RequestError
-from .images import open_image
+from .images import image_header, open_image
 from .messages import UserRequest
 from .parsing import Mode
 from .scorer import Case
+from .server_config import LOOPBACK, ServeConfig
 
 ITEM_FIELDS = frozenset({"request", "image", "sources"})
 MAX_SOURCES = 8
@@ -49,9 +56,48 @@ def check_token(request: web.Request, token: str | None) -> None:
         )
 
 
-async def read_object(request: web.Request, known: frozenset[str]) -> dict[str, Any]:
+def check_site(request: web.Request, config: ServeConfig) -> None:
+    """Refuse with 403 what a web page of another site makes a browser send: whoever is on this machine is not asked.
+
+    A browser names the page's site in `Origin`. A page whose name was pointed at this machine afterwards shows in `Host`.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2].casefold() != request.host.casefold():
+        refuse(web.HTTPForbidden, "cross_site", "Calls from web pages of another site are not answered.")
+    if config.token is None and config.host in LOOPBACK and _host_name(request.host) not in LOOPBACK:
+        refuse(
+            web.HTTPForbidden,
+            "cross_site",
+            f"Without a token this server answers under {', '.join(LOOPBACK)} only, not under another name.",
+        )
+
+
+def _host_name(host: str) -> str | None:
+    """A Host header without its port; None for what is no name."""
+    try:
+        return URL(f"http://{host}").host
+    except ValueError:
+        return None
+
+
+def body_size(request: web.Request, most: int) -> int:
+    """Bytes that a body may take up: what is announced, or `most` where that says nothing. 413 for more than `most`."""
+    if request.content_length is not None and request.content_length > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length)
+    packed = "Content-Encoding" in request.headers
+    return most if packed or request.content_length is None else request.content_length
+
+
+async def read_object(request: web.Request, known: frozenset[str], config: ServeConfig) -> dict[str, Any]:
     """The body as a JSON object with no unknown fields."""
-    content = await request.read()
+    if request.content_type != "application/json":
+        refuse(web.HTTPUnsupportedMediaType, "content_type", "Send the body as 'Content-Type: application/json'.")
+    try:
+        content = await asyncio.wait_for(_body(request, config.max_body_bytes), config.body_seconds)
+    except asyncio.TimeoutError:
+        refuse(web.HTTPRequestTimeout, "body_timeout", f"The body did not arrive within {config.body_seconds:g} s.")
+    except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError):
+        refuse(web.HTTPBadRequest, "bad_request", "The body is not packed as its headers say.")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -63,6 +109,16 @@ async def read_object(request: web.Request, known: frozenset[str]) -> dict[str, 
     except RequestError as error:
         refuse(web.HTTPBadRequest, error.reason, str(error))
     return body
+
+
+async def _body(request: web.Request, most: int) -> bytes:
+    """The body unpacked. `request.read()` would keep a second copy until the call is answered."""
+    content = bytearray()
+    async for part in request.content.iter_any():
+        content += part
+        if len(content) > most:
+            raise web.HTTPRequestEntityTooLarge(most, len(content))
+    return bytes(content)
 
 
 def only_known(table: dict[str, Any], known: frozenset[str]) -> None:
@@ -89,8 +145,29 @@ def rows_of(body: dict[str, Any], most: int) -> list[dict[str, Any]]:
     return rows
 
 
-def read_case(row: dict[str, Any], max_pixels: int) -> Case:
-    """One item with its images decoded; slow for large images, so call it in a thread."""
+@dataclass(frozen=True)
+class Item:
+    """What is to be judged, its images still packed."""
+
+    text: str
+    image: bytes
+    sources: tuple[bytes, ...]
+    pixels: int
+    """Of all images together."""
+    max_pixels: int
+
+    def case(self) -> Case:
+        """The images decoded. RequestError if one is damaged; slow for large images, so call it in a thread."""
+        sources = (self._open(content, f"sources[{i}]") for i, content in enumerate(self.sources))
+        return Case(UserRequest(self.text, tuple(sources)), self._open(self.image, "image"))
+
+    def _open(self, content: bytes, name: str) -> Image.Image:
+        with _naming(name):
+            return open_image(content, self.max_pixels)
+
+
+def read_item(row: dict[str, Any], max_pixels: int) -> Item:
+    """One item of a body. RequestError for what cannot be judged; unpacks base64, so call it in a thread."""
     only_known(row, ITEM_FIELDS)
     text, sources = row.get("request"), row.get("sources")
     if not isinstance(text, str):
@@ -100,19 +177,30 @@ def read_case(row: dict[str, Any], max_pixels: int) -> Case:
     if not isinstance(sources, list) or len(sources) > MAX_SOURCES:
         raise RequestError(f"sources must be a list of at most {MAX_SOURCES} images.")
     UserRequest(text)  # a request that cannot be judged is refused before its images are decoded
-    opened = tuple(_image(value, f"sources[{i}]", max_pixels) for i, value in enumerate(sources))
-    return Case(UserRequest(text, opened), _image(row.get("image"), "image", max_pixels))
+    named = [*((f"sources[{i}]", value) for i, value in enumerate(sources)), ("image", row.get("image"))]
+    contents = [_unpacked(value, name) for name, value in named]
+    pixels = 0
+    for (name, _), content in zip(named, contents, strict=True):
+        with _naming(name):
+            width, height = image_header(content, max_pixels)[1]
+        pixels += width * height
+    return Item(text, contents[-1], tuple(contents[:-1]), pixels, max_pixels)
 
 
-def _image(value: Any, name: str, max_pixels: int) -> Image.Image:
+def _unpacked(value: Any, name: str) -> bytes:
     if not isinstance(value, str) or not value:
         raise RequestError(f"{name} must be a base64 text.")
     encoded = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        content = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(f"{name} is not valid base64.") from error
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Says which of an item's images is meant."""
     try:
-        return open_image(content, max_pixels)
+        yield
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from error

@@ -33,7 +33,7 @@ CORE_LAYERS = [
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo"],
     ["scorer"],
-    ["refine", "server_config", "server_metrics", "server_requests"],
+    ["refine", "server_config", "server_metrics", "server_requests", "server_room"],
     ["server"],
     ["history", "endings"],
     ["loop"],

@@ -52,6 +52,8 @@ class Client:
         self.session, self.url = session, url
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        if "data" in options:
+            options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
         async with self.session.request(method, self.url + path, **options) as answer:
             return answer.status, json.loads(await answer.text())
 
