@@ -186,8 +186,10 @@ class Scorer:
         try:
             return await self._judge(case, mode)
         except CritiqueParseError as error:
+            error.__traceback__ = None  # it leads to the pictures, and would keep them until Python looks for cycles
             return Unscored(reason=error.reason, message=str(error), raw=error.raw)
         except (BackendError, RequestError) as error:
+            error.__traceback__ = None
             self.failures[error.reason] += 1
             return Unscored(reason=error.reason, message=str(error))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,29 @@ class TestOneBadPicture:
         assert isinstance(outcomes[1], Unscored)
         assert outcomes[1].reason == "bad_request"
         assert "icture" in outcomes[1].message
+
+    def test_a_failure_does_not_keep_its_picture_in_memory(self) -> None:
+        """A server whose judge fails would fill up with pictures until Python happens to look for cycles."""
+
+        async def work() -> None:
+            scorer = Scorer(ScriptedBackend(lambda *_: "nonsense"))
+            scorer.backend.calls = NothingKept()  # type: ignore[attr-defined]
+            picture = Image.new("RGB", (8, 8))
+            gone = weakref.ref(picture)
+            outcome = (await scorer.score_many([Case(UserRequest(REQUEST), picture)])).outcomes[0]
+            del picture
+            assert isinstance(outcome, Unscored)
+            assert gone() is None
+
+        gc.disable()
+        try:
+            asyncio.run(work())
+        finally:
+            gc.enable()
+
+
+class NothingKept(list[Any]):
+    def append(self, call: Any) -> None: ...
 
 
 class TestMessages:

@@ -202,8 +202,8 @@ class TestPixels:
         async def work() -> None:
             backend = Held(reply_text())
             async with serving(backend, max_decoded_pixels=4000) as client:
-                body = {"request": "a", "image": picture, "sources": [picture]}
-                calls = [asyncio.create_task(client.critique(**body)) for _ in range(8)]
+                body = {"image": picture, "sources": [picture]}
+                calls = [asyncio.create_task(client.critique(request=f"request {n}", **body)) for n in range(8)]
                 await until(lambda: backend.running == 2)
                 await asyncio.sleep(0.2)
                 assert (sum(opened), backend.running) == (3600, 2)
