@@ -15,7 +15,7 @@ from typing import Final
 from ..quotation import LETTER, MARKS, quotations
 from .syntax import Span, blanked, fixed_spans, without_comments
 
-_WORD: Final = re.compile(r"[^\W\d_]\w*(?:['’-]\w+)*")
+_WORD: Final = re.compile(rf"(?<!{LETTER})(?<!_)(?!\d){LETTER}+(?:['’-]{LETTER}+)*(?!{LETTER}|_)")
 _NAME: Final = re.compile(rf"{_WORD.pattern}(?:\s+{_WORD.pattern})*")
 _LINKS: Final = frozenset({"of", "de", "da", "di", "del", "la", "van", "von", "der", "den"})
 """Words in lower case that stand inside names."""
@@ -61,16 +61,17 @@ def lost_terms(original: str, rewritten: str) -> list[str]:
 def _names(request: str) -> list[str]:
     prose = blanked(request, fixed_spans(request))
     words = list(_WORD.finditer(prose))
-    names = [] if _says_nothing_by_capitals(words) else _capitalised(prose, words)
+    names = [] if _says_nothing_by_capitals(prose, words) else _capitalised(prose, words)
     appended = _APPENDED.search(prose)
     listed = [] if appended is None else [name.strip() for name in appended[1].split(",")]
     return [*names, *(name for name in listed if name[:1].isupper() and _NAME.fullmatch(name))]
 
 
-def _says_nothing_by_capitals(words: Sequence[re.Match[str]]) -> bool:
+def _says_nothing_by_capitals(prose: str, words: Sequence[re.Match[str]]) -> bool:
     """Whether the text is a title, in capitals, or German."""
     capitals = sum(word[0][0].isupper() for word in words)
-    if capitals == len(words) or (len(words) > 3 and capitals > 0.6 * len(words)):
+    others = len(words) - capitals + any(letter.isalpha() and letter.lower() == letter.upper() for letter in prose)
+    if others == 0 or (capitals + others > 3 and capitals > 0.6 * (capitals + others)):
         return True
     folded = [word[0].casefold() for word in words]
     return sum(word in _GERMAN for word in folded) > sum(word in _ENGLISH for word in folded)

@@ -238,6 +238,7 @@ def test_a_rewording_adds_no_syntax_and_no_token_of_its_own(prompt: str, rewritt
 @example("", '1" "OPEN" "OPEN"', RewordingRules(style="full rewrite", trigger_words=("ohwx",)))
 @example("<lora:a:0.8>", "a red hat ; keep a red hat <lora:a:0.8>", RewordingRules())
 @example("ein Haus und Paris", "by Emma Stone, ein Haus", RewordingRules())
+@example("", "1A1:猫", RewordingRules())
 @example("by Emma Stone", "ein Haus und ein Hund", RewordingRules())
 def test_rewording_twice_changes_nothing_more(prompt: str, rewritten: str, rules: RewordingRules) -> None:
     rules = replace(rules, max_length=5000)  # a shortened prompt may have room for what the next turn offers

@@ -18,6 +18,7 @@ def test_quoted_text_and_names_survive_the_rewriting() -> None:
     assert with_kept_terms("in Paris, France", "in paris at night") == "in paris at night; keep France"
     assert with_kept_terms("a map of Oman", "a woman with a map") == "a woman with a map; keep Oman"
     assert with_kept_terms("夜晚的Paris街道", "Paris的夜晚") == "Paris的夜晚"
+    assert with_kept_terms("夜晚的Paris街道", "夜晚") == "夜晚; keep Paris"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,8 @@ def test_names(prompt: str, names: tuple[str, ...]) -> None:
         "a cat // ask Bob\n/* or Alice */",
         'a 12" vinyl, 6\'2" tall',
         "I and A",
+        "1A1:猫",
+        "a blue_Hat",
     ],
 )
 def test_what_is_no_name(prompt: str) -> None:
