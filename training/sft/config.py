@@ -38,6 +38,8 @@ class SftConfig:
     """Whether the vision tower trains too; judging lives on its accuracy, so it is frozen unless you say so."""
     train_projector: bool = False
     """Whether the layers between tower and language model train too."""
+    tower_memory: float = 1.0
+    """GiB of the host's memory, per process, for what a frozen tower says of the pictures; 0 asks it in every epoch."""
     epochs: float | None = 3.0
     """Passes over train.jsonl; none fits the data: two, and more (at most eight) where they make less than 100 steps."""
     max_steps: int = 0
@@ -101,7 +103,7 @@ class SftConfig:
         for name in (*positive, "epochs", "max_length", "dev_pairs", "dev_max_tokens", "dev_batch"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, not {value}.")
-        for name in ("max_steps", "evaluate_every", "patience", "workers", "weight_decay", "seed"):
+        for name in ("tower_memory", "max_steps", "evaluate_every", "patience", "workers", "weight_decay", "seed"):
             if (value := getattr(self, name)) is not None and value < 0:
                 raise ConfigError(f"{name} must not be negative, not {value}.")
         for name in ("warmup", "lora_dropout"):

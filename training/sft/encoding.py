@@ -6,7 +6,7 @@ end of turn, which is where the engine stops. So the student learns on the token
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,9 +31,15 @@ class Encoded:
     prompt: int
     """Tokens of the prompt."""
     pixels: Tensor | None
-    """[patches, width of a patch], or None without images."""
+    """[patches, width of a patch]; None without images, or where none of them has to be seen again."""
     grids: Tensor | None
     """[images, 3]."""
+    images: tuple[str, ...] = ()
+    """The images' files."""
+
+    def unseen(self) -> Encoded:
+        """The same without its patches."""
+        return replace(self, pixels=None)
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,18 @@ class Batch:
     """What the model's `forward` takes: input_ids and attention_mask [B, T], patches, grids, token kinds."""
     labels: Tensor
     """[B, T] token ids of the answers, IGNORED elsewhere."""
+    images: tuple[str, ...] = ()
+    """Files of the batch's images, in the order of their grids."""
+    shown: tuple[bool, ...] = ()
+    """Whether the patches of each are among the inputs."""
 
     @property
     def answer_tokens(self) -> int:
         return int((self.labels != IGNORED).sum())
 
     def to(self, device: Any) -> Batch:
-        return Batch({k: v.to(device, non_blocking=True) for k, v in self.inputs.items()}, self.labels.to(device))
+        inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=self.labels.to(device))
 
 
 class Encoder:
@@ -72,7 +83,8 @@ class Encoder:
         inputs = model_inputs(self._source, [record.messages()])
         prompt = inputs["input_ids"][0]
         ids = torch.cat([prompt, torch.tensor(self._answer(record))])
-        return Encoded(ids, len(prompt), inputs.get("pixel_values"), inputs.get("image_grid_thw"))
+        images = tuple(str(path) for path in record.images)
+        return Encoded(ids, len(prompt), inputs.get("pixel_values"), inputs.get("image_grid_thw"), images)
 
     def length(self, record: ChatRecord) -> int:
         """Tokens of a record without reading its images: their headers say their size."""
@@ -91,13 +103,16 @@ class Encoder:
             mask[row, : len(example.ids)] = 1
             labels[row, example.prompt : len(example.ids)] = example.ids[example.prompt :]
         inputs = {"input_ids": ids, "attention_mask": mask}
-        seen = [(e.pixels, e.grids) for e in examples if e.pixels is not None and e.grids is not None]
-        if seen:
-            inputs["pixel_values"] = torch.cat([pixels for pixels, _ in seen])
-            inputs["image_grid_thw"] = torch.cat([grids for _, grids in seen])
+        grids = [example.grids for example in examples if example.grids is not None]
+        pixels = [example.pixels for example in examples if example.pixels is not None]
+        if grids:
+            inputs["pixel_values"] = torch.cat(pixels) if pixels else torch.empty(0, 1)
+            inputs["image_grid_thw"] = torch.cat(grids)
         if self._kinds:
             inputs["mm_token_type_ids"] = (ids == self._image_id).int()
-        return Batch(inputs, labels)
+        images = tuple(image for example in examples for image in example.images)
+        shown = tuple(example.pixels is not None for example in examples for _ in example.images)
+        return Batch(inputs, labels, images, shown)
 
     def _answer(self, record: ChatRecord) -> list[int]:
         tokeniser = self._source.tokeniser

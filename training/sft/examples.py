@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
 import torch
@@ -31,12 +31,23 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self.lengths = [lengths[i] for i in self._kept]
         self.too_long = [length for length in lengths if length > max_length]
         """Tokens of each example that was left out."""
+        self.known: Container[str] | None = None
+        """Images whose patches are not needed again; None where nobody says so."""
+        self._encoded: dict[int, Encoded] = {}
+        """Examples that were read, without their patches."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def __getitem__(self, index: int) -> Encoded:
-        return self._encoder(self._file[self._kept[index]])
+        if self.known is None:
+            return self._encoder(self._file[self._kept[index]])
+        before = self._encoded.get(index)
+        if before is not None and all(image in self.known for image in before.images):
+            return before
+        encoded = self._encoder(self._file[self._kept[index]])
+        self._encoded[index] = encoded.unseen()
+        return encoded
 
 
 class Order:

@@ -38,6 +38,7 @@ from training.sft.encoding import Batch, Encoder
 from training.sft.examples import Examples, Order, interval, planned_steps
 from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
+from training.sft.tower import TowerMemory
 from training.sft.weights import load_trainee
 from training.sharding import average_gradients, gathered_weights, shard, unsynced, wanted_sharding, whole_tensor
 
@@ -120,9 +121,21 @@ class Trainer:
             compute = torch.bfloat16 if config.autocast else None
             shard(module, self.sharding, self.trainee.model._no_split_modules, whole=whole, compute=compute)
             self.module = module
+        self.tower = self._tower_memory()
         self.trained = [p for p in self.module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.trained, lr=config.lr, weight_decay=config.weight_decay)
         self.module.train()
+
+    def _tower_memory(self) -> TowerMemory | None:
+        """What the tower says of a picture is kept if it never changes, and if its weights are here."""
+        config, tower = self.config, getattr(self.trainee.model.model, "visual", None)
+        changes = config.train_tower or config.train_projector
+        if tower is None or changes or self.sharding is not None or not config.tower_memory:
+            return None
+        memory = TowerMemory(tower, config.tower_memory)
+        if config.workers == 0:
+            self.examples.known = memory  # workers are processes of their own: they read ahead whatever is known here
+        return memory
 
     def _batches(self) -> Iterator[list[Batch]]:
         """The micro-batches of every step to come, encoded ahead by the workers."""
@@ -152,7 +165,7 @@ class Trainer:
             last = index == len(parts) - 1
             with unsynced(self.module, accelerator) if not last else nullcontext():
                 batch = part.to(accelerator.device)
-                with accelerator.autocast():
+                with accelerator.autocast(), nullcontext() if self.tower is None else self.tower.of(batch):
                     loss = self.module(batch.inputs, batch.labels)
                 # Processes average their gradients; the step's loss is a sum over all of them.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
 from rationalrewards_core.errors import ConfigError
+from training.sft.adapter import use_products
 from training.sft.config import SftConfig
 
 LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -91,6 +92,7 @@ def _with_adapter(checkpoint: Checkpoint, config: SftConfig) -> Trainee:
     if config.adapter:
         _go_on(adapter, config)
     checkpoint.model = adapter.get_base_model()
+    use_products(checkpoint.model)
     return Trainee(checkpoint, adapter)
 
 
