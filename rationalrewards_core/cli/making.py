@@ -193,6 +193,7 @@ def _demo_text(summary: dict[str, Any], out: Path) -> str:
             f"  truth (oracle)    {summary['oracle_before']:.3f} -> {summary['oracle_after']:.3f}   gain {summary['oracle_gain']:+.3f} [{low:+.3f}, {high:+.3f}]",
             f"  best-of-N, truth  {summary['best_of_n_oracle']:.3f}   the loop leads by {summary['lead_over_best_of_n']:+.3f} [{lead_low:+.3f}, {lead_high:+.3f}]",
             f"  unscored          {summary['unscored']}",
+            f"  seconds           generator {summary['generator_seconds']:.1f}, judge {summary['judge_seconds']:.1f} ({summary['judge_processor_seconds']:.1f} of the processor, {1e3 * summary['judge_processor_seconds'] / summary['images_generated']:.0f} ms a critique)",
             f"Report: {out / 'report.html'}",
         ]
     )

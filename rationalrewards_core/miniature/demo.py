@@ -74,6 +74,8 @@ class Clock:
 
     generator: float = 0.0
     judge: float = 0.0
+    judge_processor: float = 0.0
+    """Of the judge's, those in which the processor worked: on a busy machine the clock says less."""
     rival_generator: float = 0.0
     rival_judge: float = 0.0
 
@@ -133,7 +135,9 @@ async def run_demo(
     ends = await _loops(scorer, draw, requests, options, progress)
     clock.generator = draw.seconds
     steps = [step for end in ends for step in end.state.steps]
+    working = time.process_time()
     clock.judge = await _judge_seconds(scorer, steps_cases(ends), "critique")
+    clock.judge_processor = time.process_time() - working
     rival = await _rival(scorer, generator, requests, ends, options, clock, progress)
     runs = []
     for request, end, (images, rewards) in zip(requests, ends, rival, strict=True):
@@ -175,6 +179,7 @@ def summarise(runs: Sequence[DemoRun], clock: Clock) -> dict[str, Any]:
         "best_of_n_images": sum(len(run.rival_oracle) for run in runs),
         "generator_seconds": round(clock.generator, 2),
         "judge_seconds": round(clock.judge, 2),
+        "judge_processor_seconds": round(clock.judge_processor, 2),
         "best_of_n_generator_seconds": round(clock.rival_generator, 2),
         "best_of_n_judge_seconds": round(clock.rival_judge, 2),
         "unscored": sum(not isinstance(outcome, Critique) for outcome in outcomes)
@@ -258,7 +263,8 @@ async def _rival(
     clock.rival_generator = time.perf_counter() - started
     started = time.perf_counter()
     cases = [Case(ends[i].state.request, image) for (i, _), image in zip(wanted, drawn, strict=True)]
-    batch = await scorer.score_many(cases, "score")
+    fresh = Scorer(scorer.backend, scorer.rubrics, scorer.settings)  # the loop's critiques would answer for nothing
+    batch = await fresh.score_many(cases, "score")
     clock.rival_judge = time.perf_counter() - started
     found: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
     position = 0
