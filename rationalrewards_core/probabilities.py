@@ -1,88 +1,156 @@
-"""Token probabilities -> `expected` and `spread` of a score.
+"""Token probabilities -> `expected` and `spread` of a score, on any scale of a rubric.
 
-A score such as `3.4` is written digit by digit. At its first digit the model holds a distribution
-over the whole levels, at its decimal one over tenths, given the first. The branch that was taken is
-known to the tenth; of the others only the level is, so they count with the middle of their range
-(a mean of .45 and a variance of .083, as if tenths were equally likely; the maximum has no tenths).
+A score such as `3.4` is written token by token. At each of them the model also held other tokens; every one
+that goes on to a number of the scale is a branch. A branch that ends in a number counts with it. Of a branch
+that was not taken only the beginning is known: it counts with the mean and variance of the scale's numbers that
+begin so, as if they were equally likely (`2` on a scale of tenths: 2.45 and 0.0825; `4` of 1 to 4: exactly 4).
+So the statistics are exact for scores of one token or one level, and good to the next digit otherwise.
+
+Probabilities count only where the tokens spell the reply and where it is certain which dimension a score is of.
+What they tell is how sure the model was of the digits, once it had written its justification.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
 from .backends.base import Reply, TokenChoice
 from .critique import Critique
+from .headings import Headings
 from .rubric import SCORE, Rubric, Scale
 
-_SCORE_AT: Final = re.compile(
-    rf"^[^\n]{{0,24}}?\b{SCORE}\b[^\n:：]{{0,12}}[:：]\s*[*_`]*\s*(?=\d)", re.MULTILINE | re.IGNORECASE
-)
-UNKNOWN_TENTHS: Final = 0.45
-UNKNOWN_VARIANCE: Final = 0.0825
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
+_BEGUN: Final = re.compile(r"[+-]?[0-9]*[.,]?[0-9]*")
+_DRESS: Final = re.compile(r"[\s*_`(\[]*")
 
 
 def score_statistics(reply: Reply, critique: Critique, rubric: Rubric) -> dict[str, tuple[float, float]]:
-    """Dimension key -> (expected, spread) for every numeric score whose tokens can be found; else no entry."""
-    numeric = [j.key for j in critique.judgements if j.score is not None]
-    text = "".join(token.text for token in reply.tokens)
-    places = [match.end() for match in _SCORE_AT.finditer(text)]
-    if not reply.tokens or len(places) != len(numeric):
+    """Dimension key -> (expected, spread) for every score whose tokens are certain and have alternatives; else no entry.
+
+    Both are in units of the scale. Tokens away from the scores need no alternatives.
+    """
+    spelled = _ascii("".join(token.text for token in reply.tokens))
+    text = _ascii(reply.text).strip()
+    start = spelled.rfind(text)
+    if not reply.tokens or not text or start < 0:
         return {}
-    starts = _starts(reply.tokens)
-    found = {}
-    for key, place in zip(numeric, places, strict=True):
-        statistics = _at(reply.tokens, starts, place, rubric.scale)
-        if statistics is not None:
-            found[key] = statistics
-    return found
+    places = _places(text, rubric)
+    statistics = {}
+    for judgement in critique.judgements:
+        at = places.get(judgement.key, [])
+        if judgement.score is None or len(at) != 1 or at[0][1] != judgement.score:
+            continue
+        found = _at(reply.tokens, start + at[0][0], rubric.scale)
+        if found is not None:
+            statistics[judgement.key] = found
+    return statistics
 
 
-def _starts(tokens: tuple[TokenChoice, ...]) -> list[int]:
-    starts, position = [], 0
-    for token in tokens:
-        starts.append(position)
-        position += len(token.text)
-    return starts
+def _ascii(text: str) -> str:
+    """Without what is not ASCII: a token can hold half a character, but never half a digit."""
+    return text.encode("ascii", "ignore").decode("ascii")
 
 
-def _at(tokens: tuple[TokenChoice, ...], starts: list[int], place: int, scale: Scale) -> tuple[float, float] | None:
-    index = next((i for i, (s, t) in enumerate(zip(starts, tokens, strict=True)) if s <= place < s + len(t.text)), None)
-    if index is None:
+def _places(text: str, rubric: Rubric) -> dict[str, list[tuple[int, float]]]:
+    """Dimension key -> (position, value) of every number that stands in its `Score` line or right after its title."""
+    keys = {dimension.title: dimension.key for dimension in rubric.dimensions}
+    headings = Headings([*keys, SCORE])
+    places: dict[str, list[tuple[int, float]]] = {}
+    current: str | None = None
+    position = 0
+    for line in text.splitlines(keepends=True):
+        heading = headings.match(line.strip())
+        if heading is not None and heading.name:
+            current = keys.get(heading.name, current)
+            at = position + line.rindex(heading.rest) if heading.rest else 0
+            dress = _DRESS.match(heading.rest)
+            skipped = dress.end() if dress else 0
+            number = _NUMBER.match(heading.rest, skipped)
+            if current is not None and number is not None:
+                value = float(number[0].replace(",", "."))
+                places.setdefault(current, []).append((at + skipped, value))
+        position += len(line)
+    return places
+
+
+def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[float, float] | None:
+    """(expected, spread) of the number that begins at a position of the tokens' ASCII text."""
+    index, start = 0, 0
+    while start + len(_ascii(tokens[index].text)) <= place:
+        start += len(_ascii(tokens[index].text))
+        index += 1
+    lead, written, reached = _ascii(tokens[index].text)[: place - start], "", 1.0
+    branches: list[tuple[float, float, float]] = []
+    while index < len(tokens):
+        token = tokens[index]
+        taken, ended = _further(written, _ascii(token.text)[len(lead) :])
+        ways = _ways(token, lead, written, scale)
+        if not ways and not written:
+            return None
+        if ways:
+            total = sum(ways.values())
+            branches += [
+                (reached * p / total, *_moments(text, done, scale))
+                for (text, done), p in ways.items()
+                if (text, done) != (taken, ended)
+            ]
+            reached *= ways.get((taken, ended), 0.0) / total
+        written, lead = taken, ""
+        if ended:
+            break
+        index += 1
+    branches.append((reached, float(written.rstrip(".")), 0.0))
+    weight = sum(p for p, _, _ in branches)
+    if weight <= 0.0:
         return None
-    levels = _digits(tokens[index], int(scale.minimum), int(scale.maximum))
-    chosen = tokens[index].text.strip()
-    if not levels or not chosen.isdigit() or int(chosen) not in levels:
-        return None
-    tenths = {0: 1.0}
-    if index + 2 < len(tokens) and tokens[index + 1].text.strip() == "." and scale.decimals:
-        tenths = _digits(tokens[index + 2], 0, 9) or tenths
-    return _moments(levels, int(chosen), tenths, scale)
-
-
-def _digits(token: TokenChoice, low: int, high: int) -> dict[int, float]:
-    """Distribution over the whole numbers low..high among a token's alternatives, normalised."""
-    weights: dict[int, float] = {}
-    for text, probability in token.alternatives:
-        digit = text.strip()
-        if digit.isdecimal() and low <= int(digit) <= high:
-            weights[int(digit)] = weights.get(int(digit), 0.0) + probability
-    total = sum(weights.values())
-    return {digit: weight / total for digit, weight in weights.items()} if total > 0 else {}
-
-
-def _moments(levels: dict[int, float], chosen: int, tenths: dict[int, float], scale: Scale) -> tuple[float, float]:
-    def branch(level: int) -> tuple[float, float]:
-        """Mean and variance of the score, given its whole part."""
-        if level == int(scale.maximum) or scale.decimals == 0:
-            return float(level), 0.0
-        if level != chosen:
-            return level + UNKNOWN_TENTHS, UNKNOWN_VARIANCE
-        mean = sum(p * t for t, p in tenths.items()) / 10
-        return level + mean, sum(p * (t / 10 - mean) ** 2 for t, p in tenths.items())
-
-    parts = [(p, *branch(level)) for level, p in levels.items()]
-    expected = sum(p * mean for p, mean, _ in parts)
-    variance = sum(p * (v + (mean - expected) ** 2) for p, mean, v in parts)
+    expected = sum(p * mean for p, mean, _ in branches) / weight
+    variance = sum(p * (v + (mean - expected) ** 2) for p, mean, v in branches) / weight
     return expected, math.sqrt(max(0.0, variance))
+
+
+def _further(written: str, text: str) -> tuple[str, bool]:
+    """The number as far as it is written after one more token, and whether it ends inside or before that token."""
+    body = text if written else text.lstrip()
+    begun = _BEGUN.match(body)
+    more = begun[0].replace(",", ".") if begun else ""
+    return written + more, len(more) < len(body) or not more
+
+
+def _ways(token: TokenChoice, lead: str, written: str, scale: Scale) -> dict[tuple[str, bool], float]:
+    """(number so far, ended) -> probability, of every alternative with which a number of the scale can be written."""
+    ways: dict[tuple[str, bool], float] = {}
+    for text, probability in token.alternatives:
+        body = _ascii(text)
+        if lead.strip() and not body.startswith(lead):
+            continue
+        way = _further(written, body[len(lead) :] if lead.strip() else body.lstrip() if not written else body)
+        if way[0].strip("+-.") and _fits(*way, scale):
+            ways[way] = ways.get(way, 0.0) + probability
+    return ways
+
+
+def _fits(text: str, ended: bool, scale: Scale) -> bool:
+    if ended:
+        return _NUMBER.fullmatch(text.rstrip(".")) is not None and scale.contains(float(text.rstrip(".")))
+    return _beginning(text, scale) is not None
+
+
+def _moments(text: str, ended: bool, scale: Scale) -> tuple[float, float]:
+    """Mean and variance of a number that begins so."""
+    known = None if ended else _beginning(text, scale)
+    return known or (float(text.rstrip(".")), 0.0)
+
+
+@lru_cache(maxsize=4096)
+def _beginning(text: str, scale: Scale) -> tuple[float, float] | None:
+    """Mean and variance of the scale's numbers that are written with this beginning; None if there is none."""
+    unit = 10**scale.decimals
+    steps = range(round(scale.minimum * unit), round(scale.maximum * unit) + 1)
+    numbers = [step / unit for step in steps if scale.format(step / unit).startswith(text.lstrip("+"))]
+    if not numbers:
+        return None
+    mean = sum(numbers) / len(numbers)
+    return mean, sum((number - mean) ** 2 for number in numbers) / len(numbers)

@@ -16,8 +16,10 @@ from .rubric import Rubric
 def reward(critique: Critique, rubric: Rubric, *, expected: bool = False) -> float:
     """Aggregate a critique. With `expected`, the probability-weighted scores are used where there are any.
 
-    Raises ValueError if no applicable dimension carries weight; a `Rubric` makes sure one always does.
+    Raises ValueError if no applicable dimension carries weight (a `Rubric` makes sure one always does), or if a score
+    is no number of the scale: it is never bent into the range.
     """
+    check_scores(critique, rubric)
     total = weight = 0.0
     for dimension in rubric.dimensions:
         judgement = critique.judgement(dimension.key)
@@ -31,6 +33,24 @@ def reward(critique: Critique, rubric: Rubric, *, expected: bool = False) -> flo
     if weight <= 0:
         raise ValueError("no applicable dimension carries weight")
     return min(1.0, max(0.0, total / weight))
+
+
+def check_scores(critique: Critique, rubric: Rubric) -> None:
+    """ValueError unless every dimension has one judgement whose numbers are on the rubric's scale."""
+    keys = [judgement.key for judgement in critique.judgements]
+    if sorted(keys) != sorted(dimension.key for dimension in rubric.dimensions):
+        raise ValueError(f"it judges {', '.join(map(str, keys)) or 'nothing'}, not the rubric's dimensions once each.")
+    for dimension in rubric.dimensions:
+        judgement = critique.judgement(dimension.key)
+        if judgement.score is None and not dimension.optional:
+            raise ValueError(f"{dimension.key} always applies but has no score.")
+        low, high = rubric.scale.minimum, rubric.scale.maximum
+        for number, slack in ((judgement.score, 0.0), (judgement.expected, 1e-6)):  # a mean is rounded
+            if number is None:
+                continue
+            is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if not is_number or not low - slack <= number <= high + slack:
+                raise ValueError(f"{dimension.key} has {number!r}, which is no number from {low:g} to {high:g}.")
 
 
 def reward_spread(critique: Critique, rubric: Rubric) -> float | None:

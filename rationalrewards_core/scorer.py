@@ -291,9 +291,14 @@ def read_reply(reply: Reply, rubric: Rubric, mode: Mode) -> Critique:
 
 
 def check_finished(reply: Reply) -> None:
-    """CritiqueParseError if the reply was cut off, or if the model ended without one."""
+    """CritiqueParseError unless the model ended its reply of its own accord."""
     if reply.finish is Finish.LENGTH:
         message = f"The reply was cut off after {reply.completion_tokens} tokens; raise max_tokens."
         raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
-    if reply.finish is Finish.OTHER and not reply.text.strip():
-        raise CritiqueParseError(Reason.EMPTY.value, "The model ended without a reply (a content filter?).", reply.text)
+    if reply.finish is Finish.OTHER:
+        # What stands there may be cut anywhere, and its last words would become the next prompt.
+        if not reply.text.strip():
+            message = "The model ended without a reply (a content filter?)."
+            raise CritiqueParseError(Reason.EMPTY.value, message, reply.text)
+        message = "The server broke the reply off (an error or a content filter), so it is not used."
+        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)

@@ -7,6 +7,9 @@ A workflow or a command names a server; only this file says where it is and whic
     model = "RationalRewards-8B-T2I"
     api_key_env = "JUDGE_KEY"
 
+    [servers.judge.template]          # for models that think first
+    enable_thinking = false
+
 The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
 `repr`, logs or error messages.
 """
@@ -18,6 +21,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -61,6 +65,8 @@ class ServerConfig:
     """Whether to ask for token probabilities, from which `expected` and `spread` come."""
     max_pixels: int = 802_816
     """Larger images are scaled down before they are sent."""
+    template: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """What the server's chat template takes, such as `enable_thinking = false`; sent as chat_template_kwargs."""
 
     def __post_init__(self) -> None:
         self._check_url()
@@ -73,6 +79,12 @@ class ServerConfig:
                 raise ConfigError(f"servers.{self.name}.{key} must be at least {low}, not {getattr(self, key)}.")
         if not 0 <= self.retries <= 20:
             raise ConfigError(f"servers.{self.name}.retries must be between 0 and 20, not {self.retries}.")
+
+        for key, value in self.template.items():
+            if not key.isidentifier() or not isinstance(value, (bool, int, float, str)):
+                raise ConfigError(
+                    f"servers.{self.name}.template.{key} must be a plain name with a text, number or true or false."
+                )
 
     def _check_url(self) -> None:
         where = f"servers.{self.name}.url"
@@ -141,7 +153,14 @@ def server(name: str, path: Path | None = None) -> ServerConfig:
 def _server(name: str, row: Any, path: Path) -> ServerConfig:
     if not isinstance(row, dict):
         raise ConfigError(f"{path}: servers.{name} must be a table.")
-    types: dict[str, Any] = {"str": str, "Structured": str, "bool": bool, "int": int, "float": (int, float)}
+    types: dict[str, Any] = {
+        "str": str,
+        "Structured": str,
+        "bool": bool,
+        "int": int,
+        "float": (int, float),
+        "Mapping[str, bool | int | float | str]": dict,
+    }
     known = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
     for key, value in row.items():
         if key not in known:

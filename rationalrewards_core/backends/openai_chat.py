@@ -46,7 +46,25 @@ LONGEST_WAIT: Final = 30.0
 """No wait is longer, whatever a server asks for."""
 LARGEST_ANSWER: Final = 64 * 2**20
 """Bytes of an answer, unpacked; a server that sends more is not a chat server."""
-_FINISH: Final = {"stop": Finish.STOP, "length": Finish.LENGTH}
+_FINISH: Final = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "STOP"), Finish.STOP),
+    **dict.fromkeys(("length", "max_tokens", "MAX_TOKENS"), Finish.LENGTH),
+}
+"""How servers call an end; one that says nothing at all is an old one and has ended."""
+_NAMED_IN_A_400: Final = (
+    "model",
+    "message",
+    "prompt",
+    "field",
+    "image",
+    "content",
+    "context",
+    "token",
+    "role",
+    "template",
+    "max_",
+)
+"""Words of a 400 that is about the question itself; leaving options out would not help."""
 _REASON_OF_STATUS: Final = {401: "unauthorized", 403: "unauthorized", 404: "model_not_found", 429: "rate_limited"}
 
 
@@ -82,7 +100,9 @@ class OpenAIChat:
 
     @property
     def identity(self) -> str:
-        return f"openai_chat:{self.config.url}:{self.config.model}:{self.config.max_pixels}:{self.config.structured}:{self.config.logprobs}"
+        config = self.config
+        template = f":{sorted(config.template.items())}" if config.template else ""
+        return f"openai_chat:{config.url}:{config.model}:{config.max_pixels}:{config.structured}:{config.logprobs}{template}"
 
     @property
     def concurrency(self) -> int:
@@ -134,8 +154,10 @@ class OpenAIChat:
             except BackendError as error:
                 if error.status == 404 and not self.config.model:
                     self._model = ""  # the server may have been started again with another one
-                if error.status not in (400, 422) or not self._drop_option(str(error), body):
+                if error.status not in (400, 422):
                     raise
+                if not self._drop_option(str(error), body):
+                    return await self._without_options(session, body, error)
 
     def _body(self, model: str, wire: list[dict[str, Any]], sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -143,6 +165,8 @@ class OpenAIChat:
             "messages": wire,
             self._limit: sampling.max_tokens,
         }
+        if self.config.template:
+            body["chat_template_kwargs"] = dict(self.config.template)
         if self._temperature:
             body["temperature"] = sampling.temperature
         if sampling.stop:
@@ -182,6 +206,31 @@ class OpenAIChat:
             self._notice("temperature", "takes no temperature; replies are not repeatable")
             return True
         return False
+
+    async def _without_options(
+        self, session: aiohttp.ClientSession, body: Mapping[str, Any], refusal: BackendError
+    ) -> dict[str, Any]:
+        """Ask once more without any option, after a 400 that names no field; raises `refusal` if that is no help.
+
+        Only an answer proves that an option was the trouble: one bad question must not change the others.
+        """
+        optional = sorted({"structured_outputs", "logprobs", "top_logprobs", "seed"} & body.keys())
+        if self.config.structured != "auto" and "structured_outputs" in optional:
+            optional.remove("structured_outputs")  # the user has said that the server takes it
+        if not optional or _mentions(str(refusal), *_NAMED_IN_A_400):
+            raise refusal
+        plain = {name: value for name, value in body.items() if name not in optional}
+        try:
+            answer = await self._retried(functools.partial(self._call, session, "POST", "/chat/completions", plain))
+        except BackendError:
+            raise refusal from None
+        self._structured = "none" if "structured_outputs" in optional else self._structured
+        self._logprobs, self._seed = (
+            self._logprobs and "logprobs" not in optional,
+            self._seed and "seed" not in optional,
+        )
+        self._notice("options", f"answers only without {', '.join(optional)}; they are left out from now on")
+        return answer
 
     async def _first_model(self, session: aiohttp.ClientSession) -> str:
         answer = await self._retried(lambda: self._call(session, "GET", "/models", None))
@@ -271,12 +320,20 @@ class OpenAIChat:
             said = f": {complaint(json.dumps(answer), self._key)}" if answer.get("error") else ""
             raise BackendError(f"{self._who()} sent no reply in its answer{said}.", reason="bad_reply", status=200)
         message = choice["message"]
-        finish = _FINISH.get(str(choice.get("finish_reason")), Finish.OTHER)
+        said_finish = choice.get("finish_reason")
+        finish = Finish.STOP if said_finish is None else _FINISH.get(str(said_finish), Finish.OTHER)
         written = content_text(message.get("content"))
         refusal = content_text(message.get("refusal"))
         if refusal and not written:
             said = redacted(refusal, self._key)[:LONGEST_COMPLAINT]
             raise BackendError(f"{self._who()} refused to judge: {said}", reason="refused", status=200)
+        if not written and any(content_text(message.get(key)) for key in ("reasoning_content", "reasoning")):
+            raise BackendError(
+                f"{self._who()} only thought and wrote no reply; raise max_tokens, or turn thinking off: under "
+                f"[servers.{self.config.name}.template] in the config file, enable_thinking = false.",
+                reason="bad_reply",
+                status=200,
+            )
         if written is None and (finish is Finish.STOP or message.get("content") is not None):
             raise BackendError(f"{self._who()} sent a reply without text.", reason="bad_reply", status=200)
         text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""

@@ -16,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,13 @@ async def closing(scorer: Scorer, work: Any) -> Any:
         await scorer.close()
 
 
+WHOLE = (
+    (Path(__file__).parents[1] / "replies" / "canonical_generation.md")
+    .read_text(encoding="utf-8")
+    .partition("---\n")[2]
+)
+
+
 @pytest.mark.parametrize(
     ("answer", "finish", "reason"),
     [
@@ -136,6 +144,9 @@ async def closing(scorer: Scorer, work: Any) -> Any:
         (completion(None, "length"), Finish.LENGTH, "truncated"),
         (completion("", "stop"), Finish.STOP, "empty_reply"),
         (completion(None, "content_filter"), Finish.OTHER, "empty_reply"),
+        (completion(WHOLE, "content_filter"), Finish.OTHER, "truncated"),
+        (completion(WHOLE, "error"), Finish.OTHER, "truncated"),
+        (completion(WHOLE, "abort"), Finish.OTHER, "truncated"),
         (completion("I cannot judge people.", "stop"), Finish.STOP, "no_judgement"),
     ],
 )
@@ -228,7 +239,7 @@ def test_a_batch_with_faults_loses_nothing(reply_text: Text) -> None:
             return slowly(completion(reply_text(1.0 + number % 31 / 10)), 0.002)
         return {
             "503": fault(503), "reset": reset(), "half": half_body(), "html": raw("<html>"), "401": fault(401),
-            "400": fault(400), "refusal": completion(None, message={"refusal": "No."}),
+            "400": fault(400, "The prompt is too long."), "refusal": completion(None, message={"refusal": "No."}),
             "truncated": completion(reply_text(), "length"), "nonsense": completion("Nice."),
         }[kind]  # fmt: skip
 
@@ -511,6 +522,41 @@ class TestRefusedOptions:
             with pytest.raises(BackendError, match="too long"):
                 asyncio.run(once(server.config(), self.SAMPLING))
             assert len(server.asks) == 1
+
+    def test_a_400_that_names_nothing_is_asked_again_without_options(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Only if that helps are the options left out from then on."""
+
+        def script(ask: Ask) -> Answer:
+            vague = "logprobs" in ask.body or "damaged" in ask.text
+            return fault(400, "Bad request") if vague else completion("fine")
+
+        async def work(config: ServerConfig) -> None:
+            backend = OpenAIChat(config, sleep=Waits())
+            with pytest.raises(BackendError, match="Bad request"):
+                await backend.reply([Message("user", ("damaged",))], self.SAMPLING)
+            for _ in range(2):
+                assert (await backend.reply(QUESTION, self.SAMPLING)).text == "fine"
+            await backend.close()
+
+        with serving(script) as server:
+            asyncio.run(work(server.config()))
+            asked = ["logprobs" in ask.body for ask in server.asks]
+        assert asked == [True, False, True, False, False]
+        assert [message for message in caplog.messages if "left out" in message]
+
+    def test_what_the_chat_template_takes_is_sent(self) -> None:
+        with serving(lambda ask: completion("fine")) as server:
+            asyncio.run(once(server.config(template={"enable_thinking": False})))
+            asyncio.run(once(server.config()))
+        assert server.asks[0].body["chat_template_kwargs"] == {"enable_thinking": False}
+        assert "chat_template_kwargs" not in server.asks[1].body
+
+    def test_a_model_that_only_thought_is_told_apart(self) -> None:
+        thought = {"role": "assistant", "content": None, "reasoning_content": "# Detailed Judgement ..."}
+        with serving(lambda ask: completion(None, message=thought)) as server:
+            error = failure(server.config())
+        assert error.reason == "bad_reply"
+        assert "enable_thinking = false" in str(error)
 
 
 class TestWhatComesBack:

@@ -1,15 +1,16 @@
-"""expected and spread from token probabilities, against hand arithmetic."""
+"""expected and spread from token probabilities, on several scales, against hand arithmetic."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from rationalrewards_core.backends.base import Finish, Reply, TokenChoice
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.probabilities import score_statistics
-from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.rubric import Dimension, Rubric, Scale
 
 
 def reply_of(*tokens: str | tuple[str, dict[str, float]]) -> Reply:
@@ -17,6 +18,13 @@ def reply_of(*tokens: str | tuple[str, dict[str, float]]) -> Reply:
         TokenChoice(t, ((t, 1.0),)) if isinstance(t, str) else TokenChoice(t[0], tuple(t[1].items())) for t in tokens
     ]
     return Reply(text="".join(c.text for c in choices), finish=Finish.STOP, model="m", tokens=tuple(choices))
+
+
+FIRST, SECOND, THIRD = (
+    "1. Text Faithfulness:\n## Score: ",
+    "\n2. Physical and Visual Quality:\n## Score: ",
+    "\n3. Text Rendering:\n## Score: ",
+)
 
 
 def critique_of(first: float | None, second: float | None, third: float | None = None) -> Critique:
@@ -28,8 +36,16 @@ def critique_of(first: float | None, second: float | None, third: float | None =
     )
 
 
+def on_one_dimension(
+    scale: Scale, score: float, *tokens: str | tuple[str, dict[str, float]]
+) -> tuple[float, float] | None:
+    rubric = Rubric(name="r", kind="generation", dimensions=(Dimension(key="mood", title="Mood"),), scale=scale)
+    critique = Critique(rubric="r", judgements=(Judgement(key="mood", justification="", score=score),))
+    return score_statistics(reply_of("1. Mood:\n## Score: ", *tokens), critique, rubric).get("mood")
+
+
 def test_certain_digits_have_no_spread(generation: Rubric) -> None:
-    reply = reply_of("## Score: ", "3", ".", "5", "\n## Score: ", "4", ".", "0", "\n## Score: N/A")
+    reply = reply_of(FIRST, "3", ".", "5", SECOND, "4", ".", "0", f"{THIRD}N/A")
     found = score_statistics(reply, critique_of(3.5, 4.0), generation)
     assert found["text_faithfulness"] == (pytest.approx(3.5), pytest.approx(0.0))
     assert found["physical_quality"] == (pytest.approx(4.0), pytest.approx(0.0))
@@ -38,8 +54,8 @@ def test_certain_digits_have_no_spread(generation: Rubric) -> None:
 
 def test_mixture_of_levels_and_tenths(generation: Rubric) -> None:
     reply = reply_of(
-        "## Score: ", ("3", {"3": 0.6, "2": 0.2, "x": 0.2}), ".", ("4", {"4": 0.5, "6": 0.5}),
-        "\n## Score: ", ("4", {"4": 0.75, "3": 0.25}), ".", "0",
+        FIRST, ("3", {"3": 0.6, "2": 0.2, "x": 0.2}), ".", ("4", {"4": 0.5, "6": 0.5}),
+        SECOND, ("4", {"4": 0.75, "3": 0.25}), ".", "0",
     )  # fmt: skip
     found = score_statistics(reply, critique_of(3.4, 4.0), generation)
     # Levels 3 and 2 at .75 and .25; level 3 has mean 3.5 and variance .01, level 2 is taken at 2.45 with .0825.
@@ -50,30 +66,73 @@ def test_mixture_of_levels_and_tenths(generation: Rubric) -> None:
     assert found["physical_quality"][0] == pytest.approx(mean), "the maximum has no tenths"
 
 
-def test_digits_inside_longer_tokens_are_left_alone(generation: Rubric) -> None:
-    reply = reply_of("## Score: 3", ".", "5", "\n## Score: ", "4", ".", "0")
-    found = score_statistics(reply, critique_of(3.5, 4.0), generation)
-    assert list(found) == ["physical_quality"]
+def test_two_digits_on_a_scale_to_ten() -> None:
+    ten = Scale(minimum=0, maximum=10, decimals=0)
+    assert on_one_dimension(ten, 10.0, ("10", {"10": 0.9, "9": 0.1}), "\n") == (pytest.approx(9.9), pytest.approx(0.3))
+    by_digits = on_one_dimension(ten, 10.0, ("1", {"1": 0.8, "9": 0.2}), ("0", {"0": 0.75, "\n": 0.25}), "\n")
+    assert by_digits is not None
+    assert by_digits[0] == pytest.approx(0.2 * 9 + 0.8 * (0.75 * 10 + 0.25 * 1))
+    ended = on_one_dimension(ten, 1.0, "1", ("\n", {"\n": 0.5, "0": 0.5}))
+    assert ended == (pytest.approx(5.5), pytest.approx(4.5)), "10 was as likely as 1"
 
 
-def test_no_tokens_or_other_counts_give_nothing(generation: Rubric) -> None:
-    plain = Reply(text="## Score: 3.5", finish=Finish.STOP, model="m")
+def test_three_digits_and_two_decimals() -> None:
+    hundred = Scale(minimum=0, maximum=100, decimals=0)
+    assert on_one_dimension(hundred, 100.0, ("100", {"100": 0.5, "90": 0.5}), "\n") == (
+        pytest.approx(95.0),
+        pytest.approx(5.0),
+    )
+    fine = Scale(minimum=9, maximum=12, decimals=2)
+    found = on_one_dimension(fine, 11.25, "11", ".", "2", ("5", {"5": 0.5, "0": 0.5}), "\n")
+    assert found == (pytest.approx(11.225), pytest.approx(0.025))
+
+
+def test_tokens_away_from_the_scores_need_no_alternatives(generation: Rubric) -> None:
+    whole = reply_of(FIRST, "3", ".", "5", SECOND, "4", ".", "0", f"{THIRD}N/A")
+    thin = tuple(t if t.text.isdigit() else replace(t, alternatives=()) for t in whole.tokens)
+    found = score_statistics(replace(whole, tokens=thin), critique_of(3.5, 4.0), generation)
+    assert found == score_statistics(whole, critique_of(3.5, 4.0), generation)
+    bare = tuple(replace(t, alternatives=()) for t in whole.tokens)
+    assert score_statistics(replace(whole, tokens=bare), critique_of(3.5, 4.0), generation) == {}
+
+
+def test_scores_belong_to_the_dimension_they_stand_under(generation: Rubric) -> None:
+    swapped = reply_of(
+        "1. Physical and Visual Quality:\n## Score: ", ("2", {"2": 0.5, "1": 0.5}), ".", "0",
+        "\n2. Text Faithfulness:\n## Score: ", "3", ".", "5", f"{THIRD}N/A",
+    )  # fmt: skip
+    found = score_statistics(swapped, critique_of(3.5, 2.0), generation)
+    assert found["text_faithfulness"] == (pytest.approx(3.5), pytest.approx(0.0))
+    assert found["physical_quality"][1] > 0.2
+
+
+def test_probabilities_of_another_text_are_not_believed(generation: Rubric) -> None:
+    reply = reply_of(FIRST, "3", ".", "5", SECOND, "4", ".", "0", f"{THIRD}N/A")
+    said = replace(reply, text=reply.text.replace("3.5", "1.5"))
+    assert score_statistics(said, critique_of(1.5, 4.0), generation) == {}
+    draft = reply_of(FIRST, "1", ".", "0", SECOND, "1", ".", "0", f"{THIRD}N/A\n</think>\n").tokens
+    after_thinking = replace(reply, tokens=(*draft, *reply.tokens))
+    assert score_statistics(after_thinking, critique_of(3.5, 4.0), generation)["text_faithfulness"][0] == 3.5
+
+
+def test_other_scripts_split_over_tokens_do_no_harm(generation: Rubric) -> None:
+    reply = reply_of(
+        "1. Text Faithfulness:\n## Justification: ", "\ufffd", "\ufffd", "\n## Score: ", "3", ".", "5", "\n"
+    )
+    found = score_statistics(
+        replace(reply, text=reply.text.replace("\ufffd\ufffd", "色")), critique_of(3.5, 4.0), generation
+    )
+    assert found["text_faithfulness"] == (pytest.approx(3.5), pytest.approx(0.0))
+
+
+def test_no_tokens_give_nothing(generation: Rubric) -> None:
+    plain = Reply(text=f"{FIRST}3.5", finish=Finish.STOP, model="m")
     assert score_statistics(plain, critique_of(3.5, 3.5), generation) == {}
-    one = reply_of("## Score: ", "3", ".", "5")
-    assert score_statistics(one, critique_of(3.5, 3.5), generation) == {}
 
 
 def test_a_score_quoted_in_prose_is_not_taken_for_one(generation: Rubric) -> None:
     reply = reply_of(
-        "## Justification: the sign says my Score: 1 today\n",
-        "## Score: ",
-        "3",
-        ".",
-        "5",
-        "\n## Score: ",
-        "4",
-        ".",
-        "0",
+        "1. Text Faithfulness:\n## Justification: the sign says my Score: 1 today\n## Score: ", "3", ".", "5"
     )
     found = score_statistics(reply, critique_of(3.5, 4.0), generation)
     assert found["text_faithfulness"][0] == pytest.approx(3.5)

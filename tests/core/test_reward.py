@@ -77,3 +77,9 @@ def test_spread_is_unknown_where_a_dimension_that_counts_has_none(generation: Ru
     first = replace(judged, judgements=(replace(judged.judgements[0], spread=0.6), *judged.judgements[1:]))
     assert reward_spread(first, generation) is None
     assert reward_spread(first, generation.with_weights({"physical_quality": 0.0})) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("score", [float("nan"), 0.5, 4.5, float("inf")])
+def test_a_score_off_the_scale_is_an_error_and_not_bent_into_it(score: float, generation: Rubric) -> None:
+    with pytest.raises(ValueError, match="physical_quality"):
+        reward(critique(4.0, score, None), generation)

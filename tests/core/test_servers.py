@@ -192,3 +192,13 @@ def test_where_the_file_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (tmp_path / "Roaming" / "rationalrewards").mkdir(parents=True)
     written(tmp_path / "Roaming" / "rationalrewards", f'[servers.mine]\nurl = "{URL}"')
     assert server("mine").url == URL
+
+
+def test_the_chat_template_is_a_table_of_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[servers.a]\nurl = "http://h/v1"\n[servers.a.template]\nenable_thinking = false\n')
+    assert load_servers(path)["a"].template == {"enable_thinking": False}
+    for wrong in ("template = 3", "[servers.a.template]\nthink = [1]", '[servers.a.template]\n"a b" = 1'):
+        path.write_text(f'[servers.a]\nurl = "http://h/v1"\n{wrong}\n')
+        with pytest.raises(ConfigError, match="template"):
+            load_servers(path)

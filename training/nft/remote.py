@@ -21,7 +21,7 @@ from rationalrewards_core.errors import BackendError
 from rationalrewards_core.images import data_url
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.parsing import Mode
-from rationalrewards_core.reward import reward
+from rationalrewards_core.reward import check_scores, reward
 from rationalrewards_core.rubric import Dimension, Kind, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
@@ -74,7 +74,25 @@ class RemoteJudge:
                 answer = await self._call("POST", "/v1/critique/batch", {"items": items, "mode": mode})
             except BackendError as error:
                 return [Unscored(reason=error.reason, message=str(error)) for _ in cases]
-        return [_outcome(item) for item in answer["items"]]
+        items = answer.get("items")
+        if not isinstance(items, list) or len(items) != len(cases):
+            # Which answer belongs to which picture is then unknown.
+            count = len(items) if isinstance(items, list) else "no"
+            message = f"The reward server {self._url} answered with {count} items for {len(cases)} pictures."
+            return [Unscored(reason="reward_server", message=message) for _ in cases]
+        return [self._outcome(item, case) for item, case in zip(items, cases, strict=True)]
+
+    def _outcome(self, item: Any, case: Case) -> Outcome:
+        """The critique of one picture, checked against the server's own rubric; Unscored if it does not fit."""
+        try:
+            if item.get("unscored") is not None:
+                return Unscored(reason=str(item["unscored"]["reason"]), message=str(item["unscored"]["message"]))
+            critique = critique_from_json(item["critique"])
+            check_scores(critique, self.rubric_for(case.request))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"The reward server {self._url} sent a critique that cannot be used: {error}"
+            return Unscored(reason="reward_server", message=message)
+        return critique
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """The answer's JSON; BackendError once every attempt has failed or the server has refused the call."""
@@ -100,12 +118,6 @@ class RemoteJudge:
 def _item(case: Case) -> dict[str, Any]:
     sources = [data_url(source) for source in case.request.sources]
     return {"request": case.request.text, "image": data_url(case.candidate), "sources": sources}
-
-
-def _outcome(item: dict[str, Any]) -> Outcome:
-    if item["unscored"] is not None:
-        return Unscored(reason=item["unscored"]["reason"], message=item["unscored"]["message"])
-    return critique_from_json(item["critique"])
 
 
 def _rubric(table: dict[str, Any], like: Rubric) -> Rubric:

@@ -88,3 +88,54 @@ def test_it_has_a_name() -> None:
     from training.nft.config import RewardsConfig
 
     assert isinstance(make_judge("reward-server:http://127.0.0.1:1", RewardsConfig()), RemoteJudge)
+
+
+def item(score: Any, **other: Any) -> dict[str, Any]:
+    judgement = {"key": "text_faithfulness", "justification": "", "score": score, "expected": None, "spread": None}
+    critique = {"rubric": "g", "analysis": "", "judgements": [judgement | other], "summary": "", "refinement": None}
+    return {"unscored": None, "critique": critique | {"raw": ""}}
+
+
+def somebody_elses(change: Callable[[list[Any]], Any]) -> web.Application:
+    """A reward server whose items for four pictures are worse and worse, changed in one way."""
+
+    async def rubric(_: web.Request) -> web.Response:
+        dimension = {"key": "text_faithfulness", "title": "T", "optional": False, "weight": 1.0}
+        return web.json_response({"generation": {"name": "g", "scale": [1, 4], "dimensions": [dimension]}})
+
+    async def batch(_: web.Request) -> web.Response:
+        return web.json_response({"items": change([item(4.0), item(3.0), item(2.0), item(1.0)])})
+
+    app = web.Application(client_max_size=2**26)
+    app.add_routes([web.get("/v1/rubric", rubric), web.post("/v1/critique/batch", batch)])
+    return app
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "failing"),
+    [
+        ("one item too few", lambda items: items[1:], {0, 1, 2, 3}),
+        ("one item too many", lambda items: [item(1.0), *items], {0, 1, 2, 3}),
+        ("no list", lambda items: {"first": items[0]}, {0, 1, 2, 3}),
+        ("NaN", lambda items: [item(float("nan")), *items[1:]], {0}),
+        ("another scale", lambda items: [items[0], item(7.5), *items[2:]], {1}),
+        ("a score in words", lambda items: [*items[:3], item("4.0")], {3}),
+        ("an expected score off the scale", lambda items: [item(4.0, expected=10.0), *items[1:]], {0}),
+        ("no score where one is due", lambda items: [item(None), *items[1:]], {0}),
+        ("another dimension", lambda items: [item(4.0, key="overall"), *items[1:]], {0}),
+        ("no object", lambda items: [None, *items[1:]], {0}),
+        ("no critique", lambda items: [{"unscored": None}, *items[1:]], {0}),
+    ],
+)
+def test_bad_answers_fail_the_pictures_concerned_and_no_others(
+    what: str, change: Callable[[list[Any]], Any], failing: set[int]
+) -> None:
+    outcomes, judge = judged(somebody_elses(change), 4, attempts=1)
+    assert len(outcomes) == 4
+    assert {place for place, outcome in enumerate(outcomes) if isinstance(outcome, Unscored)} == failing, what
+    for place, outcome in enumerate(outcomes):
+        if isinstance(outcome, Critique):
+            assert judge.reward(outcome, REQUEST) == pytest.approx((3 - place) / 3), what
+        else:
+            assert outcome.reason == "reward_server"
+            assert str(outcome.message)
