@@ -1,7 +1,7 @@
 """Our reward in other trainers: Flow-Factory's remote reward protocol, and a reward function for verl-omni.
 
     python -m training.nft.bridges --judge server:judge --port 8289          # Flow-Factory: server_url: http://127.0.0.1:8289
-    custom_reward_function.path=.../bridges.py  .name=verl_omni_score        # verl-omni, beside `rationalrewards serve`
+    reward.custom_reward_function.path=.../bridges.py  .name=verl_omni_score # verl-omni, beside `rationalrewards serve`
 
 Both trainers know numbers only. What could not be judged is an error there, never a number; `--impute` turns it, on the
 caller's own wish, into the mean of its prompt's other rewards: an advantage of zero.
