@@ -147,7 +147,7 @@ def _loaded(config: CheckpointConfig, device: str) -> tuple[Any, Any, Any, dict[
 
     shared = _source_options(config)
     tokeniser = AutoTokenizer.from_pretrained(config.model, **shared)
-    image_processor = AutoImageProcessor.from_pretrained(config.model, **shared)
+    image_processor = AutoImageProcessor.from_pretrained(config.model, **shared, **by_pillow())
     # Misshapen weights are let through here, for the report names them and transformers' own error does not.
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         config.model,
@@ -163,6 +163,12 @@ def _loaded(config: CheckpointConfig, device: str) -> tuple[Any, Any, Any, dict[
 
 def _source_options(config: CheckpointConfig) -> dict[str, Any]:
     return {"local_files_only": not config.download, "trust_remote_code": False}
+
+
+def by_pillow() -> dict[str, Any]:
+    """Options of AutoImageProcessor: scale by Pillow, with torchvision or without, for the two differ in some pixels."""
+    named = importlib.util.find_spec("transformers.image_processing_backends") is not None
+    return {"backend": "pil"} if named else {"use_fast": False}  # transformers before 5.4 or so has no names for them
 
 
 def _load_failure(config: CheckpointConfig, error: Exception) -> BackendError:

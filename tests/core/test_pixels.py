@@ -187,6 +187,27 @@ def local() -> Any:
     return load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision="fp32", device="cpu"))
 
 
+def test_pictures_are_scaled_by_pillow_with_torchvision_or_without(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ComfyUI brings torchvision, the command line does not; the image processor must be one and the same."""
+    from transformers.models.auto import image_processing_auto
+
+    from rationalrewards_core.backends.checkpoint import CheckpointConfig, load_checkpoint
+    from rationalrewards_core.miniature import scorer_folder
+
+    asked: list[str] = []
+    original = image_processing_auto._load_backend_class
+
+    def load(name: str, backend: str, *more: Any) -> Any:
+        asked.append(backend)
+        return original(name, backend, *more)
+
+    monkeypatch.setattr(image_processing_auto, "_load_backend_class", load)
+    monkeypatch.setattr(image_processing_auto, "is_torchvision_available", lambda: True)
+    load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision="fp32", device="cpu"))
+    assert asked == ["pil"]
+    assert type(local.image_processor).__name__ == "Qwen2VLImageProcessorPil"
+
+
 SIZES = [
     (1152, 896),
     (1536, 1024),
