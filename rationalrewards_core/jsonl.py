@@ -107,9 +107,10 @@ class LineWriter:
     append that failed the file is as it was before.
     """
 
-    def __init__(self, path: Path, *, wait: bool = False, advice: str = "wait until it has ended") -> None:
+    def __init__(self, path: Path, *, wait: bool = False, busy: str = "") -> None:
+        """`busy` is what to say instead if another process writes the file."""
         self.path = path
-        busy = f"Another process is writing {path}; {advice}."
+        busy = busy or f"Another process is writing {path}; wait until it has ended."
         with storing(path):
             self._lock = FileLock(path.with_name(f"{path.name}.lock"), wait=wait, busy=busy)
         try:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from .errors import StorageError
 
@@ -38,22 +39,34 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} cannot be used: {error.strerror or error}; {advice}.") from error
 
 
-def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Make `path` hold exactly `pieces`, or leave it as it was. StorageError where the disk refuses."""
+@contextmanager
+def replacing(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` once it is whole and on the disk; if anything fails, all is as before.
+
+    With `previous` the old file is kept under that name. StorageError where the disk refuses.
+    """
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with unfinished.open("xb") as file:
-                file.writelines(pieces)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if previous is not None and path.exists():
+                os.replace(path, previous)
             os.replace(unfinished, path)
             sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
+
+
+def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Make `path` hold exactly `pieces`, or leave it as it was. StorageError where the disk refuses."""
+    with replacing(path) as file:
+        file.writelines(pieces)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,62 +1,122 @@
 """A run directory: everything a training run leaves behind, readable by a person.
 
-config.json     the resolved configuration
-metrics.jsonl   one line per logged step
-samples/        pictures and texts produced on the way
-state.pt        the newest checkpoint, replaced atomically
+config.json          the resolved configuration
+metrics.jsonl        one line per logged step
+samples/             pictures and texts produced on the way
+state.pt             the newest checkpoint, replaced atomically
+state.previous.pt    the one before it
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+import pickle
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rationalrewards_core.errors import ConfigError, StorageError
+from rationalrewards_core.jsonl import LineWriter
+from rationalrewards_core.storage import replacing, storing
+from training.run_settings import settle
+
 log = logging.getLogger("rationalrewards.training")
+
+CONFIG, METRICS, STATE, PREVIOUS = "config.json", "metrics.jsonl", "state.pt", "state.previous.pt"
+_DAMAGE = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, pickle.UnpicklingError)
+"""What `torch.load` raises for a file that is no checkpoint, or only a part of one."""
 
 
 class RunDir:
-    """Creates the directory, saves the configuration, appends metrics, keeps one checkpoint.
+    """Creates the directory, saves the configuration, appends metrics, keeps two checkpoints.
 
-    A directory that holds a run with another configuration is refused: resuming must continue
-    the same run, never silently a different one.
+    A directory that holds a run with another configuration is refused (resuming must continue the same run, never
+    silently a different one), unless that run saved nothing; so is one in which another process trains.
     """
 
-    def __init__(self, path: Path, config: Any) -> None:
+    def __init__(self, path: Path, config: Any, *, writes: bool = True, kept: Sequence[str] = ()) -> None:
+        """`writes` is for the main process of several; `kept` are patterns of what else counts as saved."""
         self.path = path
         self.samples = path / "samples"
-        self.samples.mkdir(parents=True, exist_ok=True)
-        self._state = path / "state.pt"
-        resolved = json.dumps(asdict(config), indent=2, sort_keys=True)
-        saved = path / "config.json"
-        if saved.exists() and saved.read_text() != resolved:
-            raise SystemExit(f"{path} holds a run with another configuration; choose another --run or delete it.")
-        saved.write_text(resolved)
+        self._state, self._previous = path / STATE, path / PREVIOUS
+        self._kept = (STATE, PREVIOUS, *kept)
+        self._sound = True
+        """Whether state.pt may be kept as the checkpoint before the next one."""
         self._started = time.monotonic()
+        self._metrics: LineWriter | None = None
+        if not writes:
+            return
+        with storing(path):
+            self.samples.mkdir(parents=True, exist_ok=True)
+        busy = f"Another process is training in {path}; wait until it has ended, or choose another --run."
+        self._metrics = LineWriter(path / METRICS, busy=busy)
+        try:
+            self._settle(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another process train here."""
+        if self._metrics is not None:
+            self._metrics.close()
 
     def log(self, step: int, **metrics: float | str) -> None:
         """Append one line of metrics; `seconds` is the time since this process started."""
+        assert self._metrics is not None, "only the process that writes logs"
         line = {"step": step, "seconds": round(time.monotonic() - self._started, 1), **metrics}
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self._metrics.append(line)
         shown = " ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
         log.info("%s", shown)
 
-    def save_state(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; a crash while writing leaves the old one in place."""
-        temporary = self._state.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self._state)
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics of later steps, which a killed run logged after its last checkpoint (-1: of all)."""
+        if self._metrics is not None:
+            self._metrics.keep(lambda row: bool(row["step"] <= step))
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint, keeping the one before it; a crash while writing leaves both in place."""
+        with replacing(self._state, self._previous if self._sound else None) as file:
+            try:
+                torch.save(dict(state), file)
+            except RuntimeError as error:  # torch's own words for a write that failed
+                raise StorageError(f"{self._state} cannot be written; free some space, then run it again.") from error
+        self._sound = True
 
     def load_state(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None at the start of a run."""
-        if not self._state.exists():
-            return None
-        state: dict[str, Any] = torch.load(self._state, weights_only=True)
-        return state
+        """The newest checkpoint that is whole, or None at the start of a run. ConfigError if all are damaged."""
+        damaged: list[str] = []
+        for file in (self._state, self._previous):
+            if not file.exists():
+                continue
+            try:
+                with storing(file):
+                    state: dict[str, Any] = torch.load(file, weights_only=True)
+            except _DAMAGE as error:
+                damaged.append(f"{file} is damaged, or no checkpoint ({_short(error)})")
+                self._sound = False
+                continue
+            if damaged:
+                log.warning("%s; going on from the checkpoint before it.", damaged[0])
+            return state
+        if damaged:
+            raise ConfigError(f"{'; '.join(damaged)}; delete it to begin anew, or choose another --run.")
+        return None
+
+    def _settle(self, config: Any) -> None:
+        begun = any(next(self.path.glob(pattern), None) is not None for pattern in self._kept)
+        settle(
+            self.path / CONFIG,
+            asdict(config),
+            begun=begun,
+            holds=f"{self.path} holds a run with another configuration",
+            advice="choose another --run or delete it",
+        )
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__

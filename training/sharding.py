@@ -40,6 +40,25 @@ class Sharding:
     """Give a block's weights back after its forward pass and gather them again for the backward pass."""
 
 
+def launched_on_cpu() -> bool:
+    """Whether to train on the CPU: the launcher says so, or launched several processes where there is nothing else.
+
+    accelerate has to be told the latter (`cpu=True`): launched with `--multi_gpu` on a machine without GPUs, it lets
+    every process train alone.
+    """
+    alone = not getattr(torch, "accelerator", torch.cuda).is_available()
+    return _flag("ACCELERATE_USE_CPU") or (int(os.environ.get("WORLD_SIZE", "1")) > 1 and alone)
+
+
+def check_launch(accelerator: Accelerator) -> None:
+    """ConfigError if the launched processes do not train together."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ConfigError(
+            f"{launched} processes were launched, and accelerate would let each train alone on this machine; launch one."
+        )
+
+
 def spread_over(processes: int) -> int:
     """How many of the launched processes share one copy of the weights: all, with HYBRID_SHARD those of a node."""
     if not _flag("ACCELERATE_USE_FSDP"):

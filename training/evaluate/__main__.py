@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS
 from rationalrewards_core.errors import RationalRewardsError
+from rationalrewards_core.storage import replace_file
 from training.evaluate.benchmarks import BENCHMARKS, import_benchmark
 from training.evaluate.figures import retest_spread
 from training.evaluate.gate import gate, gate_table
@@ -25,7 +26,7 @@ from training.evaluate.judged import read_judged
 from training.evaluate.leakage import leakage
 from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
 from training.evaluate.report import report, retest_line
-from training.evaluate.running import JudgeSettings, judge_pairs, retest
+from training.evaluate.running import JudgeSettings, StillOpen, judge_pairs, retest
 from training.evaluate.ties import PROTOCOLS
 
 
@@ -100,6 +101,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 failed, 2 a check did not pass, 3 something is left to ask."""
     arguments = build_parser().parse_args(words)
     logging.basicConfig(level=logging.WARNING)
     commands = {
@@ -108,9 +110,15 @@ def main(words: list[str] | None = None) -> int:
     }  # fmt: skip
     try:
         return commands[arguments.command](arguments)
+    except StillOpen as error:
+        print(error, file=sys.stderr)
+        return 3
     except RationalRewardsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; every finished answer has been kept.", file=sys.stderr)
+        return 130
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -143,7 +151,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     protocols = arguments.protocol or list(PROTOCOLS)
     text = report(read_judged(arguments.judged), protocols=protocols, margin=arguments.margin)
-    (arguments.judged / "report.md").write_text(text, encoding="utf-8")
+    replace_file(arguments.judged / "report.md", [text.encode()])
     print(text)
     return 0
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import read_lines
+from rationalrewards_core.storage import replace_file
 from training.evaluate.opinions import Opinion, opinion_from_json
+from training.parrot.journal import Journal
+from training.run_settings import changed_settings
+from training.settings import read_settings
 
 
 @dataclass
@@ -20,62 +25,66 @@ class Judged:
     """Name of the judge as tables show it: model, mode, precision."""
     opinions: list[Opinion]
     about: dict[str, Any] = field(default_factory=dict)
-    """Settings and cost."""
+    """Settings, cost, and what is still open, by reason."""
 
 
 class JudgedFile:
-    """Appends opinions as they come. Settings of another run under the same name are refused."""
+    """The opinions of one judge, which no other process may write meanwhile; a context manager.
+
+    Settings of another run under the same name are refused, unless that run left no opinion.
+    """
 
     def __init__(self, folder: Path, judge: str, settings: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"[^\w.-]+", "_", judge).strip("_")
-        self._lines, self._about = folder / f"{stem}.jsonl", folder / f"{stem}.json"
-        self.judge = judge
-        table = {"judge": judge, "settings": settings}
-        known = json.loads(self._about.read_text(encoding="utf-8")) if self._about.exists() else None
-        if known is not None and {k: known[k] for k in table} != table:
-            raise ConfigError(f"{self._about} holds results of {judge} under other settings; choose another --out.")
-        self._table = known or table
-        self._write()
+        self._about = folder / f"{stem}.json"
+        busy = f"Another process is asking {judge} for {folder}; wait until it has ended, or choose another --out."
+        self.journal = Journal(folder / f"{stem}.jsonl", busy=busy)
+        try:
+            self.known = {each.key: each for each in read_lines(self.journal.path, opinion_from_json)}
+            """Opinions that are here already, by pair."""
+            self._table = self._settled(judge, settings)
+            self._write()
+        except BaseException:
+            self.journal.close()
+            raise
 
-    def known(self) -> dict[str, Opinion]:
-        """Opinions that are here already, by pair; a line torn by a killed process is dropped."""
-        found: dict[str, Opinion] = {}
-        whole = 0
-        if self._lines.exists():
-            content = self._lines.read_bytes()
-            for line in content.splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                opinion = opinion_from_json(json.loads(line))
-                found[opinion.key] = opinion
-                whole += len(line)
-            if whole < len(content):
-                self._lines.write_bytes(content[:whole])
-        return found
+    def __enter__(self) -> JudgedFile:
+        return self
 
-    def add(self, opinion: Opinion) -> None:
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(opinion.to_json()) + "\n")
+    def __exit__(self, *_: object) -> None:
+        self.journal.close()
 
     def note(self, **about: Any) -> None:
-        """Keep what a run of the judge cost."""
-        self._table = {**self._table, **about}
+        """Keep what a run of the judge cost, and what it left open."""
+        self._table |= about
         self._write()
 
+    def _settled(self, judge: str, settings: dict[str, Any]) -> dict[str, Any]:
+        table = {"judge": judge, "settings": settings}
+        if not self._about.exists() or not self.known:
+            return table
+        known = read_settings(self._about)
+        # A setting that is newer than the file was what it is by default now.
+        changes = changed_settings({**settings, **known.get("settings", {})}, settings)
+        if changes:
+            raise ConfigError(
+                f"{self._about} holds opinions of {judge} under other settings: {'; '.join(changes)}; "
+                "choose another --out."
+            )
+        return known | table
+
     def _write(self) -> None:
-        self._about.write_text(json.dumps(self._table, indent=2) + "\n", encoding="utf-8")
+        replace_file(self._about, [json.dumps(self._table, indent=2).encode() + b"\n"])
 
 
 def read_judged(folder: Path) -> list[Judged]:
-    """Every judge's result in a folder, by name."""
+    """Every judge's opinions in a folder, by name. ConfigError if there are none, or a file is damaged."""
     found = []
     for about in sorted(folder.glob("*.json")):
-        table = json.loads(about.read_text(encoding="utf-8"))
+        table = read_settings(about)
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
-            rows = [opinion_from_json(json.loads(line)) for line in lines.read_text(encoding="utf-8").splitlines()]
-            found.append(Judged(table["judge"], rows, table))
+            found.append(Judged(table["judge"], list(read_lines(lines, opinion_from_json)), table))
     if not found:
         raise ConfigError(f"{folder} holds no results; judge pairs with `python -m training.evaluate judge` first.")
     return found

@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
 from rationalrewards_core.backends.base import Backend, Reply, Sampling
 from rationalrewards_core.comparison import Verdict, parse_comparison, verdict_of_rewards
-from rationalrewards_core.critique import Critique
-from rationalrewards_core.errors import BackendError, CritiqueParseError, RequestError
+from rationalrewards_core.errors import BackendError, CritiqueParseError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.parsing import Reason
-from rationalrewards_core.scorer import Case, Scorer
+from rationalrewards_core.scorer import Scorer
 from training.evaluate.opinions import SAME, Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
+from training.parrot.teaching import AN_ANSWER
 
 log = logging.getLogger("rationalrewards.training.evaluate")
 
-FAILURES = (CritiqueParseError, BackendError, RequestError)
-"""What a judge may raise for one pair; anything else is a bug or a wrong setting and ends the run."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,10 @@ class Judge(Protocol):
     """Model, mode and settings, as tables show them."""
 
     async def judge(self, asked: AskedPair) -> dict[str, Any]:
-        """Fields of `Opinion`: a verdict, and rewards, scores or order verdicts if it has them. Raises FAILURES."""
+        """Fields of `Opinion`: a verdict, and rewards, scores or order verdicts if it has them.
+
+        CritiqueParseError, BackendError or RequestError for one pair; anything else ends the run.
+        """
         ...
 
 
@@ -52,29 +54,44 @@ async def opinions_of(
     folder: PairFolder,
     pairs: Sequence[LabelledPair],
     concurrency: int = 8,
-    on_opinion: Callable[[Opinion], None] | None = None,
 ) -> list[Opinion]:
-    """Every pair's opinion, in order; the one place where a judge's failure becomes an opinion without a verdict."""
+    """Every pair's opinion, in order; a judge that could not be asked is an opinion without a verdict, too."""
     gate = asyncio.Semaphore(max(1, concurrency))
 
     async def one(labelled: LabelledPair) -> Opinion:
-        pair = labelled.pair
-        fields: dict[str, Any]
         async with gate:
             try:
-                asked = AskedPair(folder.request(pair), *folder.candidates(pair))
-                fields = await judge.judge(asked)
-            except FAILURES as error:
-                fields = {"verdict": None, "reason": error.reason}
-                log.info("%s failed on %s: %s", judge.name, pair.key, error)
-        opinion = Opinion(
-            key=pair.key, request_id=pair.request_id, label=pair.preference, ratings=labelled.ratings, **fields
-        )
-        if on_opinion is not None:
-            on_opinion(opinion)
-        return opinion
+                return await opinion_of(judge, folder, labelled)
+            except BackendError as error:
+                return _without_verdict(judge, labelled, error)
 
     return list(await asyncio.gather(*(one(labelled) for labelled in pairs)))
+
+
+async def opinion_of(judge: Judge, folder: PairFolder, labelled: LabelledPair) -> Opinion:
+    """A failure of judge or picture is an opinion without a verdict.
+
+    BackendError if the judge could not be asked: that is nobody's opinion, and the question stays open.
+    """
+    try:
+        asked = AskedPair(folder.request(labelled.pair), *folder.candidates(labelled.pair))
+        return _opinion(labelled, await judge.judge(asked))
+    except (CritiqueParseError, RequestError) as error:
+        return _without_verdict(judge, labelled, error)
+    except BackendError as error:
+        if error.reason not in AN_ANSWER:
+            raise
+        return _without_verdict(judge, labelled, error)
+
+
+def _without_verdict(judge: Judge, labelled: LabelledPair, error: RationalRewardsError) -> Opinion:
+    log.info("%s failed on %s: %s", judge.name, labelled.key, error)
+    return _opinion(labelled, {"verdict": None, "reason": error.reason})
+
+
+def _opinion(labelled: LabelledPair, fields: dict[str, Any]) -> Opinion:
+    pair = labelled.pair
+    return Opinion(key=pair.key, request_id=pair.request_id, label=pair.preference, ratings=labelled.ratings, **fields)
 
 
 class PointwiseJudge:
@@ -86,18 +103,24 @@ class PointwiseJudge:
         """Whether scores are weighted by their tokens' probabilities, where the backend tells them."""
 
     async def judge(self, asked: AskedPair) -> dict[str, Any]:
-        cases = [Case(asked.request, candidate) for candidate in (asked.first, asked.second)]
-        outcomes = (await self.scorer.score_many(cases, "score")).outcomes
-        critiques = [outcome for outcome in outcomes if isinstance(outcome, Critique)]
-        if len(critiques) < 2:
-            lost = next(outcome for outcome in outcomes if not isinstance(outcome, Critique))
-            return {"verdict": None, "reason": lost.reason}
+        critiques = await _both(
+            self.scorer.score(asked.request, asked.first), self.scorer.score(asked.request, asked.second)
+        )
         rewards = tuple(self.scorer.reward(critique, asked.request, expected=self._expected) for critique in critiques)
         return {
             "verdict": verdict_of_rewards(rewards[0], rewards[1], margin=SAME),
             "rewards": rewards,
             "scores": {j.key: (j.score, critiques[1].judgement(j.key).score) for j in critiques[0].judgements},
         }
+
+
+async def _both(first: Awaitable[T], second: Awaitable[T]) -> list[T]:
+    """Both, whatever becomes of the other; of two failures the one that leaves the question open, else the first."""
+    found = await asyncio.gather(first, second, return_exceptions=True)
+    failures = [each for each in found if isinstance(each, BaseException)]
+    if failures:
+        raise next((each for each in failures if isinstance(each, BackendError)), failures[0])
+    return [each for each in found if not isinstance(each, BaseException)]
 
 
 class PairwiseJudge:

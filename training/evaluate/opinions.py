@@ -37,6 +37,11 @@ class Opinion:
     reason: str = ""
     """Why there is no verdict."""
 
+    @property
+    def kept(self) -> bool:
+        """What the job runner counts by."""
+        return self.verdict is not None
+
     def to_json(self) -> dict[str, Any]:
         return {
             "key": self.key,

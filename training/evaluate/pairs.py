@@ -32,6 +32,11 @@ class LabelledPair:
     ratings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Dimension key -> what people gave A and B; empty where they only chose."""
 
+    @property
+    def key(self) -> str:
+        """The pair's."""
+        return self.pair.key
+
     def to_json(self) -> dict[str, Any]:
         ratings = {key: list(scores) for key, scores in self.ratings.items()}
         return self.pair.to_json() | {"split": self.split} | ({"ratings": ratings} if ratings else {})

@@ -25,7 +25,7 @@ def report(judged: Sequence[Judged], *, protocols: Sequence[str] = tuple(PROTOCO
     """All tables. Judges are compared on the pairs that all of them were asked."""
     shared = _shared(judged)
     pairs = len(shared[0].opinions) if shared else 0
-    lines = [f"# Judges on {pairs} pairs", ""]
+    lines = [f"# Judges on {pairs} pairs", "", *_still_open(judged)]
     if margin:
         lines += [f"Rewards within {margin:g} of each other are a tie.", ""]
     for name in protocols:
@@ -43,6 +43,16 @@ def _shared(judged: Sequence[Judged]) -> list[Judged]:
         by_key = {o.key: o for o in one.opinions}
         found.append(Judged(one.judge, [by_key[key] for key in order], one.about))
     return found
+
+
+def _still_open(judged: Sequence[Judged]) -> list[str]:
+    """Pairs that a judge could not be asked about, which no table counts."""
+    lines = []
+    for one in judged:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in one.about.get("open", {}).items())
+        if reasons:
+            lines += [f"**Still open for {one.judge}: {reasons}.** These pairs are in no table; judge them again.", ""]
+    return lines
 
 
 def _accuracy_table(judged: Sequence[Judged], name: str, margin: float) -> list[str]:

@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
-from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.errors import ConfigError, RationalRewardsError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from training.evaluate.judged import JudgedFile
-from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of
+from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinion_of, opinions_of
 from training.evaluate.opinions import Opinion
 from training.evaluate.pairs import LabelledPair, PairFolder
+from training.parrot.job import Tally, run_job
 
 Mode = Literal["pointwise", "expected", "pairwise", "plain"]
 SCALAR = "scalar:"
@@ -69,6 +70,11 @@ class Loaded:
     meter: Metered | None
     concurrency: int
 
+    @property
+    def identity(self) -> str:
+        """Which weights judge, by what the backend says of itself; empty where it is none of ours."""
+        return "" if self.meter is None else self.meter.identity
+
     async def close(self) -> None:
         if self.meter is not None:
             await self.meter.close()
@@ -103,32 +109,65 @@ def load_judge(settings: JudgeSettings) -> Loaded:
     return Loaded(PointwiseJudge(scorer, settings.name, expected=expected), meter, meter.concurrency)
 
 
+class StillOpen(RationalRewardsError):
+    """Some pairs could not be asked about; the others are kept, and the same command asks what is open."""
+
+    reason = "still_open"
+
+
 def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[LabelledPair], out: Path) -> list[Opinion]:
-    """Ask about every pair that is not in `out` yet; returns all opinions in the pairs' order."""
+    """Ask about every pair that is not in `out` yet; returns all opinions in the pairs' order.
 
-    async def work() -> list[Opinion]:
+    StillOpen if the judge could not be asked about some: a server that is gone has no opinion.
+    """
+
+    async def work() -> tuple[dict[str, Opinion], Tally]:
         loaded = load_judge(settings)
-        # Where it computes and in batches of what changes no opinion worth a new run.
-        kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
-        file = JudgedFile(out, loaded.judge.name, kept)
-        known = file.known()
-        waiting = [labelled for labelled in pairs if labelled.pair.key not in known]
-        with tqdm(total=len(waiting), desc=loaded.judge.name, unit="pair", disable=None) as bar:
+        try:
+            # Where it computes and in batches of what changes no opinion worth a new run.
+            kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
+            with JudgedFile(out, loaded.judge.name, kept | {"identity": loaded.identity}) as file:
+                return await _judged(loaded, folder, pairs, file)
+        finally:
+            await loaded.close()
 
-            def keep(opinion: Opinion) -> None:
-                file.add(opinion)
-                bar.update()
+    opinions, tally = asyncio.run(work())
+    if not tally.finished:
+        waiting = sum(labelled.key not in opinions for labelled in pairs)
+        why = ", ".join(f"{reason} {count}" for reason, count in tally.failed.most_common())
+        stopped = f" It stopped early: {tally.stopped}" if tally.stopped else ""
+        raise StillOpen(
+            f"{len(pairs) - waiting} of {len(pairs)} pairs are judged and kept, {waiting} are still open ({why}); "
+            f"run the same command again to ask them.{stopped}"
+        )
+    return [opinions[labelled.key] for labelled in pairs]
 
-            try:
-                new = await opinions_of(loaded.judge, folder, waiting, loaded.concurrency, keep)
-            finally:
-                await loaded.close()
-        if loaded.meter is not None and waiting:
-            file.note(cost=loaded.meter.per_pair(len(waiting)))
-        known.update({opinion.key: opinion for opinion in new})
-        return [known[labelled.pair.key] for labelled in pairs]
 
-    return asyncio.run(work())
+async def _judged(
+    loaded: Loaded, folder: PairFolder, pairs: Sequence[LabelledPair], file: JudgedFile
+) -> tuple[dict[str, Opinion], Tally]:
+    """All opinions that are there now, by pair, and what this run did."""
+    opinions = dict(file.known)
+    tasks = list({labelled.key: labelled for labelled in pairs}.values())
+    waiting = sum(task.key not in opinions for task in tasks)
+    with tqdm(total=waiting, desc=loaded.judge.name, unit="pair", disable=None) as bar:
+
+        def keep(opinion: Any) -> None:
+            opinions[opinion.key] = opinion
+            bar.update()
+
+        tally = await run_job(
+            tasks,
+            lambda task: opinion_of(loaded.judge, folder, task),  # type: ignore[arg-type,return-value]  # an `Opinion` has what the runner wants of a record
+            file.journal,
+            done=frozenset(opinions),
+            workers=max(1, loaded.concurrency),
+            on_record=keep,
+        )
+    asked = tally.kept + tally.dropped.total()
+    cost = {"cost": loaded.meter.per_pair(asked)} if loaded.meter is not None and asked else {}
+    file.note(open=dict(tally.failed), **cost)
+    return opinions, tally
 
 
 def retest(

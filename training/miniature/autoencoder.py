@@ -68,6 +68,7 @@ def train_autoencoder(config: AutoencoderConfig, path: Path) -> AutoencoderKL:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
+    run.forget_after(start)
     for step in range(start, config.steps):
         progress = step / config.steps
         for group in optimiser.param_groups:

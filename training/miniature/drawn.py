@@ -41,7 +41,7 @@ class DrawnConfig:
 
 def drawn_examples(config: DrawnConfig, generator: MiniatureGenerator, path: Path) -> list[Example]:
     """Draw the pool once and keep it beside the run. No reserved request occurs in it."""
-    RunDir(path, config)
+    RunDir(path, config, kept=("pool.safetensors",)).close()
     rng = np.random.default_rng([config.seed, 4])
     wishes = [sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0) for _ in range(config.pool)]
     asked = [_asked(rng, wish, config) for wish in wishes]

@@ -132,7 +132,7 @@ def build_pool(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> tu
 
 def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> StableDiffusion3Pipeline:
     """Train or resume; returns the whole pipeline with averaged weights."""
-    run = RunDir(path, config)
+    run = RunDir(path, config, kept=("pool.safetensors",))
     latents, captions = build_pool(config, autoencoder, path)
     tokeniser = caption_tokeniser(captions[:8192], length=config.text_length)
     ids = torch.tensor(tokeniser(captions, padding="max_length", truncation=True).input_ids)
@@ -152,6 +152,7 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
+    run.forget_after(start)
     pipeline = assemble(average, tokeniser, autoencoder)
     losses: list[float] = []
     for step in range(start, config.steps):

@@ -91,6 +91,7 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
         heads.load_state_dict(state["heads"])
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
+    run.forget_after(start)
     for step in range(start, config.steps):
         rng = np.random.default_rng([config.seed, 1, step])
         examples = [sample_edited(rng) if rng.random() < 0.2 else sample_generation(rng) for _ in range(config.batch)]
@@ -138,6 +139,7 @@ def train_critiques(
         heads.load_state_dict(state["heads"])
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
+    run.forget_after(start)
     losses: list[float] = []
     for step in range(start - start % config.chunk, config.steps, config.chunk):
         rng = np.random.default_rng([config.seed, 2, step])

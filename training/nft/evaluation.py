@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from accelerate.utils import gather_object
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case, Outcome
 from training.miniature.flow import contact_sheet
@@ -98,8 +98,8 @@ def evaluation_figures(found: Sequence[HeldOut], group: int) -> dict[str, float]
 
 def write_evaluation(run: Path, epoch: int, found: Sequence[HeldOut]) -> None:
     """Every reward, so that two epochs can be compared request by request, and a sheet of pictures."""
-    with (run / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"epoch": epoch, "rewards": [one.reward for one in found]}) + "\n")
+    with LineWriter(run / FILE) as lines:
+        lines.append({"epoch": epoch, "rewards": [one.reward for one in found]})
     shown = [one.image for one in found[:32]]
     contact_sheet(shown, 8, scale=2 if shown[0].width < SMALL else 1).save(run / "samples" / f"{epoch:06d}.png")
 

@@ -7,8 +7,6 @@ epochs/000012/index.html         the page: per group, picture beside critique, s
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,9 +16,11 @@ from typing import Any
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.report.parts import dimension_bars, escaped
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Outcome
+from rationalrewards_core.storage import replace_file
 from training.nft.advantage import Advantages, GroupRewards
 from training.nft.prompts import TrainingPrompt
 
@@ -56,9 +56,7 @@ def write_record(run: Path, record: EpochRecord, *, rank: int = 0, pictures: boo
     (folder / "images").mkdir(parents=True, exist_ok=True)
     suffix = "" if rank == 0 else f".{rank}"
     rows = [_row(record, index) for index in range(len(record.images))]
-    temporary = folder / f".rollouts{suffix}.jsonl"
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(temporary, folder / f"rollouts{suffix}.jsonl")
+    replace_file(folder / f"rollouts{suffix}.jsonl", map(encoded, rows))
     if pictures:
         for index, image in enumerate(record.images):
             image.save(folder / "images" / _name(record, index, suffix))

@@ -6,10 +6,7 @@ of three policies, their average, the optimiser, and the global generators (whic
 
 from __future__ import annotations
 
-import json
-import os
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,20 +93,3 @@ def restore_generators(state: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, numbers, next_gauss = state["python"]
     random.setstate((version, tuple(numbers), next_gauss))
-
-
-def trim_lines(file: Path, most: int, key: str) -> None:
-    """Drop the JSON lines whose `key` is above `most`: what a killed run logged after its last checkpoint."""
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the torn last line of a killed run
-        if row[key] <= most:
-            kept.append(line)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, file)

@@ -7,15 +7,18 @@ epoch:  old policy -> rollouts -> critiques (while sampling goes on) -> advantag
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
 from training.nft.advantage import Advantages, advantages
 from training.nft.board import Board
@@ -31,13 +34,13 @@ from training.nft.prompts import TrainingPrompt
 from training.nft.records import EpochRecord, write_record
 from training.nft.rewards import Judge, check_failures, collected, failures, group_rewards
 from training.nft.rollout import sample_groups
-from training.nft.state import restore, run_state, trim_lines
+from training.nft.state import restore, run_state
 from training.nft.timesteps import plan_times, times_per_rollout
 from training.nft.trainer import Trainer, make_trainer, place
 from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
 from training.pace import Pace
 from training.run import RunDir
-from training.sharding import average_gradients, whole_tensor
+from training.sharding import average_gradients, launched_on_cpu, whole_tensor
 
 log = logging.getLogger("rationalrewards.training.nft")
 
@@ -52,29 +55,40 @@ def train(
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Path:
     """Train or resume; returns the folder of the averaged weights. `stop_after` ends early, at that many epochs."""
-    trainer = make_trainer(config, judge, held_out_judge)
-    main = trainer.accelerator.is_main_process
-    run = RunDir(path, trainer.config) if main else None
-    trainer.accelerator.wait_for_everyone()
-    _resume(trainer, run or RunDir(path, trainer.config))
-    board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
-    try:
-        if trainer.epoch == 0 and config.run.evaluate_every:
-            _evaluate(trainer, run, board)
-        last = min(config.run.epochs, stop_after or config.run.epochs)
-        for _ in tqdm(range(trainer.epoch, last), desc="epochs", disable=None if main else True):
-            figures = train_epoch(trainer, path)
-            if run is not None:
-                run.log(trainer.epoch, **figures)
-                board.add(trainer.epoch, figures)
-            _after_epoch(trainer, run, board)
-            trainer.accelerator.wait_for_everyone()
-            if on_epoch is not None:
-                on_epoch(trainer.epoch, figures)
-    finally:
-        board.close()
-        trainer.close()
+    config = config.resolved()
+    # Before anything is loaded: another process may be training there, or with other settings.
+    main = PartialState(cpu=launched_on_cpu()).is_main_process
+    with closing(RunDir(path, config, writes=main)) as run:
+        trainer = make_trainer(config, judge, held_out_judge)
+        trainer.accelerator.wait_for_everyone()
+        _resume(trainer, run)
+        board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
+        try:
+            for figures in _epochs(trainer, run if main else None, path, board, stop_after):
+                if on_epoch is not None:
+                    on_epoch(trainer.epoch, figures)
+        finally:
+            board.close()
+            trainer.close()
     return path / "weights"
+
+
+def _epochs(
+    trainer: Trainer, run: RunDir | None, path: Path, board: Board, stop_after: int | None
+) -> Iterator[dict[str, float]]:
+    """The figures of every epoch once all of it is on the disk; `run` is the main process's."""
+    config = trainer.config.run
+    if trainer.epoch == 0 and config.evaluate_every:
+        _evaluate(trainer, run, board)
+    last = min(config.epochs, stop_after or config.epochs)
+    for _ in tqdm(range(trainer.epoch, last), desc="epochs", disable=None if run is not None else True):
+        figures = train_epoch(trainer, path)
+        if run is not None:
+            run.log(trainer.epoch, **figures)
+            board.add(trainer.epoch, figures)
+        _after_epoch(trainer, run, board)
+        trainer.accelerator.wait_for_everyone()
+        yield figures
 
 
 def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
@@ -220,8 +234,10 @@ def _resume(trainer: Trainer, run: RunDir) -> None:
         log.info("resumed after epoch %d", trainer.epoch)
     if trainer.accelerator.is_main_process:
         last = -1 if state is None else trainer.epoch  # without a checkpoint the run begins anew
-        trim_lines(run.path / "metrics.jsonl", last, "step")
-        trim_lines(run.path / EVALUATION, last, "epoch")
+        run.forget_after(last)
+        if (run.path / EVALUATION).exists():
+            with LineWriter(run.path / EVALUATION) as lines:
+                lines.keep(lambda row: bool(row["epoch"] <= last))
 
 
 def _after_epoch(trainer: Trainer, run: RunDir | None, board: Board) -> None:

@@ -18,7 +18,7 @@ from training.nft.preflight import check_judge, check_prompts
 from training.nft.prompts import PromptSource, make_prompts
 from training.nft.rewards import Judge, RewardQueue, make_judge
 from training.nft.rollout import Encoded
-from training.sharding import Sharding, wanted_sharding
+from training.sharding import Sharding, check_launch, launched_on_cpu, wanted_sharding
 
 
 @dataclass
@@ -50,7 +50,8 @@ class Trainer:
 def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
     """Load and wire everything; judges may be given, else the configuration names them."""
     config = config.resolved()
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=launched_on_cpu())
+    check_launch(accelerator)
     sharding = wanted_sharding(accelerator)
     if sharding is not None:
         check_shardable(config)

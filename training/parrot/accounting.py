@@ -10,7 +10,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from .calibration import Calibration, Fate, fates
-from .journal import read_records
 from .pairs import digest
 from .prompts import Variant
 from .records import (
@@ -18,9 +17,6 @@ from .records import (
     Projection,
     Record,
     Usage,
-    check_from_json,
-    projection_from_json,
-    rationale_from_json,
 )
 from .run import ParrotRun, Rubrics
 from .teaching import total_usage
@@ -104,23 +100,18 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
     """Read every record of a run once (critiques twice), and count."""
     stages: list[StageCount[Record]] = []
     orders: dict[str, Counter[str]] = {}
-    rationales = run.stage_files("rationales")
-    if rationales:
-        stages.append(_counted(RATIONALES, read_records(rationales, rationale_from_json), samples))
+    if run.stage_files("rationales"):
+        stages.append(_counted(RATIONALES, run.rationales(), samples))
     variants: tuple[Variant, ...] = ("text", "images", "paper")
     for variant in variants:
-        files = run.stage_files(f"checks-{variant}")
-        if files:
-            stages.append(_counted(f"check ({variant})", read_records(files, check_from_json), samples))
-            orders[f"check ({variant})"] = _by_orders(read_records(files, check_from_json))
+        if run.stage_files(f"checks-{variant}"):
+            stages.append(_counted(f"check ({variant})", run.checks(variant), samples))
+            orders[f"check ({variant})"] = _by_orders(run.checks(variant))
     for arm in ("parrot", "unfiltered", "direct"):
-        files = run.stage_files(f"critiques-{arm}")
-        if files:
-            stages.append(_counted(f"{PROJECTION} ({arm})", read_records(files, projection_from_json), samples))
+        if run.stage_files(f"critiques-{arm}"):
+            stages.append(_counted(f"{PROJECTION} ({arm})", run.projections(arm), samples))
             if arm == "parrot":
-                stages.append(
-                    _calibrated(partial(read_records, files, projection_from_json), rubrics, calibration, samples)
-                )
+                stages.append(_calibrated(partial(run.projections, arm), rubrics, calibration, samples))
     origins = Counter(pair.origin for pair in run.pairs())
     return Account(pairs=origins, stages=tuple(stages), orders=orders, rationales=_words(run, stages))
 
@@ -143,8 +134,7 @@ def _words(run: ParrotRun, stages: Iterable[StageCount[Record]]) -> Mapping[str,
         for record in stage.samples(reason)
         if isinstance(record, Check)
     }
-    records = read_records(run.stage_files("rationales"), rationale_from_json)
-    return {record.key: record.reply for record in records if record.key in wanted}
+    return {record.key: record.reply for record in run.rationales() if record.key in wanted}
 
 
 def _counted(title: str, records: Iterable[Record], samples: int) -> StageCount[Record]:

@@ -25,12 +25,12 @@ from .importers.catalogue import image_roots, read_dataset
 from .importers.intake import ImportCounts, Intake, write_pairs
 from .importers.miniature import Crowd, miniature_pairs
 from .job import Shard, Tally, TaskT, run_job
-from .journal import Journal, read_records
+from .journal import Journal
 from .pairs import digest
 from .project import Projector, direct_tasks, projection_tasks
 from .prompts import TeacherTexts, load_texts
 from .rationalize import Rationalizer, rationale_tasks
-from .records import Rationale, Record, check_from_json, rationale_from_json
+from .records import Rationale, Record
 from .run import ParrotRun, Rubrics, load_rubrics
 from .splits import fitting_shares
 from .store import ImageRoots
@@ -71,9 +71,9 @@ class StageCommand:
         settings: Mapping[str, Any],
     ) -> int:
         """Run the stage to its end or to its budget's; returns the exit code. `tasks` is read twice: first to count."""
-        self.run.settle(stage, {**self._settings, **settings})
         started = time.monotonic()
-        with Journal(self.run.stage_file(stage, self.shard)) as journal:
+        with Journal(self.run.stage_file(stage, self.shard), current=self.run.is_current) as journal:
+            self.run.settle(stage, {**self._settings, **settings}, journal.path)
             done = self.run.done(stage)
             keys = [task.key in done for task in tasks()]
             with tqdm(desc=stage, unit=" records", total=len(keys), initial=sum(keys)) as bar:
@@ -142,16 +142,14 @@ def project(arguments: argparse.Namespace) -> int:
     rationales = _rationales(stage)
     if arm == "unfiltered":
         return stage.work(name, lambda: projection_tasks(rationales, None), ask, {"variant": told})
-    files = stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
-    return stage.work(
-        name, lambda: projection_tasks(rationales, read_records(files, check_from_json)), ask, {"variant": told}
-    )
+    stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
+    return stage.work(name, lambda: projection_tasks(rationales, stage.run.checks(variant)), ask, {"variant": told})
 
 
 def _rationales(stage: StageCommand) -> Callable[[], Iterable[Rationale]]:
     """The rationales of this shard, as often as they are asked for."""
-    files = stage.run.needed_files("rationales", "rationalize")
-    return lambda: (r for r in read_records(files, rationale_from_json) if stage.shard.holds(r.pair.key))
+    stage.run.needed_files("rationales", "rationalize")
+    return lambda: (r for r in stage.run.rationales() if stage.shard.holds(r.pair.key))
 
 
 def export(arguments: argparse.Namespace) -> int:

@@ -34,11 +34,10 @@ from rationalrewards_core.rubric_file import rubric_to_toml
 from .agreement import Agreement
 from .calibration import Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
-from .journal import read_records
 from .pairs import PreferencePair
 from .project import Arm
 from .prompts import Variant
-from .records import Projection, Rationale, Record, check_from_json, projection_from_json, rationale_from_json
+from .records import Projection, Rationale, Record
 from .run import ParrotRun, Rubrics
 from .splits import SPLITS, Shares, Split, assign_splits
 
@@ -105,8 +104,8 @@ class Exporter:
 
     def _projections(self) -> Iterator[Projection]:
         arm = self._settings.arm
-        files = self._run.needed_files(f"critiques-{arm}", f"project --arm {arm}")
-        return read_records(files, projection_from_json)
+        self._run.needed_files(f"critiques-{arm}", f"project --arm {arm}")
+        return self._run.projections(arm)
 
     def _examples(
         self, splits: Mapping[str, Split], fate: Mapping[str, Fate]
@@ -177,10 +176,9 @@ class Exporter:
 
     def _validated(self) -> Iterator[Rationale]:
         variant = self._settings.variant
-        checks = self._run.needed_files(f"checks-{variant}", f"check --variant {variant}")
-        passed = {check.rationale for check in read_records(checks, check_from_json) if check.kept}
-        rationales = self._run.needed_files("rationales", "rationalize")
-        return (r for r in read_records(rationales, rationale_from_json) if r.key in passed)
+        self._run.needed_files(f"checks-{variant}", f"check --variant {variant}")
+        passed = {check.rationale for check in self._run.checks(variant) if check.kept}
+        return (r for r in self._run.rationales() if r.key in passed)
 
     def _request(self, pair: PreferencePair) -> UserRequest:
         return UserRequest(pair.request, tuple(self._picture(name) for name in pair.sources))
@@ -219,8 +217,7 @@ class Exporter:
         os.replace(temporary, self._out / "pairs.jsonl")
 
     def _asked_pairs(self) -> set[str]:
-        files = self._run.stage_files("rationales")
-        return {record.pair.key for record in read_records(files, rationale_from_json)}
+        return {record.pair.key for record in self._run.rationales()}
 
     def _pair_row(self, record: Record) -> dict[str, Any]:
         pair = record.pair

@@ -17,8 +17,7 @@ from typing import Any
 
 from rationalrewards_core.errors import ConfigError
 
-from .journal import read_records
-from .records import Check, check_from_json, rationale_from_json
+from .records import Check
 from .run import ParrotRun
 from .teacher.server import reply_hash
 
@@ -94,7 +93,8 @@ def measure(run: ParrotRun, log: Path) -> Measured:
     known = _read_log(log)
     truth: dict[str, tuple[str, bool]] = {}
     measured = Measured()
-    for rationale in read_records(run.needed_files("rationales", "rationalize"), rationale_from_json):
+    run.needed_files("rationales", "rationalize")
+    for rationale in run.rationales():
         told = known.get(reply_hash(rationale.reply))
         if told is None:
             measured.unknown += bool(rationale.reply)
@@ -102,9 +102,8 @@ def measure(run: ParrotRun, log: Path) -> Measured:
         label = rationale.shown.preference.value
         truth[rationale.key] = told["fault"], told["fault"] != "sound" or told["seen"] != label
     for variant in ("paper", "text", "images"):
-        files = run.stage_files(f"checks-{variant}")
-        if files:
-            measured.filters += _filters(variant, read_records(files, check_from_json), truth, measured)
+        if run.stage_files(f"checks-{variant}"):
+            measured.filters += _filters(variant, run.checks(variant), truth, measured)
     return measured
 
 

@@ -11,25 +11,32 @@ log.jsonl                    one line per run of a stage: when, how long, how ma
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import LineWriter, Row, read_lines, whole_lines
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
+from training.run_settings import settle
 
 from .job import Shard
-from .journal import line_places
 from .pairs import PreferencePair, read_pairs
 from .prompts import teacher_rubric
+from .records import Check, Projection, Rationale, check_from_json, projection_from_json, rationale_from_json
 from .store import ImageStore
+
+log = logging.getLogger("rationalrewards.parrot.run")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,36 +94,85 @@ class ParrotRun:
             raise ConfigError(f"{self.folder} holds no {stage}; run `python -m training.parrot {command}` first.")
         return files
 
+    @cached_property
+    def labels(self) -> Mapping[int, str]:
+        """What people prefer of every pair, by the number of its key, as it is known now."""
+        return {int(pair.key, 16): pair.preference.value for pair in self.pairs()}
+
+    def is_current(self, row: Row) -> bool:
+        """Whether a record is about its pair as it is labelled now: a label that was corrected is another question.
+
+        A critique that was written without a hint was written without the label.
+        """
+        label = self.labels.get(int(row["pair"]["key"], 16))
+        return label is not None and (label == row["pair"]["preference"] or _unguided(row))
+
     def done(self, stage: str) -> frozenset[str]:
         """Keys that need no asking any more, over all shards."""
-        return frozenset(key for path in self.stage_files(stage) for key, _ in line_places(path))
+        return frozenset(self._current(stage, lambda row: str(row["key"])))
 
-    def settle(self, stage: str, settings: Mapping[str, Any]) -> None:
-        """Save what a stage is run with; ConfigError if it was begun with something else."""
-        path = self.folder / f"{stage}.settings.json"
-        resolved = json.dumps(settings, indent=2, sort_keys=True)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".partial")
-            temporary.write_text(resolved, encoding="utf-8")
-            temporary.replace(path)
-            return
-        known = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(k for k in {**known, **settings} if known.get(k) != settings.get(k))
-        if changed:
-            raise ConfigError(
-                f"{self.folder} holds {stage} made with another {', '.join(changed)}; use another --run, or delete them."
+    def rationales(self) -> Iterator[Rationale]:
+        return self._current("rationales", rationale_from_json)
+
+    def checks(self, variant: str) -> Iterator[Check]:
+        return self._current(f"checks-{variant}", check_from_json)
+
+    def projections(self, arm: str) -> Iterator[Projection]:
+        for record in self._current(f"critiques-{arm}", projection_from_json):
+            label = Verdict(self.labels[int(record.pair.key, 16)])
+            yield replace(record, pair=replace(record.pair, preference=label))
+
+    def _current(self, stage: str, build: Callable[[Row], T]) -> Iterator[T]:
+        """What `build` makes of every record that is current; how many are not is said."""
+        outdated = 0
+        for path in self.stage_files(stage):
+            for built in read_lines(path, lambda row: build(row) if self.is_current(row) else None):
+                if built is None:
+                    outdated += 1
+                else:
+                    yield built
+        if outdated:
+            log.info(
+                "%d %s are about pairs that are labelled otherwise now, or gone: they are left out", outdated, stage
             )
+
+    def settle(self, stage: str, settings: Mapping[str, Any], own: Path) -> None:
+        """Save what a stage is run with; ConfigError if it has records, or is being run, with something else.
+
+        `own` is the file that this process writes.
+        """
+        files = self.stage_files(stage)
+        begun = any(True for file in files for _ in whole_lines(file)) or any(_busy(f) for f in files if f != own)
+        settle(
+            self.folder / f"{stage}.settings.json",
+            settings,
+            begun=begun,
+            holds=f"{self.folder} holds {stage} made with other settings",
+            advice="use another --run, or delete them",
+        )
 
     def note(self, line: Mapping[str, Any]) -> None:
         """Append to the run's log; here clocks are allowed."""
         stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"at": stamp, **line}) + "\n")
+        with LineWriter(self.folder / "log.jsonl", wait=True) as lines:
+            lines.append({"at": stamp, **line})
 
     def request(self, pair: PreferencePair) -> UserRequest:
         """The pair's request with its source images opened. RequestError if one is missing or damaged."""
         return UserRequest(pair.request, tuple(self.store.open(name) for name in pair.sources))
+
+
+def _unguided(row: Row) -> bool:
+    return "side" in row and not row["rationale"]
+
+
+def _busy(file: Path) -> bool:
+    """Whether another process writes it now."""
+    try:
+        LineWriter(file).close()
+    except ConfigError:
+        return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

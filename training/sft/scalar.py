@@ -12,6 +12,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,11 @@ class ScalarTrainer:
 
     def train(self) -> Path:
         """Run to the end, or to where development stops it. Returns the folder of the finished head."""
-        self._resume()
+        with closing(self.run):
+            self._resume()
+            return self._train()
+
+    def _train(self) -> Path:
         self.trainee.model.train()
         while not self._finished():
             step = self.progress["step"]
@@ -202,6 +207,7 @@ class ScalarTrainer:
 
     def _resume(self) -> None:
         state = self.run.load_state()
+        self.run.forget_after(-1 if state is None else state["progress"]["step"])
         if state is None:
             return
         with torch.no_grad():

@@ -10,7 +10,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,16 @@ from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
 from training.sft.tower import TowerMemory
 from training.sft.weights import load_trainee
-from training.sharding import average_gradients, gathered_weights, shard, unsynced, wanted_sharding, whole_tensor
+from training.sharding import (
+    average_gradients,
+    check_launch,
+    gathered_weights,
+    launched_on_cpu,
+    shard,
+    unsynced,
+    wanted_sharding,
+    whole_tensor,
+)
 
 log = logging.getLogger("rationalrewards.training.sft")
 
@@ -67,14 +76,15 @@ class Trainer:
         config = config.resolved()
         self.config, self.path = config, path
         self.accelerator = Accelerator(
-            mixed_precision="bf16" if config.autocast else "no", cpu=config.device == "cpu" or None
+            mixed_precision="bf16" if config.autocast else "no", cpu=config.device == "cpu" or launched_on_cpu()
         )
+        check_launch(self.accelerator)
         self.sharding = wanted_sharding(self.accelerator)
         self._check_processes()
         # Before anything is loaded: what cannot be measured is said at once.
         self.development = Development(config) if config.evaluate_every != 0 else None
         with self.accelerator.main_process_first():
-            self.run = RunDir(path, config)
+            self.run = RunDir(path, config, writes=self.accelerator.is_main_process)
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
         self.steps = planned_steps(config, len(self.examples), self.examples.too_long)
@@ -85,13 +95,14 @@ class Trainer:
 
     def train(self) -> Path:
         """Run to the end, or to where development stops it. Returns the folder of the finished weights."""
-        self._resume()
-        self._note_data()
-        if self.development is not None and not self.progress.step:
-            self._accuracy(0)  # of the base: what there is to improve on, and never the best
-        if not self._finished():
-            self._steps()
-        return self._finish()
+        with closing(self.run):
+            self._resume()
+            self._note_data()
+            if self.development is not None and not self.progress.step:
+                self._accuracy(0)  # of the base: what there is to improve on, and never the best
+            if not self._finished():
+                self._steps()
+            return self._finish()
 
     def _steps(self) -> None:
         main = self.accelerator.is_main_process
@@ -253,6 +264,7 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self.run.load_state()
+        self.run.forget_after(-1 if state is None else state["progress"]["step"])
         if state is None:
             return
         if state["examples"] != len(self.examples):

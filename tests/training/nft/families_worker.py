@@ -70,7 +70,7 @@ def main() -> None:
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as plus
 
     plus.VAE_IMAGE_SIZE = 16 * 16  # the pipeline's own 1024 x 1024 is a tiny transformer's whole context
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=True)
     for name in SUBJECTS:
         check(name, accelerator)
         print(f"{name} sharded over {accelerator.num_processes}", flush=True)

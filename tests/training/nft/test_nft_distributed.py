@@ -33,8 +33,8 @@ from training.sharding import wanted_sharding
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parents[2] / "training" / "configs"
-CPU_ONLY = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-# `--cpu` would start a single process; without a GPU, `--multi_gpu` starts two that talk over gloo.
+CPU_ONLY = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+# `--cpu` would start a single process; with `--multi_gpu` and no GPU, ours are two that talk over gloo.
 DDP = ("--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
 FSDP2 = ("--config_file", str(CONFIGS / "fsdp2_8gpu.yaml"))
 

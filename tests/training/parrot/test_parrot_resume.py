@@ -20,7 +20,8 @@ from rationalrewards_core.errors import ConfigError
 from tests.training.parrot.teaching import Teaching, import_miniature, rows, teaching
 from tests.training.parrot.zygote import Zygote
 from training.parrot.__main__ import main
-from training.parrot.journal import Journal, line_places
+from training.parrot.journal import Journal
+from training.parrot.run import ParrotRun
 from training.parrot.teacher.faults import FaultShares
 from training.parrot.teacher.server import TeacherServing
 
@@ -152,6 +153,66 @@ def test_shards_share_the_work_and_nothing_else(teacher: Teaching, undisturbed: 
     assert {r["key"] for r in critiques} == {r["key"] for r in rows(undisturbed / "critiques-parrot.jsonl")}
 
 
+def test_a_corrected_label_is_a_new_task_from_rationale_to_export(
+    teacher: Teaching, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One label is turned round, one pair is taken away: both are gone from everything that is made of them."""
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    pairs = tmp_path / "pairs" / "miniature.jsonl"
+    labels = rows(pairs)
+    turned = next(row for row in labels if row["preference"] == "A")
+    gone = next(row for row in labels if row["key"] != turned["key"])
+    turned["preference"] = "B"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in labels if row is not gone))
+    capsys.readouterr()
+    for command, name in (("rationalize", "rationales"), ("check", "checks-text"), ("project", "critiques-parrot")):
+        assert teacher.stage(command, tmp_path) == 0
+        records = rows(tmp_path / f"{name}.jsonl")
+        assert len({record["key"] for record in records}) == len(records)
+        assert {r["pair"]["preference"] for r in records if r["pair"]["key"] == turned["key"]} <= {"B"}
+        assert gone["key"] not in {record["pair"]["key"] for record in records}
+    assert "rationales: 2 kept" in (said := capsys.readouterr().out) or "rationales: 1 kept; 1 dropped" in said
+    assert f"{2 * len(labels) - 4} were there already" in said
+    assert main(["export", "--run", str(tmp_path), "--out", str(tmp_path / "export"), "--dev", "0.3"]) == 0
+    exported = {row["key"]: row["preference"] for row in rows(tmp_path / "export" / "pairs.jsonl")}
+    assert exported.get(turned["key"], "B") == "B"
+    assert gone["key"] not in exported
+    for split in ("train", "dev", "test"):
+        for row in rows(tmp_path / "export" / f"{split}.jsonl"):
+            assert row["provenance"]["pair"] != gone["key"]
+
+
+def test_records_of_another_label_are_left_out_until_they_are_asked_again(
+    teacher: Teaching, undisturbed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    pairs = tmp_path / "pairs" / "miniature.jsonl"
+    before = pairs.read_bytes()
+    run, key = ParrotRun(tmp_path), rows(pairs)[0]["key"]
+    assert len([record for record in run.rationales() if record.pair.key == key]) == 2
+    label = {"A": "B", "B": "TIE", "TIE": "A"}[rows(pairs)[0]["preference"]]
+    pairs.write_text("".join(json.dumps(row | {"preference": label}) + "\n" for row in rows(pairs)[:1]))
+    changed = ParrotRun(tmp_path)
+    assert [*changed.rationales(), *changed.checks("text"), *changed.projections("parrot")] == []
+    pairs.write_bytes(before)
+    assert teacher.stage("rationalize", tmp_path) == 0
+    assert (tmp_path / "rationales.jsonl").read_bytes() == (undisturbed / "rationales.jsonl").read_bytes()
+
+
+def test_a_first_try_without_a_record_locks_nothing(teacher: Teaching, undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed / "pairs", tmp_path / "pairs")
+    shutil.copytree(undisturbed / "images", tmp_path / "images")
+    words = ["--limit", "1"]
+    nobody = tmp_path / "nobody.toml"
+    nobody.write_text('[servers.teacher]\nurl = "http://127.0.0.1:9/v1"\nmodel = "other"\nretries = 0\n')
+    assert teacher.stage("rationalize", tmp_path, "--config", str(nobody), "--max-tokens", "99", *words) == 3
+    assert rows(tmp_path / "rationales.jsonl") == []
+    assert teacher.stage("rationalize", tmp_path, *words) == 0
+    with Journal(tmp_path / "rationales.1of2.jsonl"):
+        (tmp_path / "rationales.jsonl").write_text("")
+        assert teacher.stage("rationalize", tmp_path, "--max-tokens", "99", *words) == 2, "another shard is at work"
+
+
 def test_another_setting_is_refused(teacher: Teaching, undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert teacher.stage("rationalize", undisturbed, "--max-tokens", "99") == 2
     assert "max_tokens" in capsys.readouterr().err
@@ -168,8 +229,8 @@ def test_lines_torn_by_a_kill_are_cut_off_and_damage_is_told(tmp_path: Path) -> 
         journal.seal(["a", "b"])
     assert [row["key"] for row in map(json.loads, path.read_text(encoding="utf-8").split("\n")[:-1])] == ["a", "b", "d"]
     path.write_text('{"key": "a"}\n{"key"\n{"key": "b"}\n')
-    with pytest.raises(ConfigError, match="line 2 is damaged"):
-        list(line_places(path))
+    with Journal(path) as journal, pytest.raises(ConfigError, match="line 2 is damaged"):
+        journal.seal(["a", "b"])
 
 
 async def _append(journal: Journal, *records: dict[str, str]) -> None:

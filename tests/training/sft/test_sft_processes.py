@@ -45,7 +45,6 @@ def train(data: Path, run: Path, processes: int) -> None:
     shared = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     if processes > 1:
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
-        shared |= {"ACCELERATE_USE_CPU": "true"}
     ranks = [{"RANK": str(r), "LOCAL_RANK": str(r)} if processes > 1 else {} for r in range(processes)]
     started = [
         subprocess.Popen(
@@ -79,7 +78,7 @@ def test_sharded_weights_train_measure_save_and_resume_as_whole_ones(tmp_path: P
     launcher = [sys.executable, "-W", "ignore", "-m", "accelerate.commands.launch", "--num_processes", "2"]
     launcher += ["--config_file", str(ROOT / "training" / "configs" / "fsdp2_8gpu.yaml"), "--main_process_port", "0"]
     worker = [str(Path(__file__).parent / "sharded_worker.py"), str(data), str(tmp_path / "two")]
-    cpu_only = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    cpu_only = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([*launcher, *worker], capture_output=True, text=True, env=cpu_only, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

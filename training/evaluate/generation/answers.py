@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import read_lines
 from training.evaluate.generation.outputs import Scores
-from training.parrot.journal import read_records
 from training.parrot.pairs import digest
+from training.run_settings import settle
 
 ANSWERS_FILE = "answers.jsonl"
 RUN_FILE = "run.json"
@@ -63,14 +62,14 @@ class AnswerFolder:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """ConfigError if the folder holds answers that were had under other settings."""
         self.path = folder / ANSWERS_FILE
-        folder.mkdir(parents=True, exist_ok=True)
-        about = folder / RUN_FILE
-        written = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-        if about.exists() and json.loads(about.read_text(encoding="utf-8")) != json.loads(written):
-            raise ConfigError(f"{folder} holds answers that were had under other settings; choose another --out.")
-        about.write_text(written, encoding="utf-8")
+        settle(
+            folder / RUN_FILE,
+            settings,
+            begun=bool(self.known()),
+            holds=f"{folder} holds answers that were had under other settings",
+            advice="choose another --out",
+        )
 
     def known(self) -> dict[str, Answer]:
         """Every answer that is here already, by key."""
-        files = [self.path] if self.path.exists() else []
-        return {answer.key: answer for answer in read_records(files, answer_from_json)}
+        return {answer.key: answer for answer in read_lines(self.path, answer_from_json)}

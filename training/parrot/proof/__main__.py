@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,8 +71,8 @@ def main(words: list[str] | None = None) -> int:
         if arguments.only:
             finish(named_step(steps, arguments.only), out)
             return 0
-        RunDir(out, options)
-        run_steps(steps, out, words, arguments.jobs)
+        with closing(RunDir(out, options, kept=("*/*",))):
+            run_steps(steps, out, words, arguments.jobs)
         print(json.dumps({k: v for k, v in write_report(options, out).items() if k != "pipeline"}, indent=2))
     except RationalRewardsError as error:
         print(f"error: {error}", file=sys.stderr)

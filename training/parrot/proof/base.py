@@ -150,6 +150,7 @@ def train_base(config: BaseConfig, path: Path) -> Path:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
+    run.forget_after(start)
     losses: list[float] = []
     for step in range(start - start % config.chunk, config.steps, config.chunk):
         rng = np.random.default_rng([config.seed, step])
