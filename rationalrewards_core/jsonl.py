@@ -67,29 +67,38 @@ class JsonLine:
             raise DamagedLine(self.path, self.number, f"is no record of this version ({error!r})") from error
 
 
-def whole_lines(path: Path) -> Iterator[JsonLine]:
-    """Every whole line that is not blank; none if there is no file. StorageError if it cannot be read."""
+def whole_lines(path: Path, *, finished: bool = False) -> Iterator[JsonLine]:
+    """Every whole line that is not blank; none if there is no file. StorageError if it cannot be read.
+
+    Of a file that is `finished`, written in one piece, a torn last line is damage like any other.
+    """
     with storing(path):
         if path.exists():
             with path.open("rb") as file:
-                yield from lines_from(file, path)
+                yield from lines_from(file, path, finished=finished)
 
 
-def lines_from(file: IO[bytes], path: Path, place: int = 0, number: int = 1) -> Iterator[JsonLine]:
+def lines_from(
+    file: IO[bytes], path: Path, place: int = 0, number: int = 1, *, finished: bool = False
+) -> Iterator[JsonLine]:
     """Those of an open file, from the offset `place` on, where line `number` begins."""
     file.seek(place)
     for content in file:
         line = JsonLine(path, number, place, content)
-        if content.strip() and (content.endswith(b"\n") or _parsed(content) is not None):
+        if content.strip() and (finished or content.endswith(b"\n") or _parsed(content) is not None):
             yield line
         place, number = line.end, number + content.endswith(b"\n")
 
 
 def read_lines(
-    path: Path, build: Callable[[Row], T], damaged: Callable[[DamagedLine], None] | None = None
+    path: Path,
+    build: Callable[[Row], T],
+    damaged: Callable[[DamagedLine], None] | None = None,
+    *,
+    finished: bool = False,
 ) -> Iterator[T]:
     """What `build` makes of every whole line. A damaged one is raised, or handed to `damaged` and left out."""
-    for line in whole_lines(path):
+    for line in whole_lines(path, finished=finished):
         try:
             built = line.build(build)
         except DamagedLine as error:

@@ -82,6 +82,14 @@ def test_a_file_cut_at_every_byte_keeps_every_line_that_is_whole(
         assert len(caplog.records) == torn
 
 
+def test_a_file_that_was_written_in_one_piece_has_no_torn_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"key": 0}\n{"key": 1')
+    assert keys(path) == [0]
+    with pytest.raises(DamagedLine, match="line 2 is damaged"):
+        list(read_lines(path, dict, finished=True))
+
+
 def test_old_files_load(tmp_path: Path) -> None:
     """A byte order mark, Windows line ends, blank lines."""
     path = tmp_path / "old.jsonl"

@@ -123,7 +123,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     benchmark = BENCHMARKS[arguments.benchmark]
-    count, skipped = import_benchmark(
+    count, intake = import_benchmark(
         arguments.benchmark,
         arguments.source,
         arguments.out,
@@ -132,8 +132,8 @@ def _import(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
     )
     print(f"{count} pairs of {benchmark.name} in {arguments.out}; licence: {benchmark.licence or 'see its card'}")
-    for reason, number in skipped.most_common():
-        print(f"  left out, {reason}: {number}")
+    for reason in intake.left_out():
+        print(f"  left out: {reason}")
     if benchmark.note:
         print(f"note: {benchmark.note}")
     return 0

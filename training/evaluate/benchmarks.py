@@ -6,9 +6,9 @@ Rows that give no pair are counted by reason: an unknown label is never a tie.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +56,8 @@ class Benchmark:
 
 def import_benchmark(
     name: str, source: str, folder: Path, roots: list[Path], *, split: str = "", limit: int | None = None
-) -> tuple[int, Counter[str]]:
-    """Write a benchmark's pairs and pictures to a folder; returns (pairs, reasons of rows that gave none)."""
+) -> tuple[int, Intake]:
+    """Write a benchmark's pairs and pictures to a folder; returns how many, and who knows what was left out."""
     if name not in BENCHMARKS:
         raise ConfigError(f"Unknown benchmark {name!r}; there are {', '.join(BENCHMARKS)}.")
     benchmark = BENCHMARKS[name]
@@ -65,24 +65,16 @@ def import_benchmark(
     beside = [Path(source).parent if Path(source).is_file() else Path(source)] if Path(source).exists() else []
     intake = Intake(ImageStore(folder), ImageRoots([*roots, *beside]))
     pairs = benchmark.convert(read_rows(source, benchmark.check, split), intake)
-    count = write_pairs((pair for number, pair in enumerate(pairs) if limit is None or number < limit), folder)
+    count = write_pairs(islice(pairs, limit), folder)
     if not count:
-        most = ", ".join(f"{reason} ({n})" for reason, n in intake.skipped.most_common(2)) or "no rows"
-        raise ConfigError(f"Not one row of {source} gave a pair: {most}.")
-    return count, intake.skipped
+        raise ConfigError(f"Not one row of {source} gave a pair: {', '.join(intake.left_out()[:2]) or 'no rows'}.")
+    return count, intake
 
 
 def _each(convert: Callable[[Row, Intake], LabelledPair]) -> Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]:
     """One pair per row; rows that give none are counted."""
 
-    def pairs(rows: Iterator[Row], intake: Intake) -> Iterator[LabelledPair]:
-        for row in rows:
-            try:
-                yield convert(row, intake)
-            except Skip as skip:
-                intake.skipped[skip.reason] += 1
-
-    return pairs
+    return lambda rows, intake: intake.each(rows, lambda row: convert(row, intake))
 
 
 def _of_dataset(dataset: Dataset) -> Callable[[Iterator[Row], Intake], Iterator[LabelledPair]]:
@@ -95,7 +87,7 @@ def _of_dataset(dataset: Dataset) -> Callable[[Iterator[Row], Intake], Iterator[
 def _vote(row: Row) -> Verdict:
     vote = VOTES.get(str(row["vote_type"]))
     if vote is None:
-        raise Skip(f"unknown vote {str(row['vote_type'])[:20]!r}")
+        raise Skip("unknown vote", row["vote_type"])
     return vote
 
 
@@ -134,7 +126,7 @@ def _erb_tiger(row: Row, intake: Intake) -> LabelledPair:
     """`ranking` names candidates by the letters of `comparison_type` (`AvsC`), where there is one."""
     letters = str(row.get("comparison_type") or "AvsB").split("vs")
     if len(letters) != 2:
-        raise Skip("unknown comparison type")
+        raise Skip("unknown comparison type", row.get("comparison_type"))
     return LabelledPair(
         PreferencePair(
             request=text(row, "instruction"),

@@ -29,4 +29,4 @@ def label_of(value: Any, first: str = "A", second: str = "B") -> Verdict:
         return Verdict.B
     if word in ("TIE", f"{a}={b}", f"{b}={a}", f"{a}=={b}"):
         return Verdict.TIE
-    raise Skip(f"unknown label {word[:20]!r}")
+    raise Skip("unknown label", value)

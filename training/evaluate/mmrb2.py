@@ -35,11 +35,7 @@ PLACEHOLDER: Final = re.compile(r"<image_\d+>")
 
 def mmrb2_pairs(rows: Iterator[Row], intake: Intake) -> Iterator[LabelledPair]:
     """One pair per row, whichever form it is in; rows that give none are counted."""
-    for row in flat_rows(rows):
-        try:
-            yield _pair(row, intake)
-        except Skip as skip:
-            intake.skipped[skip.reason] += 1
+    return intake.each(flat_rows(rows), lambda row: _pair(row, intake))
 
 
 def flat_rows(rows: Iterator[Row]) -> Iterator[Row]:

@@ -6,9 +6,9 @@ A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from PIL import Image
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import Row, encoded, read_lines
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.storage import replacing
 from training.parrot.pairs import PreferencePair, pair_from_json
 from training.parrot.store import ImageStore
 
@@ -53,14 +55,8 @@ class PairFolder:
 
     def pairs(self, split: str | None = None, limit: int | None = None) -> list[LabelledPair]:
         """Pairs of a split (None: all), in the file's order. ConfigError if there are none."""
-        found: list[LabelledPair] = []
-        with (self.path / PAIRS_FILE).open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if limit is not None and len(found) >= limit:
-                    break
-                labelled = self._read(line, number)
-                if split is None or labelled.split == split:
-                    found.append(labelled)
+        read = read_lines(self.path / PAIRS_FILE, _labelled, finished=True)
+        found = list(islice((each for each in read if split is None or each.split == split), limit))
         if not found:
             raise ConfigError(
                 f"{self.path / PAIRS_FILE} has no pairs" + (f" of the split {split!r}." if split else ".")
@@ -74,15 +70,10 @@ class PairFolder:
     def candidates(self, pair: PreferencePair) -> tuple[Image.Image, Image.Image]:
         return self._store.open(pair.first), self._store.open(pair.second)
 
-    def _read(self, line: bytes, number: int) -> LabelledPair:
-        try:
-            row = json.loads(line)
-            ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
-            return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"{self.path / PAIRS_FILE}, line {number} is no labelled pair; export or import the set again."
-            ) from error
+
+def _labelled(row: Row) -> LabelledPair:
+    ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
+    return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
 
 
 def with_winner(pairs: Sequence[LabelledPair], origin: str) -> list[LabelledPair]:
@@ -98,10 +89,9 @@ def with_winner(pairs: Sequence[LabelledPair], origin: str) -> list[LabelledPair
 
 def write_pairs(pairs: Iterable[LabelledPair], folder: Path) -> int:
     """Write `pairs.jsonl`; returns how many pairs it has."""
-    folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    with (folder / PAIRS_FILE).open("w", encoding="utf-8") as file:
+    with replacing(folder / PAIRS_FILE) as file:
         for labelled in pairs:
-            file.write(json.dumps(labelled.to_json(), ensure_ascii=False) + "\n")
+            file.write(encoded(labelled.to_json()))
             count += 1
     return count

@@ -106,19 +106,20 @@ def read_prompts(file: Path) -> list[TrainingPrompt]:
     if not file.is_file():
         raise ConfigError(f"There is no prompt file {file}.")
     found: dict[str, TrainingPrompt] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            prompt = _prompt(line, f"{file}:{number}", file.parent)
-            found.setdefault(prompt.key, prompt)
+    for line in whole_lines(file, finished=True):
+        prompt = _prompt(line.content, f"{file}:{line.number}", file.parent)
+        found.setdefault(prompt.key, prompt)
     if not found:
         raise ConfigError(f"{file} holds no prompts.")
     return list(found.values())
 
 
-def _prompt(line: str, where: str, folder: Path) -> TrainingPrompt:
+def _prompt(line: bytes, where: str, folder: Path) -> TrainingPrompt:
     try:
         row: Any = json.loads(line)
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where} is not in UTF-8; save the file as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON: {error}.") from error
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
         raise ConfigError(f"{where} needs a text `prompt`.")

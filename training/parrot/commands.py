@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rationalrewards_core.backends.openai_chat import OpenAIChat
+from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
 
@@ -22,7 +23,9 @@ from .calibration import Calibration
 from .check import Checker, CheckSettings, check_tasks
 from .export import Exporter, ExportSettings
 from .importers.catalogue import image_roots, read_dataset
-from .importers.intake import ImportCounts, Intake, write_pairs
+from .importers.clicks import FOLDER
+from .importers.intake import Intake, write_pairs
+from .importers.labels import Labels
 from .importers.miniature import Crowd, miniature_pairs
 from .job import Shard, Tally, TaskT, run_job
 from .journal import Journal
@@ -125,8 +128,11 @@ def check(arguments: argparse.Namespace) -> int:
     rationales = _rationales(stage)
     name = f"checks-{settings.variant}"
     code = stage.work(name, lambda: check_tasks(rationales()), ask, asdict(settings))
-    checks = read_records(stage.run.stage_files(name), check_from_json)
-    _warn(Agreement((one.pair.preference, one.kept) for one in checks).warning("checked rationales"))
+    _warn(
+        Agreement((one.pair.preference, one.kept) for one in stage.run.checks(settings.variant)).warning(
+            "checked rationales"
+        )
+    )
     return code
 
 
@@ -178,7 +184,10 @@ def _warn(sentence: str) -> None:
 
 def import_pairs(arguments: argparse.Namespace) -> int:
     run = ParrotRun(arguments.run)
-    intake = Intake(run.store, ImageRoots(image_roots(arguments.source, arguments.images)), arguments.keep)
+    labels = Labels(arguments.labels)
+    if labels is not Labels.WORDS and arguments.dataset != FOLDER.name:
+        raise ConfigError(f"--labels is for the data set `{FOLDER.name}`; what {arguments.dataset} writes is known.")
+    intake = Intake(run.store, ImageRoots(image_roots(arguments.source, arguments.images)), arguments.keep, labels)
     name = arguments.name or arguments.dataset
     if arguments.dataset == "miniature":
         crowd = Crowd(wrong=arguments.wrong)
@@ -188,15 +197,11 @@ def import_pairs(arguments: argparse.Namespace) -> int:
     else:
         pairs = read_dataset(arguments.dataset, arguments.source, intake, arguments.split)
     path = run.folder / "pairs" / f"{name}.jsonl"
-    counts = write_pairs(path, pairs, intake.skipped, arguments.limit)
-    run.note({"stage": "import", "dataset": arguments.dataset, "pairs": counts.pairs, "skipped": dict(counts.skipped)})
-    print(f"{path}: {_import_sentence(counts)}")
+    counts = write_pairs(path, pairs, intake, arguments.limit)
+    run.note({"stage": "import", "dataset": arguments.dataset, "pairs": counts.pairs, "skipped": dict(intake.skipped)})
+    left = ", ".join(intake.left_out()) or "none"
+    print(f"{path}: {counts.pairs} pairs ({counts.ties} ties); left out: {left}.")
     return DONE
-
-
-def _import_sentence(counts: ImportCounts) -> str:
-    left = ", ".join(f"{count} {reason}" for reason, count in counts.skipped.most_common())
-    return f"{counts.pairs} pairs ({counts.ties} ties); left out: {left or 'none'}."
 
 
 def report(arguments: argparse.Namespace) -> int:

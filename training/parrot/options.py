@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .chat import FORMATS
+from .importers.labels import Labels
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,6 +74,13 @@ def _import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="file or folder, or hub:OWNER/NAME")
     parser.add_argument("--images", type=Path, action="append", default=[], help="folder or tar with the pictures")
     parser.add_argument("--keep", choices=("copy", "reference"), default="copy", help="copy pictures named by path")
+    parser.add_argument(
+        "--labels",
+        choices=[labels.value for labels in Labels],
+        default=Labels.WORDS.value,
+        help="how preferences of your own are written: words (A, B, TIE), index (0 is the first image, 1 the second), "
+        "number (1 the first, 2 the second, 0 a tie), winner (the better image's name)",
+    )
     parser.add_argument("--split", default="", help="only files with this in their name, such as train")
     parser.add_argument("--name", help="name of the pairs file (default: the data set's)")
     parser.add_argument("--limit", type=int, help="stop after so many pairs")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.comparison import Verdict
-from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import read_lines
 from rationalrewards_core.rubric import Kind
 
 _written: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -118,12 +118,6 @@ def digest(content: object) -> str:
 
 
 def read_pairs(files: Sequence[Path]) -> Iterator[PreferencePair]:
-    """Every pair of the files, one at a time. ConfigError that names file and line if one cannot be read."""
+    """Every pair of the files, one at a time. DamagedLine if one cannot be read."""
     for path in files:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    pair = pair_from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ConfigError(f"{path}, line {number} is no preference pair; import the set again.") from error
-                yield pair
+        yield from read_lines(path, pair_from_json, finished=True)

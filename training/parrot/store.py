@@ -100,12 +100,27 @@ class ImageRoots:
             raise ConfigError(f"There is no folder or tar {str(missing[0])!r} to take images from.")
 
     def reference(self, name: str) -> str | None:
-        """Where a picture is; None if it is nowhere, or if its name points out of its folder."""
-        name = name.removeprefix("./")
-        if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
+        """Where a picture is; None if it is nowhere, or if its name points out of the folders.
+
+        A whole path is taken if it lies in one of the folders; a name with backslashes was written on Windows.
+        """
+        if not self.may_hold(name):
             return None
+        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+            found = self._find(spelling.removeprefix("./"))
+            if found is not None:
+                return found
+        return None
+
+    def may_hold(self, name: str) -> bool:
+        """Whether a name points into the folders, as far as its spelling goes."""
+        if os.path.isabs(name):
+            return any(Path(name).resolve().is_relative_to(folder) for folder in self._folders)
+        return ".." not in name.replace("\\", "/").split("/")
+
+    def _find(self, name: str) -> str | None:
         for folder in self._folders:
-            path = os.path.join(folder, name)
+            path = os.path.join(folder, name)  # a whole path stays as it is
             if os.path.isfile(path):
                 return f"file:{path}"
         for archive in self._archives:

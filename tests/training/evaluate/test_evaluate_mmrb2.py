@@ -85,9 +85,9 @@ def test_what_a_judge_of_images_cannot_see_is_left_out_and_counted(
     assert imported(built, edit_pair(), words, two, none, lost) == 0
     shown = capsys.readouterr().out
     assert "1 pairs of mmrb2" in shown
-    assert "left out, words in a response: 1" in shown
-    assert "left out, not one image in each response: 2" in shown
-    assert "left out, image not found: 1" in shown
+    assert "left out: 1 words in a response" in shown
+    assert "left out: 2 not one image in each response" in shown
+    assert "left out: 1 image not found" in shown
 
 
 def without(*path: str) -> dict[str, Any]:
@@ -138,4 +138,4 @@ def test_the_parquet_form_leaves_out_words_too(built: Path, capsys: pytest.Captu
     assert main(["import", "mmrb2", str(built / "flat.json"), "--out", str(built / "out")]) == 0
     shown = capsys.readouterr().out
     assert "1 pairs of mmrb2" in shown
-    assert "left out, words in a response: 1" in shown
+    assert "left out: 1 words in a response" in shown

@@ -1,30 +1,25 @@
 """A folder of images and a CSV: the way in for preferences of one's own.
 
 request,first,second,preference,source        source may be empty or missing (several: separated by ;)
-a red bicycle,a.png,b.png,A,                   preference: A, B or TIE (first, second, both, none and left, right too)
+a red bicycle,a.png,b.png,A,                   preference: A, B or TIE (see `labels`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rationalrewards_core.comparison import Verdict
-
 from ..pairs import PreferencePair
-from .intake import Dataset, Intake, Row, Skip, text
-
-_WORDS = {
-    **dict.fromkeys(("a", "first", "left", "1"), Verdict.A),
-    **dict.fromkeys(("b", "second", "right", "2"), Verdict.B),
-    **dict.fromkeys(("tie", "both", "none", "equal", "both bad", "both good", "0"), Verdict.TIE),
-}
+from .intake import Dataset, Intake, Skip, text
+from .labels import read_label
+from .tables import Row, place_of
 
 
 def _pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
     def convert(row: Row) -> PreferencePair:
-        preference = _WORDS.get(str(row["preference"] or "").strip().casefold())
+        label = row["preference"]
+        preference = read_label(label, intake.labels, row["first"], row["second"], place_of(row))
         if preference is None:
-            raise Skip("unknown preference")
+            raise Skip("unknown preference", "" if label is None else label)
         sources = [name.strip() for name in (row.get("source") or "").split(";") if name.strip()]
         return PreferencePair(
             request=text(row, "request"),

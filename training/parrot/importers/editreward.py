@@ -21,7 +21,7 @@ def _table_pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair
     def convert(row: Row) -> PreferencePair:
         vote = _VOTES.get(str(row["vote_type"]))
         if vote is None:
-            raise Skip("unknown vote")
+            raise Skip("unknown vote", row["vote_type"])
         gap = abs(number(row, "left_overall_score") - number(row, "right_overall_score"))
         return PreferencePair(
             request=text(row, "instruction"),
@@ -41,12 +41,15 @@ def _table_pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair
 
 def _training_pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
     def convert(row: Row) -> PreferencePair:
+        tie = row["tie_case"]
+        if not isinstance(tie, bool):
+            raise Skip("tie_case is neither true nor false", tie)
         pair = PreferencePair(
             request=text(row, "prompt"),
             sources=(intake.image(row["path_src"]),),
             first=intake.image(row["path1"]),
             second=intake.image(row["path2"]),
-            preference=Verdict.TIE if row.get("tie_case") is True else Verdict.A,
+            preference=Verdict.TIE if tie else Verdict.A,
             models=models_of(row, "model1", "model2"),
             origin=TRAINING.origin,
             row=f"{row['path1']} > {row['path2']}",

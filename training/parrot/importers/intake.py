@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.storage import replacing
 
 from ..pairs import PreferencePair, digest
 from ..store import ImageRoots, ImageStore
+from .labels import Labels
+from .tables import Row, place_of
 
-Row = Mapping[str, Any]
+T = TypeVar("T")
 Keep = Literal["copy", "reference"]
 """Copies of the pictures in the run's folder, or references to where they are (pictures inside rows are copied)."""
 
 
 class Skip(Exception):
-    """A row gives no pair; the reason is counted."""
+    """A row gives no pair; the reason is counted, and the first `value` of it is shown."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, value: Any = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.value = reason, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +60,44 @@ def check_columns(name: str, required: Iterable[str], columns: Iterable[str], wh
 class Intake:
     """Takes pictures into a run and counts what is left out."""
 
-    def __init__(self, store: ImageStore, roots: ImageRoots, keep: Keep = "copy") -> None:
-        self._store, self._roots, self._keep = store, roots, keep
+    def __init__(
+        self, store: ImageStore, roots: ImageRoots, keep: Keep = "copy", labels: Labels = Labels.WORDS
+    ) -> None:
+        self._store, self._roots, self._keep, self.labels = store, roots, keep, labels
         self.skipped: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+        """Reason -> the first row that was left out for it: file, line, and what stood there."""
 
-    def each(self, rows: Iterable[Row], convert: Callable[[Row], PreferencePair]) -> Iterator[PreferencePair]:
+    def each(self, rows: Iterable[Row], convert: Callable[[Row], T]) -> Iterator[T]:
         """One pair per row; rows that give none are counted."""
         for row in rows:
             try:
-                yield convert(row)
+                converted = convert(row)
             except Skip as skip:
-                self.skipped[skip.reason] += 1
+                self.leave_out(skip, row)
             except KeyError as missing:
-                self.skipped[f"no column {missing.args[0]}"] += 1
+                self.leave_out(Skip(f"no column {missing.args[0]}"), row)
+            else:
+                yield converted
+
+    def leave_out(self, skip: Skip, row: Row) -> None:
+        self.skipped[skip.reason] += 1
+        where = [place_of(row)] if place_of(row) else []
+        if skip.value is not None:
+            where.append(repr(skip.value)[:60])
+        self.first.setdefault(skip.reason, ": ".join(where))
+
+    def left_out(self) -> list[str]:
+        """Every reason with its count and the first row, most frequent first."""
+        return [
+            f"{count} {reason}" + (f" (first {self.first[reason]})" if self.first.get(reason) else "")
+            for reason, count in self.skipped.most_common()
+        ]
 
     def image(self, value: Any) -> str:
         """Reference of a picture given as bytes, as `{bytes, path}`, or by its path. Raises Skip."""
+        if isinstance(value, list) and len(value) == 1:
+            (value,) = value
         if isinstance(value, Mapping):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes | bytearray | memoryview) and len(value):
@@ -82,7 +106,8 @@ class Intake:
             raise Skip("no image")
         found = self._roots.reference(value)
         if found is None:
-            raise Skip("image not found")
+            inside = self._roots.may_hold(value)
+            raise Skip("image not found" if inside else "image outside the folders of --images", value)
         return found if self._keep == "reference" else self._taken(self._store.read(found))
 
     def _taken(self, content: bytes) -> str:
@@ -119,25 +144,20 @@ def models_of(row: Row, first: str, second: str) -> tuple[str, str] | None:
 
 @dataclass
 class ImportCounts:
-    """What an import did."""
+    """What an import wrote."""
 
     pairs: int = 0
     ties: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
 
 
-def write_pairs(
-    path: Path, pairs: Iterable[PreferencePair], skipped: Counter[str], limit: int | None = None
-) -> ImportCounts:
+def write_pairs(path: Path, pairs: Iterable[PreferencePair], intake: Intake, limit: int | None = None) -> ImportCounts:
     """Write the pairs, each question once in either order, replacing the file as a whole.
 
     Memory grows by about 80 bytes a pair, for finding what was there before.
     """
-    counts, written = ImportCounts(skipped=skipped), json.JSONEncoder(ensure_ascii=False).encode
+    counts, skipped = ImportCounts(), intake.skipped
     seen: dict[int, str] = {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", encoding="utf-8") as file:
+    with replacing(path) as file:
         for pair in pairs:
             if pair.first == pair.second:
                 skipped["the same image twice"] += 1
@@ -148,16 +168,11 @@ def write_pairs(
                 skipped["asked before" if seen[either] == better else "asked before, with another preference"] += 1
                 continue
             seen[either] = better
-            file.write(written(pair.to_json()) + "\n")
+            file.write(encoded(pair.to_json()))
             counts.pairs += 1
             counts.ties += pair.preference.value == "TIE"
             if limit is not None and counts.pairs >= limit:
                 break
-        file.flush()
-        os.fsync(file.fileno())
-    if not counts.pairs:
-        temporary.unlink()
-        most = ", ".join(f"{reason} ({count})" for reason, count in skipped.most_common(2)) or "no rows"
-        raise ConfigError(f"Not one row gave a pair: {most}.")
-    os.replace(temporary, path)
+        if not counts.pairs:
+            raise ConfigError(f"Not one row gave a pair: {', '.join(intake.left_out()[:2]) or 'no rows'}.")
     return counts

@@ -16,9 +16,10 @@ def _pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
     def convert(row: Row) -> PreferencePair:
         if row.get("has_label") is False:
             raise Skip("no label")
-        preference = _LABELS.get((number(row, "label_0"), number(row, "label_1")))
+        labels = number(row, "label_0"), number(row, "label_1")
+        preference = _LABELS.get(labels)
         if preference is None:
-            raise Skip("unknown label")
+            raise Skip("unknown label", labels)
         return PreferencePair(
             request=text(row, "caption"),
             first=intake.image(row["jpg_0"]),

@@ -6,6 +6,7 @@ decoded element by element, a tar is read in place.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -20,6 +21,20 @@ from rationalrewards_core.errors import ConfigError
 
 T = TypeVar("T")
 Row: TypeAlias = Mapping[str, Any]
+
+
+class TableRow(dict[str, Any]):
+    """A row that knows where it stood."""
+
+    where: str = ""
+    """File and line (or number of the row)."""
+
+
+def place_of(row: Row) -> str:
+    """File and line of a row that came from a table; empty for any other."""
+    return row.where if isinstance(row, TableRow) else ""
+
+
 CheckColumns: TypeAlias = Callable[[list[str], str], None]
 """Called with the columns of each table and its name, before its rows; raises ConfigError for a wrong one."""
 
@@ -82,6 +97,8 @@ def _tar_rows(path: Path, check: CheckColumns) -> Iterator[Row]:
 
 def _table_rows(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
     reader = {".parquet": _parquet, ".jsonl": _json_lines, ".json": _json, ".csv": _csv}[Path(name).suffix]
+    if not name.endswith(".parquet"):
+        _check_encoding(file, name)
     return reader(file, name, check)
 
 
@@ -94,8 +111,11 @@ def _parquet(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
     try:
         table = pyarrow.parquet.ParquetFile(file)
         check(list(table.schema_arrow.names), name)
+        number = 0
         for batch in table.iter_batches(batch_size=BATCH_ROWS):
-            yield from batch.to_pylist()
+            for row in batch.to_pylist():
+                number += 1
+                yield _placed(row, f"{name}, row {number}")
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ConfigError(f"{name} is no Parquet file that can be read: {error}.") from error
 
@@ -107,26 +127,61 @@ def _json_lines(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row
             continue
         try:
             row = json.loads(line)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(name, number, error) from error
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{name}, line {number} is no JSON.") from error
-        yield _checked(row, name, check, first)
+        yield _placed(_checked(row, name, check, first), f"{name}, line {number}")
         first = False
 
 
 def _json(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
     first = True
-    for row in json_elements(io.TextIOWrapper(file, encoding="utf-8"), name):
-        yield _checked(row, name, check, first)
+    for number, row in enumerate(json_elements(io.TextIOWrapper(file, encoding="utf-8"), name), 1):
+        yield _placed(_checked(row, name, check, first), f"{name}, row {number}")
         first = False
 
 
 def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
     reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
-    check(list(reader.fieldnames or ()), name)
     try:
-        yield from reader
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} is no CSV file in UTF-8: {error}.") from error
+        columns = list(reader.fieldnames or ())
+        mark = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
+        if mark is not None:
+            raise ConfigError(f"{name} parts its columns by {mark!r}; save it with commas.")
+        check(columns, name)
+        for row in reader:
+            yield _placed(row, f"{name}, line {reader.line_num}")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name, reader.line_num + 1, error) from error
+    except csv.Error as error:
+        raise ConfigError(f"{name}, line {reader.line_num + 1} is no CSV: {error}.") from error
+
+
+def _placed(row: Mapping[str, Any], where: str) -> TableRow:
+    placed = TableRow(row)
+    placed.where = where
+    return placed
+
+
+def _not_utf8(name: str, line: int, error: UnicodeDecodeError) -> ConfigError:
+    byte = error.object[error.start] if error.start < len(error.object) else 0
+    return ConfigError(
+        f"{name} is not in UTF-8 (about line {line}, byte 0x{byte:02x}); save it as UTF-8 and try again."
+    )
+
+
+def _check_encoding(file: IO[bytes], name: str) -> None:
+    """ConfigError for a text that says of itself that it is in another encoding."""
+    beginning = file.read(4)
+    file.seek(0)
+    for mark, encoding in (
+        (codecs.BOM_UTF16_LE, "UTF-16"),
+        (codecs.BOM_UTF16_BE, "UTF-16"),
+        (codecs.BOM_UTF32_BE, "UTF-32"),
+    ):
+        if beginning.startswith(mark):
+            raise ConfigError(f"{name} is in {encoding}, not in UTF-8; save it as UTF-8 and try again.")
 
 
 def _checked(row: Any, name: str, check: CheckColumns, first: bool) -> Row:
@@ -151,7 +206,7 @@ class _Window:
         try:
             chunk = self.file.read(CHUNK)
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.name} is not in UTF-8.") from error
+            raise ConfigError(f"{self.name} is not in UTF-8; save it as UTF-8 and try again.") from error
         self.ended = not chunk
         self.text, self.place = self.text[self.place :] + chunk, 0
 
