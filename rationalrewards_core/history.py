@@ -92,7 +92,8 @@ class History:
             lines.append(row)
 
     def _writer(self) -> LineWriter:
-        return LineWriter(self.file, advice="wait until that loop has ended, or choose another folder")
+        busy = f"Another process is writing {self.file}; wait until that loop has ended, or choose another folder."
+        return LineWriter(self.file, busy=busy)
 
 
 def step_to_json(step: RefineStep, image_file: str) -> Row:
