@@ -16,14 +16,18 @@ from typing import Final
 from ..quotation import INCHES, LETTER, QUOTED, STRAY
 
 _TAG = r"<[A-Za-z_][\w-]{0,60}(?::[^<>\n]{1,200})?>"
+"""`<lora:paper:0.8>`, `<segment:face,0.5>`, and a learned token such as `<s0>`."""
 _EMBEDDING = r"\bembedding:[^\s,;()<>\[\]{}\"|]{1,200}(?<![.!?:])"
 _WILDCARD = rf"(?<!{LETTER})__(?:[^\W_]|[.*/~@-]){{1,60}}(?:_(?:[^\W_]|[.*/~@-]){{1,60}}){{0,8}}__"
 _CALL = r"\b[A-Z][A-Z_]{1,30}\([^()\n]{0,200}\)"
+"""A region or mask of a prompt-control pack: `REGION(0 0 0.5 1)`."""
 _COMMAND: Final = re.compile("|".join((_TAG, _EMBEDDING, _WILDCARD, _CALL)))
 _COLOUR = r"(?<![\w&])#(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{6}|(?=\d{0,2}[A-Fa-f])[0-9A-Fa-f]{3})(?!\w)"
 _GRADE = r"\bscore_\d{1,2}(?:_up)?\b"
+"""The quality tags that some models were trained with: `score_9`, `score_8_up`."""
 _TAG_WORD = r"[^\s,\\()<>|\[\]{}\"]{1,40}"
 _NAMED_TAG = rf"(?<![^\s,])(?:{_TAG_WORD}\s){{0,2}}{_TAG_WORD}\s?\\\([^,\n()\\<>|]{{1,80}}\\\)"
+"""A tag whose brackets are escaped, which belong to its name: `hatsune miku \\(vocaloid\\)`."""
 _WORD: Final = re.compile("|".join((_COLOUR, _GRADE, _NAMED_TAG)))
 _SECTION: Final = re.compile(rf"\b(?:BREAK|AND|ADDBASE|ADDCOMM|ADDCOL|ADDROW|COUPLE)\b|{_CALL}")
 _COMMENT: Final = re.compile(rf"({QUOTED.pattern})|/\*(?s:.{{0,2000}}?)\*/|(?<![:/])//[^\n]*|(?m:^[^\S\n]*#\s[^\n]*\n)")
@@ -32,10 +36,13 @@ _NUMBER = r"\s{0,3}[+-]?(?:\d{1,4}(?:\.\d{0,6})?|\.\d{1,6})\s{0,3}"
 _WEIGHT: Final = re.compile(rf":{_NUMBER}$")
 _SECTION_WEIGHT: Final = re.compile(rf"\s:{_NUMBER}$")
 _STEP: Final = re.compile(rf"\[[^\[\]\n]{{0,200}}:{_NUMBER}\]|\[[^\[\]\n]{{0,200}}\|")
+"""`[from:to:0.5]`, `[from::10]`, `[a|b]`: what changes while a picture is drawn."""
 _WEIGHTED: Final = re.compile(r"\(([^()]+?):[^:()]*\)|\(\(([^()]+)\)\)|\[([^\[\]|:]+)\]")
+"""A weight around plain words, which are its first group that is filled."""
 _TOKEN: Final = re.compile(
-    r"<[|｜][^\s|｜<>]{0,60}[|｜]?>?|[|｜][^\s|｜<>]{1,60}[|｜]>|</?(?![\s<>])[^<>\n]{0,200}(?<!\s)>|\[/?[A-Z][A-Z_]+\]"  # chat and reply marks
+    r"<[|｜][^\s|｜<>]{0,60}[|｜]?>?|[|｜][^\s|｜<>]{1,60}[|｜]>|</?(?![\s<>])[^<>\n]{0,200}(?<!\s)>|\[/?[A-Z][A-Z_]+\]"
 )
+"""Special tokens of chat formats and marks of reply formats, whole or cut off."""
 _BRACKET_WEIGHT: Final = re.compile(rf":{_NUMBER}(?=[)\]])")
 _SINGLE: Final = re.compile(
     rf"[<>{{}}()\[\]|\\{re.escape(''.join(sorted(STRAY - {INCHES})))}]|(?<!\d){INCHES}|__+|/\*|\*/|//+|\*+|(?:^|(?<=\s))#+(?=\s)"
