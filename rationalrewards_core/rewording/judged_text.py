@@ -12,15 +12,17 @@ from typing import Final
 
 from .syntax import blanked, commands, fixed_spans, is_harmless, plain_words, without_comments
 
-_NO_CHANGE: Final = frozenset(
-    {"none", "n/a", "no change", "no changes", "no changes needed", "no refinement needed", "unchanged"}
+_NO_CHANGE: Final = re.compile(
+    r"none(?: needed| required)?|n/?a|not applicable|unchanged|as is|(?:the )?same(?: as (?:the )?original(?: \w+)?)?"
+    r"|no (?:further )?(?:change|refinement|revision|modification|edit|rewrite|rewriting)s?"
+    r"(?: (?:is|are))?(?: (?:needed|necessary|required|made))?|无|不变|无需(?:修改|改动|更改)|没有变化"
 )
 
 
 def says_no_change(rewritten: str) -> bool:
     """Whether a judge's refined request is empty or only says that there is nothing to change."""
-    words = rewritten.casefold().strip(" .\n\t")
-    return not words or words in _NO_CHANGE
+    words = rewritten.casefold().strip(" .。\n\t()[]*\"'“”")
+    return not words or _NO_CHANGE.fullmatch(words) is not None
 
 
 def without_foreign_syntax(rewritten: str, body: str) -> tuple[str, tuple[str, ...]]:

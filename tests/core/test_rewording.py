@@ -57,10 +57,30 @@ def test_minimal_change_adds_nothing_that_is_there() -> None:
     assert done.notes == ("The rewriting says nothing that the prompt does not say already.",)
 
 
-@pytest.mark.parametrize("said", ["", "  ", "None.", "N/A", "No changes needed"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "  ",
+        "None.",
+        "N/A",
+        "NA",
+        "No changes needed",
+        "No refinement is necessary.",
+        "(no further changes required)",
+        "**Unchanged**",
+        "Same as the original prompt.",
+        "无需修改。",
+    ],
+)
 @pytest.mark.parametrize("style", ["full rewrite", "minimal change"])
 def test_no_change_keeps_the_prompt_untouched(said: str, style: str) -> None:
     assert full("  a cat ", said, style=style, prefix="best").prompt == "  a cat "
+
+
+@pytest.mark.parametrize("said", ["nana", "no changing rooms", "None of the cats", "the same cat, larger"])
+def test_words_that_only_begin_like_no_change_are_used(said: str) -> None:
+    assert full("a cat", said).prompt == said
 
 
 def test_prefix_and_suffix_are_exact_and_stand_once() -> None:
