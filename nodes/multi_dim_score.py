@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from comfy_api.latest import io
 
@@ -17,6 +17,9 @@ from .sockets import Critiques, CritiqueSocket, RubricSocket, ScorerSocket
 from .tensors import flaws, to_pictures
 from .thresholds import Gate, parse_minimums, parse_weights
 
+DIMENSION_SLOTS: Final = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
+"""Outputs 1 to 4 of every saved workflow: they stay, whatever the shipped rubrics become. A dimension that these gain gets
+an output after all others."""
 NOT_JUDGED = "not a number (NaN) where it is N/A or the image could not be judged"
 
 
@@ -66,17 +69,18 @@ class MultiDimScore(io.ComfyNode):
         order = ranked(critiques, gate)
         best_index, best_image = best_or_blocked(critiques, order[0], images)
         best = critiques.outcomes[order[0]]
-        return io.NodeOutput(
-            [math.nan if reward is None else reward for reward in critiques.rewards],
-            *([_score(outcome, d.key) for outcome in critiques.outcomes] for d in edit_rubric().dimensions),
-            [_spread(critiques, index) for index in range(len(pictures))],
-            isinstance(best, Critique) and gate.passes(best, critiques.rubric),
-            best_index,
-            best_image,
-            images[order],
-            critiques,
-            ui={"rr_critique": critique_cards(critiques, card_images(pictures), gate.minimums, threshold)},
-        )
+        values = {
+            "reward": [math.nan if reward is None else reward for reward in critiques.rewards],
+            **{key: [_score(outcome, key) for outcome in critiques.outcomes] for key in _dimensions()},
+            "spread": [_spread(critiques, index) for index in range(len(pictures))],
+            "passed": isinstance(best, Critique) and gate.passes(best, critiques.rubric),
+            "best_index": best_index,
+            "best_image": best_image,
+            "ranked_images": images[order],
+            "critique": critiques,
+        }
+        cards = critique_cards(critiques, card_images(pictures), gate.minimums, threshold)
+        return io.NodeOutput(*(values[output.id] for output in _outputs()), ui={"rr_critique": cards})
 
 
 def _inputs() -> list[Any]:
@@ -121,17 +125,20 @@ def _inputs() -> list[Any]:
     ]
 
 
+def _dimensions() -> list[str]:
+    """Keys of the dimensions that have an output: the slots of saved workflows, then what the shipped rubrics gained."""
+    return list(dict.fromkeys((*DIMENSION_SLOTS, *(d.key for d in edit_rubric().dimensions))))
+
+
 def _outputs() -> list[Any]:
+    slots, gained = _dimensions()[: len(DIMENSION_SLOTS)], _dimensions()[len(DIMENSION_SLOTS) :]
     return [
         io.Float.Output(
             "reward",
             is_output_list=True,
             tooltip="Reward of each image, 0 to 1; not a number (NaN) where an image could not be judged.",
         ),
-        *(
-            io.Float.Output(d.key, is_output_list=True, tooltip=f"{d.title} of each image; {NOT_JUDGED}.")
-            for d in edit_rubric().dimensions
-        ),
+        *map(_dimension_output, slots),
         io.Float.Output(
             "spread",
             is_output_list=True,
@@ -147,7 +154,13 @@ def _outputs() -> list[Any]:
         CritiqueSocket.Output(
             "critique", tooltip="The scores as critiques (without a refined prompt), in batch order."
         ),
+        *map(_dimension_output, gained),
     ]
+
+
+def _dimension_output(key: str) -> Any:
+    titles = {d.key: d.title for d in edit_rubric().dimensions}
+    return io.Float.Output(key, is_output_list=True, tooltip=f"{titles.get(key, key)} of each image; {NOT_JUDGED}.")
 
 
 def _score(outcome: object, key: str) -> float:

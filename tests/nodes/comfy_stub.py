@@ -159,7 +159,7 @@ class Management(types.ModuleType):
         super().__init__("comfy.model_management")
         self.interrupted = False
         self.current_loaded_models: list[Any] = []
-        self.loaded: list[Any] = []
+        self.loads: list[Any] = []
 
     def throw_exception_if_processing_interrupted(self) -> None:
         if self.interrupted:
@@ -175,7 +175,7 @@ class Management(types.ModuleType):
         return torch.device("cpu")
 
     def load_models_gpu(self, models: list[Any], memory_required: float = 0) -> None:
-        self.loaded += models
+        self.loads += models
 
     def free_memory(self, memory_required: float, device: Any, keep_loaded: Any = ()) -> list[Any]:
         return []

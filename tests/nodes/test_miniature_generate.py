@@ -73,7 +73,7 @@ def test_it_is_known_to_model_management_and_can_be_evicted(pack: Pack, generate
 
     resident = pack.module("nodes.miniature").GENERATOR
     generate()
-    patcher = management.loaded[-1]
+    patcher = management.loads[-1]
     assert patcher.loaded_size() == resident.size > 1_000_000
     patcher.detach()
     assert not resident.present
