@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.rubric import Rubric
-from .previews import TempImage, save_temp_image
+from .previews import TempImage
 from .sockets import Critiques
 from .thresholds import Gate
 
@@ -28,7 +26,7 @@ def critique_cards(
     minimums: Mapping[str, float] | None = None,
     threshold: float | None = None,
 ) -> list[Card]:
-    """One JSON-ready card per outcome. `images` are pictures already saved (`previews.save_temp_image`).
+    """One JSON-ready card per outcome. `images` are pictures already saved (`previews`).
 
     `passed` is None without a `threshold`; an unscored image never passes.
     """
@@ -40,6 +38,7 @@ def critique_cards(
         {
             "index": index,
             "reward": reward,
+            "threshold": threshold,
             "passed": None if gate is None else _passes(gate, outcome, critiques.rubric),
             **_said(outcome, critiques.rubric, minimums),
             "rubric": critiques.rubric.name,
@@ -50,11 +49,6 @@ def critique_cards(
         }
         for index, (outcome, reward, image) in enumerate(rows)
     ]
-
-
-def card_images(pictures: Sequence[Image.Image]) -> list[TempImage]:
-    """The judged pictures, saved for their cards."""
-    return [save_temp_image(picture, "rationalrewards") for picture in pictures]
 
 
 def _passes(gate: Gate, outcome: Outcome, rubric: Rubric) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
+from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -23,10 +25,15 @@ NODES = {
 }
 """Module -> node class, in the order of the menu."""
 
+log = logging.getLogger("rationalrewards.nodes")
+
 
 class RationalRewardsExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         from .routes import add_routes
 
-        add_routes()
+        if not add_routes():
+            folder = Path(__file__).parents[1]
+            log.error("RationalRewards is installed twice: the copy in %s is not used; remove one of the two.", folder)
+            return []
         return [getattr(import_module(f".{module}", __package__), name) for module, name in NODES.items()]

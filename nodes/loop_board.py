@@ -10,29 +10,44 @@ from collections import Counter, OrderedDict
 from typing import Any
 
 KEPT_STATES = 64
-"""Loops whose last state is kept for a page that reloads; the oldest is forgotten first."""
+"""Runs whose last state is kept for a page that reloads; the oldest is forgotten first."""
+
+Run = tuple[str | None, str]
+"""A run of a loop: id of its prompt, id of the node that the user sees."""
 
 
 class LoopBoard:
-    """Last state per visible node, and stop wishes per prompt and visible node."""
+    """Last state per run, and stop wishes per run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._wishes: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self._states: OrderedDict[Run, dict[str, Any]] = OrderedDict()
+        self._wishes: OrderedDict[Run, None] = OrderedDict()
         self._granted: Counter[str] = Counter()
 
     def post(self, state: dict[str, Any]) -> None:
-        """Remember a loop's state under its node; a state that is posted is never changed afterwards."""
+        """Remember a loop's state; a state that is posted is never changed afterwards."""
+        run = state["prompt_id"], state["node"]
         with self._lock:
-            self._states[state["node"]] = state
-            self._states.move_to_end(state["node"])
+            self._states[run] = state
+            self._states.move_to_end(run)
             while len(self._states) > KEPT_STATES:
                 self._states.popitem(last=False)
 
-    def last(self, node: str) -> dict[str, Any] | None:
+    def of_run(self, prompt_id: str | None, node: str) -> dict[str, Any] | None:
         with self._lock:
-            return self._states.get(node)
+            return self._states.get((prompt_id, node))
+
+    def of_prompt(self, prompt_id: str) -> list[dict[str, Any]]:
+        with self._lock:
+            return [state for (of, _), state in self._states.items() if of == prompt_id]
+
+    def of_workflow(self, workflow: str) -> list[dict[str, Any]]:
+        """The last state of each loop of a workflow."""
+        with self._lock:
+            return list(
+                {state["node"]: state for state in self._states.values() if state["workflow"] == workflow}.values()
+            )
 
     def ask_to_stop(self, prompt_id: str | None, node: str) -> None:
         """The wish belongs to one prompt, so that it cannot stop a later run of the same node."""

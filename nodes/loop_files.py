@@ -1,12 +1,17 @@
 """A loop's iterations on disk as they happen: an interrupt, an error or a crash loses none of them.
 
-<temp>/rationalrewards/<prompt id>_<node>/    history.jsonl, step_000.png, ... (`rationalrewards_core.history`)
+<temp>/rationalrewards/<prompt id>_<node>/    history.jsonl, step_000.webp, ... (`rationalrewards_core.history`)
+
+A picture is the file that the critique's card shows, under a second name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ..rationalrewards_core.history import History
@@ -26,6 +31,7 @@ class LoopFiles:
         while (temp / ROOT / name).exists():  # a client may send a prompt id twice
             number += 1
             name = f"{_plain(prompt_id or 'prompt')}_{_plain(node_id)}_{number}"
+        self._temp = temp
         self._subfolder = f"{ROOT}/{name}"
         self._history = History(temp / ROOT / name)
 
@@ -36,10 +42,16 @@ class LoopFiles:
     def start(self, state: RefineState) -> None:
         self._history.start(state)
 
-    def add(self, step: RefineStep) -> TempImage:
-        """Save a step and its image; the address is what the frontend's /view route is asked for."""
-        self._history.add(step)
-        return {"filename": f"step_{step.index:03d}.png", "subfolder": self._subfolder, "type": "temp"}
+    def add(self, step: RefineStep, picture: TempImage) -> TempImage:
+        """Save a step with its picture, which is in the temp folder; the address of the loop's own name for it."""
+        saved = self._temp / picture["filename"]
+        name = f"step_{step.index:03d}{saved.suffix}"
+        try:
+            os.link(saved, self.folder / name)
+        except OSError:  # a file system without links
+            shutil.copyfile(saved, self.folder / name)
+        self._history.add(replace(step, image_file=name))
+        return {"filename": name, "subfolder": self._subfolder, "type": "temp"}
 
 
 def _plain(text: str) -> str:

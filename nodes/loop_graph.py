@@ -19,6 +19,8 @@ Node = dict[str, Any]
 
 CORE_LOOP_CLASSES = frozenset({"LoopIteration", "LoopProgress", "LoopResult"})
 """What the core's own loops (0.36 and newer) add to a graph while they run; they belong to no body of ours."""
+CRITIQUE_CLASSES = frozenset({"RR_RationalCritique", "RR_MultiDimScore"})
+REFINE_CLASSES = frozenset({"RR_PromptRefine"})
 CORE_LOOP_KEYS = ("_loop_body", "_loop_end")
 """Where the core's validator notes a core loop's extent; a copy needs it with the copy's ids."""
 
@@ -95,8 +97,28 @@ def find_body(prompt: Prompt, open_id: str, close_id: str, is_output: Callable[[
     )
 
 
+def image_varies(body: LoopBody, slots: frozenset[int]) -> bool:
+    """Whether the image that is judged depends on one of these outputs of Loop Start."""
+    parents = {node_id: _parents(node) for node_id, node in body.nodes.items()}
+    image = body.nodes[body.close_id]["inputs"].get("image")
+    makers = {image[0], *_reachable(image[0], parents)} if is_link(image) else set()
+    links = (value for name in makers & body.nodes.keys() - {body.close_id} for value in _links(body.nodes[name]))
+    return any(node_id == body.open_id and slot in slots for node_id, slot in [*links, *filter(is_link, [image])])
+
+
+def card_nodes(close: Node, class_of: Callable[[str], str]) -> dict[str, str]:
+    """Which nodes of the body show what the loop shows, too: its critiques, and its rewordings."""
+    shown = {"critique": ("critique", CRITIQUE_CLASSES), "refine": ("refined_prompt", REFINE_CLASSES)}
+    links = {part: (close["inputs"].get(socket), classes) for part, (socket, classes) in shown.items()}
+    return {part: link[0] for part, (link, classes) in links.items() if is_link(link) and class_of(link[0]) in classes}
+
+
+def _links(node: Node) -> list[Any]:
+    return [value for value in node.get("inputs", {}).values() if is_link(value)]
+
+
 def _parents(node: Node) -> list[str]:
-    return [value[0] for value in node.get("inputs", {}).values() if is_link(value)]
+    return [link[0] for link in _links(node)]
 
 
 def _children(parents: Mapping[str, list[str]]) -> dict[str, list[str]]:

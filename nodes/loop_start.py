@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from comfy_api.latest import io
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .loop_state import Flow
 
 MAX_SEED = 2**32 - 1
+SEED_SLOT: Final = 1
+ITERATION_SLOT: Final = 2
 
 
 class LoopStart(io.ComfyNode):
@@ -69,6 +71,8 @@ class LoopStart(io.ComfyNode):
         from .loop_state import Flow
 
         told = _told(cls.hidden.dynprompt)
+        if not told:
+            _check(cls.hidden.dynprompt, prompt)
         iteration = told.get("iteration", 0)
         original = told.get("original", prompt)
         seed %= MAX_SEED + 1  # a linked seed may be larger
@@ -96,6 +100,15 @@ def next_inputs(flow: Flow, prompt: str, seed: int) -> dict[str, Any]:
         "original": flow.original,
         "base_seed": flow.base_seed,
     }
+
+
+def _check(dynprompt: Any, prompt: str) -> None:
+    from .loop_turn import is_output
+    from .loop_wiring import check_loop
+
+    node_id = executing_node()
+    if dynprompt is not None and node_id is not None:
+        check_loop(dynprompt, node_id, prompt, is_output)
 
 
 def _told(dynprompt: Any) -> dict[str, Any]:

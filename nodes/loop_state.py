@@ -17,6 +17,7 @@ from ..rationalrewards_core.endings import ending
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.history import step_to_json
 from ..rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
+from .loop_wiring import NO_JUDGEMENT
 from .previews import TempImage
 from .sockets import Critiques
 
@@ -42,6 +43,27 @@ class Flow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoopPlace:
+    """Whose loop it is and where it is shown: what tells a run from those of other nodes, workflows and browsers."""
+
+    prompt_id: str | None
+    node: str
+    """Id of the node that the user sees."""
+    workflow: str | None = None
+    """Id of the workflow it was queued from; None for a prompt that came without one."""
+    client: str | None = None
+    """The browser that queued it; None for a script."""
+    critique: str | None = None
+    """Node of the body whose cards are the loop's, if there is one."""
+    refine: str | None = None
+    """Node of the body that rewords the prompt, if there is one."""
+
+    def to_page(self) -> dict[str, Any]:
+        """What the page needs of it: all but the browser, which is the page itself."""
+        return {name: value for name, value in vars(self).items() if name != "client"}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """The candidate of one iteration: the best of its batch."""
 
@@ -62,7 +84,7 @@ def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence
     if images == 0:
         raise ConfigError("There is no image to judge; the batch is empty.")
     if rewards is None and not critiques:
-        raise ConfigError("Loop Until Score needs a critique or a reward: connect at least one of them.")
+        raise ConfigError(NO_JUDGEMENT)
     if critiques and len(outcomes) != images:
         raise ConfigError(
             f"There are {images} images and {len(outcomes)} critiques; the loop needs one for each image."
@@ -107,10 +129,10 @@ class LoopState:
     """The core's state, and per step what the page shows of it."""
 
     refine: RefineState
-    cards: tuple[dict[str, Any] | None, ...] = ()
-    """Per step the critique card, or None where only a number came."""
-    images: tuple[TempImage | None, ...] = ()
-    """Per step the saved candidate."""
+    rows: tuple[dict[str, Any], ...] = ()
+    """Per step what the page draws."""
+    seed_wired: bool = True
+    """Whether the images depend on the seed of Loop Start."""
     stop: StopReason | None = field(default=None)
     """Why the loop ended; None while it goes on."""
 
@@ -130,9 +152,7 @@ class LoopState:
     def with_step(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> LoopState:
         """The step is kept without its picture, which is in a file: memory must not grow with the iterations."""
         kept = replace(step, image=None, image_file=image["filename"] if image else "")
-        return replace(
-            self, refine=self.refine.with_step(kept), cards=(*self.cards, card), images=(*self.images, image)
-        )
+        return replace(self, refine=self.refine.with_step(kept), rows=(*self.rows, self._row(step, card, image)))
 
     def decided(self, stop_asked: bool) -> tuple[LoopState, Move | None]:
         """The state with its reason to stop, or the next move."""
@@ -146,34 +166,40 @@ class LoopState:
         best = self.refine.best
         return self.refine.steps[-1] if keep == "last" or best is None else best
 
-    def to_page(self, node: str, prompt_id: str | None) -> dict[str, Any]:
+    def to_page(self, place: LoopPlace) -> dict[str, Any]:
         """What the web side draws; every text in it was written by a user or a model."""
+        return {**self._head(place), "iterations": list(self.rows)}
+
+    def to_event(self, place: LoopPlace) -> dict[str, Any]:
+        """The same for a page that has followed the loop: only the newest iteration."""
+        return {**self._head(place), "row": self.rows[-1]}
+
+    def _head(self, place: LoopPlace) -> dict[str, Any]:
         best = self.refine.best
         return {
-            "node": node,
-            "prompt_id": prompt_id,
+            **place.to_page(),
             "running": self.stop is None,
             "threshold": self.refine.policy.threshold,
             "max_iterations": self.refine.policy.max_iterations,
+            "seed_wired": self.seed_wired,
             "reached": self.refine.reached,
             "stopped": None if self.stop is None else self.stop.value,
             "ending": self.ending,
             "best": None if best is None else best.index,
-            "iterations": [self._row(step, best) for step in self.refine.steps],
         }
 
-    def _row(self, step: RefineStep, best: RefineStep | None) -> dict[str, Any]:
+    def _row(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> dict[str, Any]:
         outcome = step.outcome
         unscored = isinstance(outcome, Unscored)
         return {
             "index": step.index,
             "prompt": step.request,
-            "seed": step.seed,
+            "seed": step.seed if self.seed_wired else None,
             "reward": step.reward,
             "unscored": {"reason": outcome.reason, "message": outcome.message} if unscored else None,
-            "image": self.images[step.index],
-            "best": step is best,
-            "card": self.cards[step.index],
+            "proposal": step.proposal,
+            "image": image,
+            "card": card,
         }
 
     def to_history(self) -> str:
@@ -190,18 +216,9 @@ class LoopState:
         }
         return json.dumps(table, ensure_ascii=False, indent=2)
 
-    def status(self) -> str:
-        """One line for the node."""
-        step, best, policy = self.refine.steps[-1], self.refine.best, self.refine.policy
-        why = f"unscored ({step.outcome.message})" if isinstance(step.outcome, Unscored) else "unscored"
-        now = why if step.reward is None else f"{step.reward:.2f}"
-        line = f"Iteration {step.index + 1} of at most {policy.max_iterations}: {now}"
-        if best is not None:
-            line += f", best {best.reward:.2f} in iteration {best.index + 1}"
-        return line if self.stop is None else f"{line}. {self.ending}"
-
     @property
     def ending(self) -> str | None:
         """Why the loop ended and what its best image lacks; None while it goes on."""
-        titles = {row["key"]: row["title"] for card in self.cards if card for row in card.get("dimensions", ())}
+        cards = (row["card"] for row in self.rows if row["card"])
+        titles = {judged["key"]: judged["title"] for card in cards for judged in card.get("dimensions", ())}
         return None if self.stop is None else ending(self.refine, self.stop, titles)

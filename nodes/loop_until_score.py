@@ -36,7 +36,7 @@ class LoopUntilScore(io.ComfyNode):
                 io.Boolean.Output("reached", tooltip="Whether the threshold was reached, with no dimension failing."),
                 io.String.Output("history", tooltip="Every iteration with its critique, as JSON."),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
             is_input_list=True,
             not_idempotent=True,  # two loops alike are two loops: each has its own iterations to show
@@ -85,4 +85,12 @@ class LoopUntilScore(io.ComfyNode):
             rewards=reward,
             proposal=refined_prompt[0] if refined_prompt else None,
         )
-        return take_turn(cls.hidden.dynprompt, cls.hidden.unique_id, made, policy, keep[0])
+        hidden = cls.hidden
+        return take_turn(hidden.dynprompt, hidden.unique_id, workflow_of(hidden.extra_pnginfo), made, policy, keep[0])
+
+
+def workflow_of(extra_pnginfo: Any) -> str | None:
+    """Id of the workflow that a page sends along with its prompt."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    name = workflow.get("id") if isinstance(workflow, dict) else None
+    return name if isinstance(name, str) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 from comfy_api.latest import io
@@ -50,13 +51,15 @@ class MultiDimScore(io.ComfyNode):
         source_image: Any = None,
         rubric: Any = None,
     ) -> io.NodeOutput:
-        from .cards import card_images, critique_cards
+        from .cards import critique_cards
+        from .previews import saved_batch, start_saving
 
         pictures = to_pictures(images)
         requests = requests_of(prompt, len(pictures), source_image)
         # What the user typed is read before the judge is paid.
         asked = rubric if rubric is not None else scorer.rubric_for(requests[0])
         gate = Gate(threshold=threshold, minimums=parse_minimums(minimums, asked))
+        saving = start_saving(pictures)
         critiques = await judged(
             scorer,
             requests,
@@ -69,6 +72,7 @@ class MultiDimScore(io.ComfyNode):
         order = ranked(critiques, gate)
         best_index, best_image = best_or_blocked(critiques, order[0], images)
         best = critiques.outcomes[order[0]]
+        saved = saved_batch(images, saving)
         values = {
             "reward": [math.nan if reward is None else reward for reward in critiques.rewards],
             **{key: [_score(outcome, key) for outcome in critiques.outcomes] for key in _dimensions()},
@@ -77,9 +81,9 @@ class MultiDimScore(io.ComfyNode):
             "best_index": best_index,
             "best_image": best_image,
             "ranked_images": images[order],
-            "critique": critiques,
+            "critique": replace(critiques, saved=saved),
         }
-        cards = critique_cards(critiques, card_images(pictures), gate.minimums, threshold)
+        cards = critique_cards(critiques, saved.pictures, gate.minimums, threshold)
         return io.NodeOutput(*(values[output.id] for output in _outputs()), ui={"rr_critique": cards})
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from aiohttp import web
 
 from ..rationalrewards_core.errors import ConfigError, StorageError
+from .http import refusal, whole_body
 
 if TYPE_CHECKING:
     from .preference_store import Book, Choice, PreferenceStore
@@ -33,7 +34,7 @@ class PreferenceRoutes:
         """GET -> `view` of ?question= if it waits, of the one waiting after it or ?after=, or of the first one waiting."""
         shown, after = request.query.get("question"), request.query.get("after")
         if any(key is not None and not _KEY.fullmatch(key) for key in (shown, after)):
-            return _error(400, "That is not the key of a question.")
+            return refusal(400, "That is not the key of a question.")
         return await _answered(request, lambda store: view(store, shown=shown, after=after, waiting=True))
 
     async def pick(self, request: web.Request) -> web.Response:
@@ -41,7 +42,7 @@ class PreferenceRoutes:
         asked = await _body(request)
         question, choice = asked.get("question"), asked.get("choice")
         if not isinstance(question, str) or not _KEY.fullmatch(question) or not _is_choice(choice):
-            return _error(400, 'Send an answer such as {"question": "0123456789abcdef", "choice": 0}.')
+            return refusal(400, 'Send an answer such as {"question": "0123456789abcdef", "choice": 0}.')
 
         def answer(store: PreferenceStore) -> dict[str, Any]:
             store.answer(question, choice)
@@ -53,7 +54,7 @@ class PreferenceRoutes:
         """POST {"answer": key} -> `view` of the question that waits again."""
         taken = (await _body(request)).get("answer")
         if not isinstance(taken, str) or not _KEY.fullmatch(taken):
-            return _error(400, 'Send the key of an answer, such as {"answer": "0123456789abcdef"}.')
+            return refusal(400, 'Send the key of an answer, such as {"answer": "0123456789abcdef"}.')
         return await _answered(request, lambda store: view(store, shown=store.undo(taken)))
 
     async def export(self, request: web.Request) -> web.Response:
@@ -123,28 +124,24 @@ async def _answered(request: web.Request, act: Callable[[PreferenceStore], dict[
     try:
         store = known_store(request.match_info["dataset"])
     except ConfigError as error:
-        return _error(400, str(error))
+        return refusal(400, str(error))
     if store is None:
-        return _error(404, "Nothing was asked in this data set yet; queue the graph.")
+        return refusal(404, "Nothing was asked in this data set yet; queue the graph.")
     try:
         return web.json_response(await asyncio.to_thread(act, store))
     except ConfigError as error:
-        return _error(409, str(error))
+        return refusal(409, str(error))
     except StorageError as error:
-        return _error(507, str(error))
+        return refusal(507, str(error))
     except OSError as error:
-        return _error(507, f"The disk refused it: {error.strerror}.")
+        return refusal(507, f"The disk refused it: {error.strerror}.")
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object that was sent; empty if it is none, or too large to be one of ours."""
-    body = await request.content.read(BODY_LIMIT + 1)
+    body = await whole_body(request, BODY_LIMIT)
     try:
-        asked: Any = json.loads(body) if len(body) <= BODY_LIMIT else None
+        asked: Any = None if body is None else json.loads(body)
     except (ValueError, RecursionError):
         asked = None
     return asked if isinstance(asked, dict) else {}
-
-
-def _error(status: int, sentence: str) -> web.Response:
-    return web.json_response({"error": sentence}, status=status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -61,15 +62,18 @@ class RationalCritique(io.ComfyNode):
     async def execute(
         cls, scorer: Any, image: Any, prompt: str, source_image: Any = None, rubric: Any = None
     ) -> io.NodeOutput:
-        from .cards import card_images, critique_cards
+        from .cards import critique_cards
+        from .previews import saved_batch, start_saving
 
         pictures = to_pictures(image)
         requests = requests_of(prompt, len(pictures), source_image)
+        saving = start_saving(pictures)
         critiques = await judged(scorer, requests, pictures, "critique", flaws=flaws(image), rubric=rubric)
+        saved = saved_batch(image, saving)
         return io.NodeOutput(
-            critiques,
+            replace(critiques, saved=saved),
             [math.nan if reward is None else reward for reward in critiques.rewards],
             markdown(critiques),
             json.dumps(critiques.to_json(), ensure_ascii=False, indent=1),
-            ui={"rr_critique": critique_cards(critiques, card_images(pictures))},
+            ui={"rr_critique": critique_cards(critiques, saved.pictures)},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..rationalrewards_core.messages import UserRequest
     from ..rationalrewards_core.rubric import Rubric
     from ..rationalrewards_core.scorer import Outcome
+    from .previews import SavedBatch
 
 ScorerSocket = io.Custom("RR_SCORER")
 """A `scorers.LoadedScorer`."""
@@ -36,6 +37,8 @@ class Critiques:
     """One per image of the batch, in its order."""
     notes: tuple[str, ...] = ()
     """What the user should know about how they came about, such as images judged at fewer pixels; a sentence each."""
+    saved: SavedBatch | None = field(default=None, compare=False)
+    """Where the judged pictures were saved for the cards; None if they were not."""
 
     @property
     def rewards(self) -> tuple[float | None, ...]:

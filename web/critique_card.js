@@ -1,6 +1,7 @@
 /** One critique as a card, and a deck of cards for a batch. Every text in a card is somebody else's. */
 
 import { element, figure } from "./dom.js";
+import { caption } from "./filmstrip.js";
 import { openPictures, picture } from "./pictures.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
@@ -22,8 +23,19 @@ export class CardDeck {
   /** Begins with the best one. @param {object[]} cards one per image of the batch */
   show(cards) {
     this.cards = cards;
+    this.labels = cards.map(({ index, reward }) => say("imageOf", { index: index + 1, reward: figure(reward) }));
     const rewards = cards.map(({ reward }) => reward ?? -1);
     this.turn(rewards.indexOf(Math.max(...rewards)));
+  }
+
+  /** A loop's critiques, one per iteration: the newest while it runs, then the best. */
+  showLoop({ iterations, best, running }) {
+    const judged = iterations.filter(({ card }) => card);
+    if (!judged.length) return this.clear();
+    this.cards = judged.map(({ card }) => card);
+    this.labels = judged.map((iteration) => caption(iteration, best));
+    const place = running ? -1 : judged.findIndex(({ index }) => index === best);
+    return this.turn(place < 0 ? judged.length - 1 : place);
   }
 
   turn(index, focus = null) {
@@ -45,13 +57,13 @@ export class CardDeck {
         disabled: this.current + change < 0 || this.current + change > last,
         on: { click: () => this.turn(this.current + change, `.rr-${key}:not(:disabled), .rr-pager button:not(:disabled)`) },
       });
-    const place = element("span", { text: `${this.current + 1} / ${this.cards.length}`, "aria-live": "polite" });
+    const place = element("span", { text: `${this.current + 1} / ${this.cards.length}`, title: this.labels[this.current], "aria-live": "polite" });
     return element("nav", { class: "rr-pager", "aria-label": say("images") }, step("‹", "previous", -1), place, step("›", "next", 1));
   }
 
   enlarge() {
-    const pages = this.cards.map((card) => ({
-      label: say("imageOf", { index: card.index + 1, reward: figure(card.reward) }),
+    const pages = this.cards.map((card, place) => ({
+      label: this.labels[place],
       image: card.image,
       render: () => renderCard(card),
     }));
@@ -77,10 +89,29 @@ function renderHead(card, pager, enlarge) {
   return element("header", { class: "rr-head" }, thumbnail, reward, badge(card), pager);
 }
 
+/** Sentences about what keeps an image from passing: its reward, and each dimension below its minimum. */
+export function lacks(card, reward, threshold) {
+  const short = [];
+  if (typeof reward === "number" && typeof threshold === "number" && reward < threshold) {
+    short.push(say("below", { title: say("rewardName"), ...apart(reward, threshold, 2) }));
+  }
+  for (const { title, score, minimum } of card?.dimensions ?? []) {
+    if (typeof score === "number" && typeof minimum === "number" && score < minimum) short.push(say("below", { title, ...apart(score, minimum, 1) }));
+  }
+  return short;
+}
+
+/** Two figures with as many digits as it takes to see that they differ. */
+function apart(value, limit, digits) {
+  while (digits < 6 && figure(value, digits) === figure(limit, digits)) digits += 1;
+  return { value: figure(value, digits), limit: figure(limit, digits) };
+}
+
 function badge(card) {
   if (card.unscored) return element("span", { class: "rr-badge rr-unknown", text: say("unscored") });
   if (card.passed === null || card.passed === undefined) return null;
-  return element("span", { class: `rr-badge ${card.passed ? "rr-good" : "rr-poor"}`, text: say(card.passed ? "passed" : "failed") });
+  if (card.passed) return element("span", { class: "rr-badge rr-good", text: say("passed") });
+  return element("span", { class: "rr-badge rr-poor", text: say("failed"), title: lacks(card, card.reward, card.threshold).join("\n") });
 }
 
 function renderBody(card) {
@@ -92,6 +123,8 @@ function renderBody(card) {
     body.append(element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: reason }), element("span", { dir: "auto", text: message })));
     return body;
   }
+  const short = card.passed === false ? lacks(card, card.reward, card.threshold) : [];
+  if (short.length) body.append(element("p", { class: "rr-short", dir: "auto", text: short.join(" · ") }));
   const weighted = new Set(card.dimensions.map(({ weight }) => weight)).size > 1;
   body.append(element("dl", { class: "rr-dimensions" }, ...card.dimensions.flatMap((dimension) => renderDimension(dimension, card.scale, weighted))));
   if (card.summary) body.append(section("summary", element("p", { dir: "auto", text: card.summary })));

@@ -1,12 +1,12 @@
 /** The iterations of one loop: pictures with rewards, what changed in the prompt, and the button that ends it. */
 
 import { api } from "../../scripts/api.js";
-import { renderCard } from "./critique_card.js";
+import { lacks, renderCard } from "./critique_card.js";
 import { element, figure } from "./dom.js";
 import { openPictures, picture } from "./pictures.js";
 import { sparkline } from "./sparkline.js";
 import { renderDiff } from "./word_diff.js";
-import { say } from "./words.js";
+import { knows, say } from "./words.js";
 
 const STOP = "/rationalrewards/loop/stop";
 
@@ -14,26 +14,55 @@ export class Filmstrip {
   constructor() {
     this.status = element("p", { class: "rr-status", role: "status", text: say("noLoop") });
     this.stop = element("button", { type: "button", class: "rr-button rr-stop", text: say("stop"), disabled: true, on: { click: () => this.askToStop() } });
+    this.notes = element("p", { class: "rr-notes" });
     this.chart = element("div", { class: "rr-chart" });
-    this.list = element("ol", { class: "rr-strip", "data-capture-wheel": "true", on: { keydown: (event) => this.onKey(event) } });
+    this.list = element("ol", {
+      class: "rr-strip",
+      "data-capture-wheel": "true",
+      on: { keydown: (event) => this.onKey(event), pointerleave: () => this.describe(this.selected) },
+    });
     this.detail = element("div", { class: "rr-detail", "data-capture-wheel": "true", tabindex: "0", role: "region", "aria-label": say("prompt") });
     const head = element("header", { class: "rr-head" }, this.status, this.stop);
-    this.element = element("section", { class: "rr rr-film", "aria-label": say("iterations") }, head, this.chart, this.list, this.detail);
+    this.element = element("section", { class: "rr rr-film", "aria-label": say("iterations") }, head, this.notes, this.chart, this.list, this.detail);
     this.state = null;
     this.asked = null;
+    this.selected = null;
   }
 
-  /** @param {object} state the loop's state, as the server sends it after every iteration */
+  /** One more iteration of the run that is shown, or the first of a new one. False if iterations are missing before it. */
+  take({ row, ...head }) {
+    const known = this.shows(head) && row.index ? this.state.iterations : [];
+    if (row.index > known.length) return false;
+    this.show({ ...head, iterations: [...known.slice(0, row.index), row] });
+    return true;
+  }
+
+  shows(state) {
+    return this.state !== null && state.prompt_id === this.state.prompt_id && state.node === this.state.node;
+  }
+
+  /** @param {object} state a whole run, as the server tells it to a page that has not followed it */
   show(state) {
-    const grown = state.iterations.length !== (this.state?.iterations.length ?? 0) || state.running !== this.state?.running;
+    const before = this.shows(state) ? this.state : null;
+    if (!before || state.iterations.length < before.iterations.length) this.clear();
     this.state = state;
+    const changed = !before || state.iterations.length !== before.iterations.length || state.running !== before.running;
     this.status.textContent = sentence(state);
     this.status.classList.toggle("rr-good", state.reached);
+    this.notes.textContent = state.seed_wired ? "" : say("seedUnwired");
     this.showStop();
-    this.chart.replaceChildren(sparkline(state.iterations, state.threshold, state.running ? state.max_iterations : state.iterations.length));
+    this.chart.replaceChildren(sparkline(state.iterations, state.best, state.threshold, state.running ? state.max_iterations : state.iterations.length));
     this.showPictures();
     const newest = state.iterations.length - 1;
-    if (grown) this.select(state.running ? newest : (state.best ?? newest), { reveal: !state.running });
+    if (changed) this.select(state.running ? newest : (state.best ?? newest), { reveal: !state.running });
+  }
+
+  /** Nothing of another run stays. */
+  clear() {
+    this.selected = null;
+    this.asked = null;
+    this.list.replaceChildren();
+    this.detail.replaceChildren();
   }
 
   /** The loop's prompt ended without a last state: somebody interrupted it, or a node failed. */
@@ -48,13 +77,13 @@ export class Filmstrip {
   }
 
   async askToStop() {
-    const { node, prompt_id: prompt } = this.state;
-    this.asked = prompt;
+    const { node, prompt_id } = this.state;
+    this.asked = prompt_id;
     this.showStop();
     const response = await api.fetchApi(STOP, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ node }),
+      body: JSON.stringify({ prompt_id, node }),
     });
     if (response.ok) return;
     this.asked = null;
@@ -63,32 +92,37 @@ export class Filmstrip {
     this.status.textContent = answer.error ?? say("stopFailed", { status: response.status });
   }
 
-  /** Rebuild the strip, keeping where the user was: focus and scroll, or the newest picture in sight. */
+  /** Pictures stay as they are (each is fetched once); new ones join, and the best is marked anew. */
   showPictures() {
-    const focused = this.buttons().indexOf(document.activeElement);
+    const { iterations, best } = this.state;
     const atEnd = this.list.scrollLeft + this.list.clientWidth >= this.list.scrollWidth - 8;
-    this.list.replaceChildren(...this.state.iterations.map((iteration) => this.thumbnail(iteration)));
-    if (focused >= 0) this.buttons()[focused]?.focus({ preventScroll: true });
+    iterations.slice(this.list.children.length).forEach((iteration) => this.list.append(this.thumbnail(iteration)));
+    this.buttons().forEach((button, place) => {
+      const iteration = iterations[place];
+      button.classList.toggle("rr-best", place === best);
+      button.setAttribute("aria-label", `${caption(iteration, best)}. ${say("enlarge")}`);
+      button.querySelector("small").textContent = `${place === best ? "★ " : ""}${place + 1}`;
+    });
     if (atEnd) this.list.scrollLeft = this.list.scrollWidth;
   }
 
   thumbnail(iteration) {
-    const place = this.state.iterations.indexOf(iteration);
-    const label = caption(iteration);
+    const place = iteration.index;
     const shown = iteration.image ? picture(iteration.image, "", { thumbnail: true }) : element("span", { class: "rr-gone", text: say("gone") });
+    const short = lacks(iteration.card, iteration.reward, this.state.threshold);
     const reward = iteration.unscored
       ? element("b", { class: "rr-unknown", text: say("unscored"), title: iteration.unscored.message })
-      : element("b", { text: figure(iteration.reward) });
+      : element("b", { class: short.length ? "" : "rr-good", text: figure(iteration.reward), title: short.join("\n") });
     const button = element(
       "button",
       {
         type: "button",
-        class: `rr-frame${iteration.best ? " rr-best" : ""}`,
-        "aria-label": `${label}. ${say("enlarge")}`,
-        on: { click: () => this.enlarge(place), focus: () => this.select(place), pointerenter: () => this.select(place) },
+        class: "rr-frame",
+        title: short.join("\n"),
+        on: { click: () => this.enlarge(place), focus: () => this.select(place), pointerenter: () => this.describe(place) },
       },
-      shown,
-      element("span", { class: "rr-caption" }, element("small", { text: `${iteration.best ? "★ " : ""}${iteration.index + 1}` }), reward),
+      element("span", { class: "rr-picture" }, shown),
+      element("span", { class: "rr-caption" }, element("small"), reward),
     );
     return element("li", {}, button);
   }
@@ -98,11 +132,23 @@ export class Filmstrip {
   }
 
   select(place, { reveal = false } = {}) {
-    const iteration = this.state.iterations[place];
-    if (!iteration) return;
+    if (!this.state.iterations[place]) return;
+    this.selected = place;
     this.buttons().forEach((button, index) => button.classList.toggle("rr-selected", index === place));
     if (reveal) this.reveal(place);
-    this.detail.replaceChildren(element("h3", { text: caption(iteration) }), this.promptOf(place));
+    this.describe(place);
+  }
+
+  /** Prompt and shortfall of an iteration below the strip: of the selected one, or for a moment of the one pointed at. */
+  describe(place) {
+    const iteration = this.state?.iterations[place];
+    if (!iteration) return;
+    const short = iteration.unscored ? [iteration.unscored.message] : lacks(iteration.card, iteration.reward, this.state.threshold);
+    this.detail.replaceChildren(
+      element("h3", { text: caption(iteration, this.state.best) }),
+      short.length ? element("p", { class: "rr-short", dir: "auto", text: short.join(" · ") }) : "",
+      this.promptOf(place),
+    );
   }
 
   /** Scroll the strip, and nothing around it, until a picture is in sight. */
@@ -120,7 +166,7 @@ export class Filmstrip {
 
   enlarge(place) {
     const pages = this.state.iterations.map((iteration, index) => ({
-      label: caption(iteration),
+      label: caption(iteration, this.state.best),
       image: iteration.image,
       render: () =>
         element(
@@ -128,7 +174,7 @@ export class Filmstrip {
           {},
           element("h3", { text: say("prompt") }),
           this.promptOf(index),
-          element("p", { class: "rr-comments", text: say("seedIs", { seed: iteration.seed }) }),
+          element("p", { class: "rr-comments", text: iteration.seed === null ? say("seedUnwired") : say("seedIs", { seed: iteration.seed }) }),
           iteration.card ? renderCard(iteration.card) : reasonOf(iteration),
         ),
     }));
@@ -145,19 +191,22 @@ export class Filmstrip {
   }
 }
 
-function caption(iteration) {
+export function caption(iteration, best) {
   const reward = iteration.unscored ? say("unscored") : figure(iteration.reward);
-  return say(iteration.best ? "iterationBest" : "iteration", { index: iteration.index + 1, reward });
+  return say(iteration.index === best ? "iterationBest" : "iteration", { index: iteration.index + 1, reward });
 }
 
 function reasonOf({ unscored }) {
   return unscored && element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: unscored.reason }), element("span", { dir: "auto", text: unscored.message }));
 }
 
+/** Why the loop is where it is, in figures that are true: what the best image lacks is named, dimension or reward. */
 function sentence(state) {
   const best = state.best === null ? null : state.iterations[state.best];
-  const values = { count: state.iterations.length, most: state.max_iterations, best: figure(best?.reward), threshold: figure(state.threshold) };
-  if (state.running) return say("running", values);
+  const count = state.iterations.length;
+  const values = { count, current: count + 1, most: state.max_iterations ?? "…", best: figure(best?.reward), threshold: figure(state.threshold) };
+  if (state.running) return say(best ? "running" : "runningFirst", values);
   const key = state.reached ? "stopReached" : `stop_${state.stopped}`;
-  return `${knows(key) ? say(key, values) : state.ending} ${say("bestOf", values)}`;
+  const short = best ? lacks(best.card, best.reward, state.threshold) : count ? [say("noneScored")] : [];
+  return [knows(key) ? say(key, values) : state.ending, best && say("bestOf", values), short.length && `${short.slice(0, 2).join(" · ")}.`].filter(Boolean).join(" ");
 }

@@ -20,7 +20,10 @@ export function pictureUrl(image, { thumbnail = false } = {}) {
 
 export function picture(image, alt, options = {}) {
   const shown = element("img", { src: pictureUrl(image, options), alt, loading: "lazy", draggable: "false" });
-  shown.addEventListener("load", () => shown.classList.toggle("rr-pixels", shown.naturalWidth < SMALL));
+  shown.addEventListener("load", () => {
+    shown.classList.toggle("rr-pixels", shown.naturalWidth < SMALL);
+    shown.closest(".rr-frame")?.style.setProperty("--rr-ratio", String(shown.naturalWidth / shown.naturalHeight));
+  });
   shown.addEventListener("error", () => shown.replaceWith(element("span", { class: "rr-gone", text: say("gone") })));
   return shown;
 }

@@ -2,15 +2,18 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { passThrough } from "./canvas.js";
 import { CardDeck } from "./critique_card.js";
 import { element } from "./dom.js";
 import { Filmstrip } from "./filmstrip.js";
 import { everyNode, nodeOfExecution, nodeOfLocator } from "./graph_nodes.js";
+import { isOfOpenWorkflow, Loops } from "./loops.js";
 import { PreferencePicker } from "./preference_picker.js";
 import { restore } from "./restore.js";
 import { RewordingCard } from "./rewording_card.js";
 import { loadWords } from "./words.js";
 
+const NAME = "rationalrewards";
 const PREFIX = "RR_";
 const LOOP = "RR_LoopUntilScore";
 const PICK = "RR_PreferencePick";
@@ -19,7 +22,7 @@ const WITH_CARDS = new Set(["RR_RationalCritique", "RR_MultiDimScore"]);
 const RESTORED = new Set([...WITH_CARDS, REFINE, LOOP]);
 const DECK = { name: "rr_critique_card", height: 280, width: 380 };
 const REWORDING = { name: "rr_rewording", height: 170, width: 380 };
-const FILM = { name: "rr_filmstrip", height: 280, width: 440 };
+const FILM = { name: "rr_filmstrip", height: 380, width: 460 };
 const PICKER = { name: "rr_preference", height: 360, width: 460 };
 
 const TEXT_HEIGHT = 90;
@@ -41,6 +44,7 @@ function viewOf(node, kind, make, { name, height, width }) {
     setValue: () => {},
   });
   widget.serialize = false;
+  passThrough(of[kind].element);
   for (const field of node.widgets) {
     // A taller node gives its room to the card, not to its text fields.
     if (field !== widget && field.element && field.options) field.options.getMaxHeight = () => TEXT_HEIGHT;
@@ -55,30 +59,43 @@ const rewordingOf = (node) => viewOf(node, "rewording", () => new RewordingCard(
 const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(), FILM);
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
+/** What a loop knows better than a node of its body: the cards of all iterations. */
+function giveLoop(node, state) {
+  if (WITH_CARDS.has(node.comfyClass)) deckOf(node).showLoop(state);
+  if (node.comfyClass === REFINE && !state.running && state.iterations.length) rewordingOf(node).showLoop(state);
+}
+
+const loops = new Loops((node) => (node.comfyClass === LOOP ? filmOf(node) : null), giveLoop);
+
 function give(node, output) {
+  if (output?.rr_loop_run?.length) loops.recall(output.rr_loop_run[0]);
+  if (output?.rr_loop?.length) loops.show(output.rr_loop[0]);
+  if (output?.rr_preference?.length) pickerOf(node).put(output.rr_preference[0]);
+  if (loops.speaksFor(node)) return;
   if (output?.rr_critique?.length) deckOf(node).show(output.rr_critique);
   if (output?.rr_refine?.length) rewordingOf(node).show(output.rr_refine);
-  if (output?.rr_loop?.length) filmOf(node).show(output.rr_loop[0]);
-  if (output?.rr_preference?.length) pickerOf(node).put(output.rr_preference[0]);
 }
 
 const isOurs = (node) => String(node?.comfyClass ?? "").startsWith(PREFIX);
 
-function onLoopEvent({ detail: state }) {
-  const node = nodeOfExecution(state.node);
-  if (node && isOurs(node)) filmOf(node).show(state);
+/** A node has run. Other workflows have nodes of the same id, so the prompt decides whose output it is. */
+async function onExecuted({ detail }) {
+  const shown = detail.display_node ?? detail.node;
+  if (!isOurs(nodeOfExecution(shown)) || !(await isOfOpenWorkflow(detail.prompt_id))) return;
+  const node = nodeOfExecution(shown); // another workflow may have been opened meanwhile
+  if (isOurs(node)) give(node, detail.output);
 }
 
-/** A prompt that was interrupted or failed sends no last state. */
-function onCutShort({ detail }) {
+/** A prompt that was interrupted or failed sends no last state; one whose loop did not run at all neither. */
+function onEnd({ detail }) {
   for (const [, node] of everyNode()) {
     const film = views.get(node)?.film;
     if (film?.state?.prompt_id === detail?.prompt_id) film?.interrupted();
   }
 }
 
-app.registerExtension({
-  name: "rationalrewards",
+const extension = {
+  name: NAME,
 
   async init() {
     document.head.append(element("link", { rel: "stylesheet", href: new URL("rationalrewards.css", import.meta.url).href }));
@@ -86,9 +103,10 @@ app.registerExtension({
   },
 
   setup() {
-    api.addEventListener("rationalrewards.loop", onLoopEvent);
-    api.addEventListener("execution_interrupted", onCutShort);
-    api.addEventListener("execution_error", onCutShort);
+    api.addEventListener("rationalrewards.loop", ({ detail }) => loops.take(detail));
+    api.addEventListener("execution_cached", ({ detail }) => loops.begin(detail.prompt_id, detail.nodes ?? []));
+    api.addEventListener("executed", onExecuted);
+    for (const end of ["execution_success", "execution_interrupted", "execution_error"]) api.addEventListener(end, onEnd);
   },
 
   nodeCreated(node) {
@@ -97,11 +115,6 @@ app.registerExtension({
     if (node.comfyClass === REFINE) rewordingOf(node);
     if (node.comfyClass === LOOP) filmOf(node);
     if (node.comfyClass === PICK) pickerOf(node);
-    const before = node.onExecuted;
-    node.onExecuted = function (output) {
-      before?.call(this, output);
-      give(this, output);
-    };
   },
 
   /** Outputs that the page itself kept: another tab, undo, a run opened from the queue. */
@@ -113,11 +126,14 @@ app.registerExtension({
   },
 
   async afterConfigureGraph() {
-    const empty = (node) => RESTORED.has(node.comfyClass);
     for (const [, node] of everyNode()) {
       const dataset = node.comfyClass === PICK && node.widgets?.find(({ name }) => name === "dataset")?.value;
       if (dataset) pickerOf(node).open(dataset);
     }
-    await restore(empty, give);
+    await loops.restore();
+    await restore((node) => RESTORED.has(node.comfyClass) && !loops.speaksFor(node) && !views.get(node)?.film?.state, give);
   },
-});
+};
+
+// Two copies of the pack serve two copies of this file; the server uses the nodes of one of them.
+if (!app.extensions?.some(({ name }) => name === NAME)) app.registerExtension(extension);

@@ -1,4 +1,4 @@
-/** After a page reload: the last critiques, rewordings and loops of this workflow, asked from the server. */
+/** After a page reload: the last critiques and rewordings of this workflow, asked from the server's history. */
 
 import { api } from "../../scripts/api.js";
 import { everyNode, rootGraph } from "./graph_nodes.js";
@@ -6,27 +6,18 @@ import { everyNode, rootGraph } from "./graph_nodes.js";
 const RUNS = 8; // of the history: each carries its whole workflow
 
 /**
- * Give every waiting node what the server last knew of it.
- * @param {(node: object) => boolean} wants whether a node shows outputs of this pack
+ * Give every waiting node what it last put out.
+ * @param {(node: object) => boolean} wants whether a node shows outputs of this pack and has none yet
  * @param {(node: object, output: object) => void} give takes `{rr_critique}`, `{rr_refine}` or `{rr_loop}`
  */
 export async function restore(wants, give) {
-  const waiting = [...everyNode()].filter(([, node]) => wants(node));
   const workflow = rootGraph()?.id;
-  if (!waiting.length || !workflow) return;
-  const [history, queue] = await Promise.all([json(`/history?max_items=${RUNS}`), json("/queue")]);
-  const finished = Object.values(history ?? {}).filter(({ prompt }) => workflowOf(prompt) === workflow);
-  const running = (queue?.queue_running ?? []).filter((prompt) => workflowOf(prompt) === workflow);
-  const prompts = new Set([...finished.map(({ prompt }) => prompt), ...running].map(([, id]) => id));
-  for (const run of finished) {
-    const outputs = shown(run);
-    for (const [id, node] of waiting) if (outputs.has(id)) give(node, outputs.get(id));
-  }
-  for (const [id, node] of waiting) {
-    if (node.comfyClass !== "RR_LoopUntilScore") continue;
-    const state = await json(`/rationalrewards/loop/${encodeURIComponent(id)}`);
-    if (state && prompts.has(state.prompt_id)) give(node, { rr_loop: [settled(state, running)] });
-  }
+  if (!workflow || ![...everyNode()].some(([, node]) => wants(node))) return;
+  const response = await api.fetchApi(`/history?max_items=${RUNS}`);
+  if (!response.ok || rootGraph()?.id !== workflow) return;
+  const runs = Object.values(await response.json()).filter(({ prompt }) => workflowOf(prompt) === workflow);
+  const last = new Map(runs.flatMap((run) => [...shown(run)])); // of several runs, the newest
+  for (const [id, node] of everyNode()) if (wants(node) && last.has(id)) give(node, last.get(id));
 }
 
 /** A queue entry is [number, prompt id, prompt, extra, ...]; its workflow's id tells one graph from another. */
@@ -38,15 +29,4 @@ function workflowOf(prompt) {
 function shown({ outputs = {}, meta = {} }) {
   const entries = Object.entries(outputs).map(([id, output]) => [String(meta[id]?.display_node ?? id), output]);
   return new Map(entries.filter(([, output]) => output.rr_critique || output.rr_refine || output.rr_loop));
-}
-
-/** A state that says "running" of a prompt that is over was cut short. */
-function settled(state, running) {
-  if (!state.running || running.some(([, id]) => id === state.prompt_id)) return state;
-  return { ...state, running: false, stopped: "interrupted" };
-}
-
-async function json(path) {
-  const response = await api.fetchApi(path);
-  return response.ok ? response.json() : null;
 }

@@ -32,6 +32,7 @@ def card(index: int, **values: Any) -> dict[str, Any]:
         "index": index,
         "reward": 0.7,
         "passed": True,
+        "threshold": 0.8,
         "unscored": None,
         "rubric": "generation",
         "scale": {"minimum": 1.0, "maximum": 4.0},
@@ -52,8 +53,7 @@ def deck(frontend: Frontend) -> Any:
     frontend.load({**workflow, "id": "00000000-0000-4000-8000-000000000001"})
 
     def show(*cards: dict[str, Any]) -> Any:
-        script = "cards => app.graph.nodes.find(n => n.type === 'RR_RationalCritique').onExecuted({rr_critique: cards})"
-        frontend.page.evaluate(script, list(cards))
+        frontend.executed("RR_RationalCritique", {"rr_critique": list(cards)})
         return frontend.page.locator(".rr-deck")
 
     return show

@@ -67,20 +67,25 @@ def test_every_iteration_appears_as_it_ends(frontend: Frontend, stopped: dict[st
 
 def test_the_button_stops_the_loop_after_its_iteration(stopped: dict[str, Any]) -> None:
     assert stopped["asked"] == "Stopping after this iteration…"
-    assert stopped["ended"].startswith("Stopped on your wish.")
+    assert stopped["ended"].startswith("Stopped by you.")
     assert 3 <= stopped["frames"] < 30
 
 
-def test_the_critique_card_shows_the_last_iteration(frontend: Frontend, stopped: dict[str, Any]) -> None:
-    assert stopped["frames"]
+def test_the_critique_card_shows_the_best_iteration_as_the_film_does(
+    frontend: Frontend, stopped: dict[str, Any]
+) -> None:
     deck = frontend.page.locator(".rr-deck")
-    assert deck.locator(".rr-reward strong").inner_text().startswith(("0.", "1."))
+    assert deck.locator(".rr-reward strong").inner_text() == frontend.page.locator(".rr-frame.rr-best b").inner_text()
+    assert f"/ {stopped['frames']}" in deck.locator(".rr-pager").inner_text()
     assert deck.locator("dt").count() == 3
     assert deck.locator(".rr-request").inner_text() == "a large red circle left of a small blue square"
 
 
-def test_prompt_refine_shows_what_it_did_in_the_last_iteration(stopped: dict[str, Any]) -> None:
-    assert stopped["rewording"].startswith(("Prompt reworded\n", "Prompt kept\n"))
+def test_prompt_refine_shows_what_became_of_the_best_prompt(stopped: dict[str, Any]) -> None:
+    heading, verdict = [line for line in stopped["rewording"].splitlines() if line][:2]
+    assert heading.lower().startswith("iteration ")
+    assert heading.lower().endswith(" best")
+    assert verdict in ("Prompt reworded", "Prompt kept")
 
 
 def test_a_picture_is_enlarged_and_put_away_with_the_keyboard(
@@ -109,6 +114,6 @@ def test_a_reloaded_page_shows_the_run_again(frontend: Frontend, stopped: dict[s
     assert frontend.page.locator(".rr-frame").count() == stopped["frames"]
     assert frontend.page.locator(".rr-status").inner_text() == stopped["ended"]
     frontend.page.wait_for_function("() => document.querySelector('.rr-deck dt')", timeout=20_000)
-    assert frontend.page.locator(".rr-rewording article").inner_text().startswith("Prompt ")
+    assert frontend.page.locator(".rr-rewording article").inner_text() == stopped["rewording"]
     (pictures / "reloaded.png").write_bytes(frontend.page.screenshot())
     assert frontend.errors == []

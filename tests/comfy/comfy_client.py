@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,8 @@ class Run:
     """(visible node, its ui output) in order, cached ones included."""
     loops: list[dict[str, Any]] = field(default_factory=list)
     """Live states of `rationalrewards.loop`."""
+    told: int = 0
+    """Bytes of the events that these came in."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """The history's outputs by node id, copies included."""
     status: str = ""
@@ -39,6 +42,13 @@ class Run:
     error_type: str = ""
     """Full name of the exception's class."""
     interrupted: bool = False
+
+    def take(self, event: dict[str, Any]) -> None:
+        """A state is an event's head and all rows that came until then."""
+        self.told += len(json.dumps(event))
+        row = event.pop("row")
+        before = [state for state in self.loops if state["node"] == event["node"] and row["index"]]
+        self.loops.append({**event, "iterations": [*(before[-1]["iterations"] if before else []), row]})
 
     def times(self, node: str) -> int:
         """How often a visible node was executed, in all its copies."""
@@ -116,7 +126,7 @@ class Client:
         elif kind == "executed":
             run.executed.append((content["display_node"], content["output"]))
         elif kind == "rationalrewards.loop":
-            run.loops.append(content)
+            run.take(content)
         elif kind == "execution_error":
             run.error, run.error_type = content["exception_message"].strip(), content["exception_type"]
         elif kind == "execution_interrupted":

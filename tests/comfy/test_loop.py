@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.comfy.comfy_client import Client, Prompt, Run
 from tests.comfy.comfy_server import Comfy
+from tests.comfy.conftest import one_mode
 from tests.comfy.graphs import SHOWN, critic, generator, loop, preview, start, until
 
 
@@ -189,7 +190,55 @@ def test_live_states_end_in_the_final_one(client: Client) -> None:
     assert [len(state["iterations"]) for state in run.loops] == [1, 2, 3]
     assert run.loops[-1] == run.ui("end", "rr_loop")[-1]
     assert run.loops[-1]["prompt_id"] == run.prompt_id
-    assert client.get("/rationalrewards/loop/end") == (200, run.loops[-1])
+    address = f"/rationalrewards/loops?prompt_id={run.prompt_id}"
+    assert client.get(address) == (200, {"workflow": None, "loops": [run.loops[-1]]})
+    assert run.ui("end", "rr_loop_run") == [{"prompt_id": run.prompt_id, "node": "end"}]
+
+
+@one_mode
+def test_a_wiring_mistake_is_said_before_an_image_is_made(client: Client) -> None:
+    prompt = loop("0.1", request="a miswired cat")
+    del prompt["end"]["inputs"]["critique"]
+    run = client.run(prompt)
+    assert "needs a critique or a reward" in run.error
+    assert run.times("gen") == 0
+
+
+@one_mode
+def test_a_seed_that_reaches_no_sampler_makes_one_image(client: Client) -> None:
+    prompt = loop("0.1 0.2 0.3", request="a seedless cat", max_iterations=3, generates={"seed": 5})
+    run = client.run(prompt)
+    (state,) = run.ui("end", "rr_loop")
+    assert (state["stopped"], state["seed_wired"], len(state["iterations"])) == ("nothing_new", False, 1)
+    assert state["iterations"][0]["seed"] is None
+
+
+@one_mode
+def test_only_the_browser_that_queued_it_is_told(client: Client) -> None:
+    """The node has the same id in everybody's workflows."""
+    import asyncio
+
+    import aiohttp
+
+    async def overheard() -> list[str]:
+        kinds: list[str] = []
+        stranger = f"{client.address}/ws?clientId=stranger"
+        async with aiohttp.ClientSession() as session, session.ws_connect(stranger) as events:
+            prompt = loop("0.1 0.2", request="a private cat", max_iterations=2)
+            task = asyncio.ensure_future(asyncio.to_thread(client.run, prompt))
+            while not task.done():
+                try:
+                    event = await events.receive(timeout=0.5)
+                except TimeoutError:
+                    continue
+                if event.type == aiohttp.WSMsgType.TEXT:
+                    kinds.append(event.json()["type"])
+            assert len((await task).loops) == 2
+        return kinds
+
+    kinds = asyncio.run(overheard())
+    assert kinds, "the stranger is connected"
+    assert "rationalrewards.loop" not in kinds
 
 
 def test_a_changed_threshold_makes_again_only_what_the_cache_forgot(

@@ -21,7 +21,8 @@ def after_iterations(count: int, path: str, body: Any, answers: list[Any]) -> Ca
     async def during(client: Client, run: Run, _kind: str, _content: dict[str, Any]) -> None:
         if len(run.loops) >= count and not answers:
             answers.append(None)  # further events come while the answer does
-            answers[0] = await client.request("POST", path, body)
+            wish = {**body, "prompt_id": run.prompt_id} if body else body
+            answers[0] = await client.request("POST", path, wish)
 
     return during
 
@@ -61,8 +62,8 @@ def test_a_stop_before_the_first_critique_counts_and_does_not_outlive_its_run(cl
 
 @one_mode
 def test_no_running_loop_no_stop(client: Client) -> None:
-    client.run(loop("0.9"))
-    status, answer = client.post(STOP, {"node": "end"})
+    run = client.run(loop("0.9"))
+    status, answer = client.post(STOP, {"prompt_id": run.prompt_id, "node": "end"})
     assert (status, answer) == (404, {"error": "No such loop is running."})
 
 
@@ -80,7 +81,8 @@ def test_an_interrupt_loses_no_iteration(client: Client, server: ComfyServer) ->
     assert all(step.image is not None for step in saved.steps)
     assert saved.best is not None
     assert saved.best.index == 1
-    status, state = client.get("/rationalrewards/loop/end")
+    status, answer = client.get(f"/rationalrewards/loops?prompt_id={run.prompt_id}")
+    (state,) = answer["loops"]
     assert (status, state["running"], state["stopped"]) == (200, False, "interrupted")
     again = client.run(loop("0.3 0.6 0.1", request="an interrupted cat", max_iterations=3))
     assert (again.status, again.text(SHOWN["iterations"])) == ("success", "3")

@@ -215,14 +215,11 @@ class PromptServer:
         from aiohttp import web
 
         self.routes = web.RouteTableDef()
-        self.sent: list[tuple[str, Any]] = []
-        self.texts: list[tuple[str, str | None]] = []
+        self.client_id: str | None = "browser"
+        self.sent: list[tuple[str, Any, str | None]] = []
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
-        self.sent.append((event, data))
-
-    def send_progress_text(self, text: str, node_id: str | None, sid: str | None = None) -> None:
-        self.texts.append((text, node_id))
+        self.sent.append((event, data, sid))
 
 
 def stub_modules(folder: Path) -> dict[str, types.ModuleType]:
@@ -237,7 +234,9 @@ def stub_modules(folder: Path) -> dict[str, types.ModuleType]:
         ComfyNode=ComfyNode,
         NodeOutput=NodeOutput,
         Schema=Schema,
-        Hidden=types.SimpleNamespace(unique_id="UNIQUE_ID", dynprompt="DYNPROMPT", prompt="PROMPT"),
+        Hidden=types.SimpleNamespace(
+            unique_id="UNIQUE_ID", dynprompt="DYNPROMPT", prompt="PROMPT", extra_pnginfo="EXTRA_PNGINFO"
+        ),
     )
     management = Management()
     PromptServer.instance = PromptServer()

@@ -94,9 +94,30 @@ def test_temp_pictures_are_named_by_content(pack: Pack) -> None:
     assert (first["subfolder"], first["type"]) == ("", "temp")
     folder = Path(folder_paths.get_temp_directory())
     with Image.open(folder / first["filename"]) as written:
-        assert written.format == "PNG"
+        assert written.format == "WEBP"
         assert written.convert("RGB").tobytes() == red.tobytes()
     assert not list(folder.glob("*.part"))
+
+
+def test_noise_and_long_pictures_are_kept_to_the_last_bit(pack: Pack) -> None:
+    import folder_paths
+
+    noise = Image.frombytes("RGB", (64, 48), bytes(range(256)) * 36)
+    strip = Image.new("RGB", (16_400, 2), "teal")
+    for picture in (noise, strip):
+        saved = pack.module("nodes.previews").save_temp_image(picture)["filename"]
+        with Image.open(Path(folder_paths.get_temp_directory()) / saved) as written:
+            assert written.convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_pictures_are_saved_beside_the_judging(pack: Pack) -> None:
+    """The encoder has threads of its own, and the same picture is written once, whoever asks."""
+    import folder_paths
+
+    previews = pack.module("nodes.previews")
+    first, second = (picture.result() for picture in previews.start_saving([Image.new("RGB", (9, 9), "navy")] * 2))
+    assert first == second == previews.save_temp_image(Image.new("RGB", (9, 9), "navy"))
+    assert (Path(folder_paths.get_temp_directory()) / first["filename"]).is_file()
 
 
 def test_a_prefix_cannot_leave_the_folder(pack: Pack) -> None:

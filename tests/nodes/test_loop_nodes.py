@@ -40,6 +40,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> Prompt:
     nodes = simple()
     nodes["open"]["inputs"] = {"prompt": "a cat", "seed": 7, "seed_policy": "increment"}
     nodes["close"]["inputs"]["flow"] = ["open", 3]
+    nodes["make"]["inputs"]["seed"] = ["open", 1]
     classes = {node["class_type"]: SimpleNamespace(OUTPUT_NODE=False) for node in nodes.values()}
     monkeypatch.setattr(sys.modules["nodes"], "NODE_CLASS_MAPPINGS", classes)
     return Prompt(nodes)
@@ -55,7 +56,8 @@ def close(pack: Pack, prompt: Prompt) -> Any:
         told = flow(
             original="a cat", base_seed=7, seeds="increment", prompt="a cat", seed=7 + iteration, iteration=iteration
         )
-        placed = type("Placed", (node,), {"hidden": SimpleNamespace(unique_id=node_id, dynprompt=prompt)})
+        known = {"unique_id": node_id, "dynprompt": prompt, "extra_pnginfo": {"workflow": {"id": "w"}}}
+        placed = type("Placed", (node,), {"hidden": SimpleNamespace(**known)})
         return placed.execute(**{"flow": [told], "image": [images], "reward": rewards, **RULES, **changed})
 
     return execute
@@ -70,7 +72,7 @@ def grown(prompt: Prompt, graph: dict[str, Any], parent: str) -> None:
 def test_below_the_threshold_it_makes_the_next_iteration(close: Any, images: Any) -> None:
     output = close([0.2], images(1), refined_prompt=["a better cat"])
     assert output.args == tuple(["close.it1.close", slot] for slot in range(7))
-    assert output.ui is None, "only the last copy may show the end"
+    assert output.ui == {"rr_loop_run": [{"prompt_id": "p", "node": "close"}]}, "only the last copy shows the end"
     start = output.expand["close.it1.open"]["inputs"]
     assert start == {
         "prompt": "a better cat",
@@ -103,15 +105,61 @@ def test_each_iteration_is_told_to_the_page_and_saved(close: Any, images: Any, p
     server = sys.modules["server"].PromptServer.instance
     server.sent.clear()
     close([0.5], images(1))
-    (event, state) = server.sent[-1]
-    assert (event, state["running"], state["prompt_id"]) == ("rationalrewards.loop", True, "p")
-    assert server.texts[-1] == ("Iteration 1 of at most 3: 0.50, best 0.50 in iteration 1", "close")
-    assert pack.module("nodes.loop_board").BOARD.last("close") == state
-    saved = state["iterations"][0]["image"]
+    (event, state, browser) = server.sent[-1]
+    assert (event, browser) == ("rationalrewards.loop", "browser"), "other browsers have other runs"
+    assert (state["running"], state["prompt_id"], state["workflow"]) == (True, "p", "w")
+    kept = pack.module("nodes.loop_board").BOARD.of_run("p", "close")
+    assert kept == {**{name: state[name] for name in state if name != "row"}, "iterations": [state["row"]]}
+    saved = state["row"]["image"]
     folder = Path(sys.modules["folder_paths"].get_temp_directory()) / saved["subfolder"]
     run = pack.core("history").load_history(folder)
     assert [step.reward for step in run.steps] == [0.5]
     assert run.steps[0].image.size == (8, 8)
+
+
+def test_an_unwired_seed_is_said_and_makes_no_equal_images(close: Any, images: Any, prompt: Prompt) -> None:
+    """The seeds that Loop Start counts up reach no sampler: the same prompt would give the same image again."""
+    del prompt.nodes["make"]["inputs"]["seed"]
+    output = close([0.5], images(1), refined_prompt=["a cat"])
+    (state,) = output.ui["rr_loop"]
+    assert (state["stopped"], state["seed_wired"]) == ("nothing_new", False)
+    assert state["iterations"][0]["seed"] is None, "the image was not made with it"
+    again = close([0.5], images(1), refined_prompt=["a better cat"])
+    assert again.expand is not None, "another prompt gives another image"
+
+
+def test_the_number_of_the_iteration_may_stand_for_a_seed(close: Any, images: Any, prompt: Prompt) -> None:
+    prompt.nodes["make"]["inputs"]["seed"] = ["open", 2]
+    assert close([0.5], images(1), refined_prompt=["a cat"]).expand is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"close": {"critique": None}}, "needs a critique or a reward"),
+        ({"make": {"prompt": "a dog", "seed": 1}}, "Nothing between Loop Start and Loop Until Score changes"),
+        ({"open": {"prompt": "  "}}, "The request is empty"),
+    ],
+)
+def test_a_wiring_mistake_is_said_before_the_first_image(
+    pack: Pack, prompt: Prompt, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], sentence: str
+) -> None:
+    from types import ModuleType
+
+    context = ModuleType("comfy_execution.utils")
+    vars(context)["get_executing_context"] = lambda: SimpleNamespace(node_id="open", prompt_id="p")
+    monkeypatch.setitem(sys.modules, "comfy_execution.utils", context)
+    node = pack.module("nodes.loop_start").LoopStart
+    monkeypatch.setattr(node, "hidden", SimpleNamespace(dynprompt=prompt))
+    node.execute("a cat", 7, "fixed")
+    for node_id, inputs in change.items():
+        for name, value in inputs.items():
+            prompt.nodes[node_id]["inputs"].update({name: value})
+            if value is None:
+                del prompt.nodes[node_id]["inputs"][name]
+    errors = pack.core("errors")
+    with pytest.raises((errors.ConfigError, errors.RequestError), match=sentence):
+        node.execute(prompt.nodes["open"]["inputs"]["prompt"], 7, "fixed")
 
 
 def test_a_wish_to_stop_ends_it_and_changes_its_fingerprint(close: Any, images: Any, pack: Pack) -> None:

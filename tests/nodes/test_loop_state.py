@@ -159,10 +159,9 @@ def test_the_page_and_the_history_hold_every_iteration(loop: Any, begun: Any, cr
     first = state.step(flow(loop), loop.best_of_batch(1, [critiques(None)], None), None)
     saved = {"filename": "step_000.png", "subfolder": "x", "type": "temp"}
     state = state.with_step(first, {"reward": None}, saved)
-    assert "unscored" in state.status()
     second = state.step(flow(loop, "better", 8, 1), loop.best_of_batch(1, [], [0.5]), None)
     state, _ = state.with_step(second, None, saved).decided(False)
-    page = state.to_page("12:5", "p")
+    page = state.to_page(loop.LoopPlace(node="12:5", prompt_id="p", workflow="w", client="browser"))
     assert (page["node"], page["prompt_id"], page["running"], page["stopped"]) == ("12:5", "p", False, "budget")
     assert (page["best"], page["reached"], page["max_iterations"]) == (1, False, 2)
     assert page["iterations"][0]["unscored"] == {"reason": "timeout", "message": "No answer came."}
@@ -172,15 +171,18 @@ def test_the_page_and_the_history_hold_every_iteration(loop: Any, begun: Any, cr
         "seed": 8,
         "reward": 0.5,
         "unscored": None,
+        "proposal": None,
         "image": saved,
-        "best": True,
         "card": None,
     }
+    assert (page["workflow"], "client" in page) == ("w", False)
+    event = state.to_event(loop.LoopPlace(node="12:5", prompt_id="p", workflow="w"))
+    assert {**event, "iterations": page["iterations"], "row": None} == {**page, "row": None}
+    assert event["row"] is page["iterations"][-1]
     json.dumps(page, allow_nan=False)
     history = json.loads(state.to_history())
     assert [row["reward"] for row in history["iterations"]] == [None, 0.5]
-    assert "0.50, best 0.50 in iteration 2" in state.status()
-    assert "All images of the budget are used." in state.status()
+    assert page["ending"].startswith("All images of the budget are used.")
 
 
 def test_a_reason_nobody_knows_yet_is_told_by_its_own_sentence(
@@ -193,8 +195,7 @@ def test_a_reason_nobody_knows_yet_is_told_by_its_own_sentence(
     judged = [loop.best_of_batch(1, [critiques(2.0)], None)]
     state, move = played(loop, begun(), judged)
     assert (state.stop, move) == (eclipse, None)
-    assert "The sun went out." in state.status()
-    page = state.to_page("1", "p")
+    page = state.to_page(loop.LoopPlace(node="1", prompt_id="p"))
     assert (page["stopped"], page["running"]) == ("eclipse", False)
     assert page["ending"].startswith("The sun went out. The best image falls short: reward 0.33 is below 0.90")
     assert json.loads(state.to_history())["stopped"] == "eclipse"

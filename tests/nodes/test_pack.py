@@ -58,6 +58,17 @@ def test_combos_offer_their_default(schemas: dict[str, Any]) -> None:
                 assert each.default in each.options, f"{node_id}.{each.id}"
 
 
+def test_a_second_copy_of_the_pack_says_so_and_adds_nothing(
+    pack: Pack, schemas: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its nodes would take the first one's places, and its loops have a Stop that nobody hears."""
+    assert schemas
+    second = pack.module("nodes.extension").RationalRewardsExtension()
+    assert asyncio.run(second.get_node_list()) == []
+    assert "installed twice" in caplog.text
+    assert str(ROOT) in caplog.text
+
+
 def test_keywords_that_this_comfyui_does_not_know_are_left_out(pack: Pack) -> None:
     made = pack.module("nodes.schema").schema(node_id="x", search_aliases=["y"], has_intermediate_output=True, z=1)
     assert made.node_id == "x"

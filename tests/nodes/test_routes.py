@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -21,16 +21,17 @@ class Site:
 
     def __init__(self, pack: Pack) -> None:
         self.board = pack.module("nodes.loop_board").LoopBoard()
-        self.running: list[tuple[str, dict[str, Any]]] = [("p1", LOOP)]
         routes = pack.module("nodes.routes")
-        self._paths = (routes.STOP_PATH, routes.STATE_PATH)
-        self._handlers = routes.LoopRoutes(self.board, lambda: self.running)
+        self.run = routes.Running
+        self.running: list[Any] = [self.run("p1", LOOP, "w1")]
+        self._paths = (routes.STOP_PATH, routes.LOOPS_PATH)
+        self._handlers = routes.LoopRoutes(self.board, lambda: self.running, {"p1": "w1", "p0": "w1", "p2": "w2"}.get)
 
     def ask(self, question: Callable[[TestClient[Any, Any]], Awaitable[web.Response]]) -> tuple[int, Any]:
         async def answered() -> tuple[int, Any]:
             app = web.Application()
             app.router.add_post(self._paths[0], self._handlers.stop)
-            app.router.add_get(self._paths[1], self._handlers.state)
+            app.router.add_get(self._paths[1], self._handlers.loops)
             async with TestClient(TestServer(app)) as client:
                 answer: Any = await question(client)
                 return answer.status, await answer.json()
@@ -42,8 +43,8 @@ class Site:
             lambda client: client.post(STOP, data=body) if isinstance(body, bytes) else client.post(STOP, json=body)
         )
 
-    def state(self, node: str) -> tuple[int, Any]:
-        return self.ask(lambda client: client.get(f"/rationalrewards/loop/{node}"))
+    def loops(self, **query: str) -> tuple[int, Any]:
+        return self.ask(lambda client: client.get("/rationalrewards/loops", params=query))
 
 
 @pytest.fixture
@@ -51,12 +52,17 @@ def site(pack: Pack) -> Site:
     return Site(pack)
 
 
-def page(node: str = "12:5", prompt_id: str = "p1", running: bool = True) -> dict[str, Any]:
-    return {"node": node, "prompt_id": prompt_id, "running": running, "stopped": None, "iterations": []}
+def page(node: str = "12:5", prompt_id: str = "p1", running: bool = True, workflow: str = "w1") -> dict[str, Any]:
+    state = {"node": node, "prompt_id": prompt_id, "workflow": workflow, "running": running}
+    return {**state, "stopped": None, "iterations": [{"index": 0}]}
+
+
+def wish(node: str = "12:5", prompt_id: str = "p1") -> dict[str, str]:
+    return {"prompt_id": prompt_id, "node": node}
 
 
 def test_a_running_loop_is_asked_to_stop_once(site: Site) -> None:
-    assert site.stop({"node": "12:5"}) == (200, {"stopping": True})
+    assert site.stop(wish()) == (200, {"stopping": True})
     assert not site.board.take_stop("p2", "12:5"), "the wish belongs to the prompt that ran"
     assert site.board.take_stop("p1", "12:5")
     assert not site.board.take_stop("p1", "12:5")
@@ -64,19 +70,38 @@ def test_a_running_loop_is_asked_to_stop_once(site: Site) -> None:
 
 @pytest.mark.parametrize("node", ["3", "99"])
 def test_what_is_no_running_loop_cannot_be_stopped(site: Site, node: str) -> None:
-    status, answer = site.stop({"node": node})
+    status, answer = site.stop(wish(node))
     assert (status, answer) == (404, {"error": "No such loop is running."})
     site.running = []
-    assert site.stop({"node": "12:5"})[0] == 404
+    assert site.stop(wish())[0] == 404
+
+
+def test_the_same_node_of_another_prompt_goes_on(site: Site) -> None:
+    """A second workflow has a loop of the same id; its button does not end somebody else's run."""
+    assert site.stop(wish(prompt_id="p2"))[0] == 404
+    assert not site.board.take_stop("p1", "12:5")
+
+
+def test_a_wish_that_comes_in_two_pieces_is_read_whole(pack: Pack) -> None:
+    """A request's body may arrive in any number of TCP segments."""
+    body = b'{"prompt_id": "p1", "node": "12:5"}'
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body[:9]
+        await asyncio.sleep(0.05)
+        yield body[9:]
+
+    site = Site(pack)
+    assert site.ask(lambda client: client.post(STOP, data=pieces())) == (200, {"stopping": True})
 
 
 def test_a_loop_that_another_node_made_is_known_by_its_state(site: Site) -> None:
-    site.running = [("p1", {"8": {"class_type": "Wrapper"}})]
-    assert site.stop({"node": "8"})[0] == 404
+    site.running = [site.run("p1", {"8": {"class_type": "Wrapper"}}, "w1")]
+    assert site.stop(wish("8"))[0] == 404
     site.board.post(page("8"))
-    assert site.stop({"node": "8"})[0] == 200
+    assert site.stop(wish("8"))[0] == 200
     site.board.post(page("8", running=False))
-    assert site.stop({"node": "8"})[0] == 404
+    assert site.stop(wish("8"))[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -88,14 +113,17 @@ def test_a_loop_that_another_node_made_is_known_by_its_state(site: Site) -> None
         b"[" * 4000,
         [],
         {},
-        {"node": 12},
-        {"node": ["12:5"]},
-        {"node": ""},
-        {"node": "../../etc/passwd"},
-        {"node": "<b>"},
-        {"node": "12:5\n"},
-        {"node": "1" * 201},
-        {"node": "٣"},
+        {"node": "12:5"},
+        {"prompt_id": "p1"},
+        {"prompt_id": None, "node": "12:5"},
+        {"prompt_id": "p1", "node": 12},
+        {"prompt_id": "p1", "node": ["12:5"]},
+        {"prompt_id": "p1", "node": ""},
+        {"prompt_id": "p1", "node": "../../etc/passwd"},
+        {"prompt_id": "<b>", "node": "12:5"},
+        {"prompt_id": "p1", "node": "12:5\n"},
+        {"prompt_id": "p1", "node": "1" * 201},
+        {"prompt_id": "p1", "node": "٣"},
     ],
 )
 def test_anything_else_is_refused_with_a_sentence(site: Site, body: Any) -> None:
@@ -105,32 +133,70 @@ def test_anything_else_is_refused_with_a_sentence(site: Site, body: Any) -> None
 
 
 def test_a_long_request_is_not_read(site: Site) -> None:
-    assert site.stop({"node": "12:5", "more": "x" * 5000})[0] == 413
+    assert site.stop({**wish(), "more": "x" * 5000})[0] == 413
 
 
-def test_a_reloaded_page_is_told_the_last_state(site: Site) -> None:
-    assert site.state("12:5")[0] == 404
-    site.board.post(page())
-    assert site.state("12:5") == (200, page())
+def test_a_loop_is_there_before_its_first_image(site: Site) -> None:
+    """A page shows a new run at once, and can stop it."""
+    inputs = {"threshold": 0.9, "max_iterations": ["4", 0], "critique": ["6", 0], "refined_prompt": ["3", 0]}
+    prompt = {**LOOP, "12:5": {**LOOP["12:5"], "inputs": inputs}, "6": {"class_type": "RR_RationalCritique"}}
+    site.running = [site.run("p1", prompt, "w1"), site.run("p2", prompt, "w2")]
+    site.board.post({**page(prompt_id="p0", running=False), "stopped": "reached"})
+    status, answer = site.loops(workflow="w1")
+    (state,) = answer["loops"]
+    assert (status, state["prompt_id"], state["node"], state["workflow"]) == (200, "p1", "12:5", "w1")
+    assert (state["running"], state["iterations"], state["best"]) == (True, [], None)
+    assert (state["threshold"], state["max_iterations"]) == (0.9, None), "a wired number is not known yet"
+    assert (state["critique"], state["refine"]) == ("6", None)
+
+
+def test_a_reloaded_page_is_told_the_last_state_of_its_own_workflow(site: Site) -> None:
     site.running = []
-    status, state = site.state("12:5")
-    assert (status, state["running"], state["stopped"]) == (200, False, "interrupted")
-    site.board.post({**page(running=False), "stopped": "reached"})
-    assert site.state("12:5")[1]["stopped"] == "reached"
+    assert site.loops(workflow="w1") == (200, {"workflow": "w1", "loops": []})
+    site.board.post(page(prompt_id="p0", running=False))
+    site.board.post(page())
+    site.board.post(page(prompt_id="p2", workflow="w2"))
+    site.running = [site.run("p1", LOOP, "w1")]
+    assert site.loops(workflow="w1") == (200, {"workflow": "w1", "loops": [page()]})
+    site.running = []
+    (state,) = site.loops(workflow="w1")[1]["loops"]
+    assert (state["running"], state["stopped"]) == (False, "interrupted")
+    assert site.loops(workflow="w3")[1]["loops"] == []
 
 
-@pytest.mark.parametrize("node", ["%2e%2e%2fx", "a%20b", "%3Cscript%3E", "x" * 201])
-def test_ids_that_no_node_has_are_refused(site: Site, node: str) -> None:
-    status, answer = site.state(node)
-    assert (status, answer["error"]) == (400, "That is not the id of a node.")
+def test_a_run_is_found_by_its_prompt_with_the_workflow_it_came_from(site: Site) -> None:
+    """A cache answers for a whole loop with the name of the run; and a page asks which workflow an event belongs to."""
+    site.board.post({**page(prompt_id="p0", running=False), "stopped": "reached"})
+    site.board.post(page())
+    status, answer = site.loops(prompt_id="p0")
+    assert (status, answer["workflow"], answer["loops"][0]["stopped"]) == (200, "w1", "reached")
+    assert site.loops(prompt_id="p2")[1] == {"workflow": "w2", "loops": []}
+    assert site.loops(prompt_id="p9")[1] == {"workflow": None, "loops": []}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"prompt_id": "p1", "workflow": "w1"},
+        {"workflow": "../x"},
+        {"workflow": "a b"},
+        {"prompt_id": "<script>"},
+        {"workflow": "x" * 201},
+    ],
+)
+def test_ids_that_nothing_has_are_refused(site: Site, query: dict[str, str]) -> None:
+    status, answer = site.loops(**query)
+    assert status == 400
+    assert answer["error"].endswith(".")
 
 
 def test_the_board_forgets_the_oldest(site: Site, pack: Pack) -> None:
     kept = pack.module("nodes.loop_board").KEPT_STATES
     for number in range(kept + 1):
         site.board.post(page(str(number)))
-    assert site.board.last("0") is None
-    assert site.board.last(str(kept)) is not None
+    assert site.board.of_run("p1", "0") is None
+    assert site.board.of_run("p1", str(kept)) is not None
 
 
 def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +204,13 @@ def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch:
 
     routes = pack.module("nodes.routes")
     monkeypatch.setattr(server.PromptServer.instance, "routes", web.RouteTableDef())
-    routes.add_routes()
-    routes.add_routes()
+    assert routes.add_routes()
+    assert not routes.add_routes(), "a second copy of the pack has another board, which nobody would ask"
     assert [(route.method, route.path) for route in server.PromptServer.instance.routes] == [
         ("POST", routes.STOP_PATH),
-        ("GET", routes.STATE_PATH),
+        ("GET", routes.LOOPS_PATH),
         ("GET", "/rationalrewards/preferences/{dataset}"),
         *(("POST", f"/rationalrewards/preferences/{{dataset}}/{wish}") for wish in ("pick", "undo", "export")),
     ]
     monkeypatch.delattr(server.PromptServer, "instance")
-    routes.add_routes()
+    assert routes.add_routes()

@@ -37,6 +37,12 @@ def test_the_folder_holds_these_workflows_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_template_opened_twice_is_two_workflows(name: str) -> None:
+    """The page gives an id to what has none; with an id of its own, every copy would show the runs of all others."""
+    assert "id" not in ui_of(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_both_forms_hold_the_same_nodes_and_wires(name: str) -> None:
     ui, api = ui_of(name), api_of(name)
     nodes = {str(node["id"]): node for node in ui["nodes"] if node["type"] != "MarkdownNote"}

@@ -27,7 +27,9 @@ KEPT_PROPERTIES = ("Node name for S&R", "proxyWidgets")
 
 def export(frontend: Frontend, graph: Graph) -> None:
     built = frontend.build(_plain(graph))
-    _write(FOLDER / f"{graph.name}.json", portable(built["ui"]))
+    ui = portable(built["ui"])
+    del ui["id"]  # each opening of a template is a workflow of its own, with its own runs
+    _write(FOLDER / f"{graph.name}.json", ui)
     _write(FOLDER / "api" / f"{graph.name}.json", built["api"])
 
 

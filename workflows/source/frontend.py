@@ -62,6 +62,15 @@ class Frontend:
     def queue(self) -> None:
         self.page.evaluate("() => app.queuePrompt(0)")
 
+    def executed(self, node_type: str, output: dict[str, Any], prompt_id: str = "none") -> None:
+        """As if the server had sent the output of the first node of this type."""
+        script = """([type, output, prompt_id]) => {
+          const node = String(app.graph.nodes.find(n => n.type === type).id);
+          app.api.dispatchCustomEvent("executed", {node, display_node: node, prompt_id, output});
+        }"""
+        self.page.evaluate(script, [node_type, output, prompt_id])
+        self.page.wait_for_timeout(300)
+
     def idle(self, seconds: float = 120) -> None:
         """Until the server has nothing left to do; TimeoutError if it never has."""
         end = time.monotonic() + seconds

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NAMESPACE = uuid.UUID("6f1d3c3e-4b43-4c39-9d2f-2b8c6d9a1e55")
-"""Of the workflows' ids: an exported workflow keeps its id for ever."""
+"""Of the ids that workflows are built under; the blueprint keeps its own for ever."""
 
 Widget = str | int | float | bool
 

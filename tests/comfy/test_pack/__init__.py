@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+import json
 import sys
+import threading
 import time
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 
 def _module(name: str) -> ModuleType:
@@ -33,10 +37,12 @@ class Generator:
                 "batch": ("INT", {"default": 1}),
                 "size": ("INT", {"default": 16}),
                 "seconds": ("FLOAT", {"default": 0.0}),
-            }
+            },
+            "optional": {"grain": ("FLOAT", {"default": 0.0})},
         }
 
-    def generate(self, prompt: str, seed: int, batch: int, size: int, seconds: float) -> tuple[Any]:
+    def generate(self, prompt: str, seed: int, batch: int, size: int, seconds: float, grain: float = 0.0) -> tuple[Any]:
+        """`grain` above 0 gives soft shapes under noise of that deviation, which compress as photographs do."""
         import torch
 
         time.sleep(seconds)
@@ -44,6 +50,12 @@ class Generator:
         for index in range(batch):
             digest = hashlib.sha256(f"{prompt}|{seed}|{index}".encode()).digest()
             pixels[index] = torch.tensor([byte / 255 for byte in digest[:3]])
+            if grain:
+                drawn = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
+                soft = torch.rand(1, 3, 12, 12, generator=drawn)
+                shapes = torch.nn.functional.interpolate(soft, (size, size), mode="bicubic")[0].permute(1, 2, 0)
+                pixels[index] = shapes + grain * torch.randn(size, size, 3, generator=drawn)
+        pixels = pixels.clamp(0, 1)
         return (pixels,)
 
 
@@ -160,10 +172,72 @@ class MemoCounts:
         return {"ui": {"text": (str((memo.hits, memo.misses)),)}}
 
 
+class Meter:
+    """Milliseconds of CPU that each node class of the pack has used since the meter ran last, threads of its own included.
+
+    The first run begins to measure.
+    """
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "read", (), True
+    spent: ClassVar[dict[str, float]] = {}
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls) -> float:
+        return float("nan")
+
+    def read(self) -> dict[str, Any]:
+        if not self.spent:
+            self.spent["pictures"] = 0.0
+            self._begin()
+        table = {name: 1000 * seconds for name, seconds in self.spent.items()}
+        self.spent.update(dict.fromkeys(self.spent, 0.0))
+        return {"ui": {"text": (json.dumps(table),)}}
+
+    def _begin(self) -> None:
+        for module, name in _module("nodes.extension").NODES.items():
+            node = getattr(_module(f"nodes.{module}"), name)
+            node.execute = classmethod(self._metered(name, node.execute.__func__))
+        previews = _module("nodes.previews")
+
+        def in_own_thread() -> bool:
+            """Where a node does it itself, it is in the node's time already."""
+            return threading.current_thread().name.startswith("rationalrewards")
+
+        previews._write = self._metered("pictures", previews._write, in_own_thread)
+
+    def _metered(self, name: str, function: Any, counts: Any = lambda: True) -> Any:
+        def add(before: float) -> None:
+            if counts():
+                self.spent[name] = self.spent.get(name, 0.0) + time.thread_time() - before
+
+        @functools.wraps(function)
+        def plain(*arguments: Any, **keywords: Any) -> Any:
+            before = time.thread_time()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                add(before)
+
+        @functools.wraps(function)
+        async def waiting(*arguments: Any, **keywords: Any) -> Any:
+            before = time.thread_time()
+            try:
+                return await function(*arguments, **keywords)
+            finally:
+                add(before)
+
+        return waiting if inspect.iscoroutinefunction(function) else plain
+
+
 NODE_CLASS_MAPPINGS = {
     "RRTest_Generator": Generator,
     "RRTest_Critic": Critic,
     "RRTest_Scorer": ScorerNode,
     "RRTest_Flow": Impostor,
     "RRTest_Memo": MemoCounts,
+    "RRTest_Meter": Meter,
 }

@@ -1,0 +1,109 @@
+/**
+ * Which run a film shows. The same node ids exist in other workflows, tabs and browsers, so a run is known by its prompt
+ * and a prompt by its workflow; the server is asked once per prompt.
+ */
+
+import { api } from "../../scripts/api.js";
+import { nodeOfExecution, rootGraph } from "./graph_nodes.js";
+
+const LOOPS = "/rationalrewards/loops";
+const KEPT = 200; // prompts whose workflow is remembered
+
+/** Prompt id -> promise of {workflow, loops}. */
+const prompts = new Map();
+
+async function ask(query) {
+  const response = await api.fetchApi(`${LOOPS}?${new URLSearchParams(query)}`);
+  return response.ok ? response.json() : { workflow: null, loops: [] };
+}
+
+function prompt(id) {
+  if (!prompts.has(id)) {
+    prompts.set(id, ask({ prompt_id: id }));
+    if (prompts.size > KEPT) prompts.delete(prompts.keys().next().value);
+  }
+  return prompts.get(id);
+}
+
+const isOpen = (workflow) => !workflow || workflow === rootGraph()?.id;
+
+/** Whether a prompt was queued from the workflow that is open; a prompt without a workflow is taken as one that was. */
+export async function isOfOpenWorkflow(promptId) {
+  return isOpen((await prompt(promptId)).workflow);
+}
+
+/** The films of a page: finds the one that a state belongs to, and gives its cards to the nodes that show them, too. */
+export class Loops {
+  /**
+   * @param {(node: object) => object|null} filmOf the filmstrip of a Loop Until Score, null for another node
+   * @param {(node: object, state: object) => void} tell shows a loop's state on a node of its body
+   */
+  constructor(filmOf, tell) {
+    this.filmOf = filmOf;
+    this.tell = tell;
+    this.films = new WeakMap(); // node of a body -> film of its loop
+  }
+
+  /** What happens on the way: one new iteration. */
+  async take(event) {
+    if (!isOpen(event.workflow)) return;
+    const film = this.film(event);
+    if (!film) return;
+    if (film.take(event)) this.after(film);
+    else (await ask({ prompt_id: event.prompt_id })).loops.forEach((state) => this.show(state));
+  }
+
+  /** A prompt begins: its loops are there before their first image. `cached` are nodes that will not run. */
+  async begin(promptId, cached) {
+    const { workflow, loops } = await prompt(promptId);
+    if (!isOpen(workflow)) return;
+    for (const state of loops) if (!cached.includes(state.node)) this.show(state);
+  }
+
+  /** A cache answered for a whole loop: this is the run it remembers. */
+  async recall(run) {
+    const film = this.film(run);
+    if (!film || film.state?.prompt_id === run.prompt_id) return;
+    const { loops } = await ask({ prompt_id: run.prompt_id });
+    for (const state of loops) if (state.node === run.node) this.show({ ...state, workflow: null });
+  }
+
+  /** The loops of the workflow that was opened, as the server knows them. */
+  async restore() {
+    const workflow = rootGraph()?.id;
+    if (workflow) (await ask({ workflow })).loops.forEach((state) => this.show(state));
+  }
+
+  show(state) {
+    if (!isOpen(state.workflow)) return;
+    const film = this.film(state);
+    if (!film) return;
+    film.show(state);
+    this.after(film);
+  }
+
+  film({ node: id }) {
+    const node = nodeOfExecution(id);
+    return node ? this.filmOf(node) : null;
+  }
+
+  after(film) {
+    for (const node of bodyOf(film.state)) {
+      this.films.set(node, film);
+      this.tell(node, film.state);
+    }
+  }
+
+  /**
+   * Whether a node's own output is older than what the loop shows on it: a cache sends that of the first iteration after
+   * the loop has ended.
+   */
+  speaksFor(node) {
+    const state = this.films.get(node)?.state;
+    return Boolean(state && !state.running && state.iterations.length && bodyOf(state).includes(node));
+  }
+}
+
+function bodyOf({ critique, refine }) {
+  return [critique, refine].filter(Boolean).map(nodeOfExecution).filter(Boolean);
+}
