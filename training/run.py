@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,16 @@ class RunDir:
     """Creates the directory, saves the configuration, appends metrics, keeps two checkpoints.
 
     A directory that holds a run with another configuration is refused (resuming must continue the same run, never
-    silently a different one), unless that run saved nothing; so is one in which another process trains.
+    silently a different one; but for how long it runs), unless that run saved nothing; so is one in which another process trains.
     """
 
-    def __init__(self, path: Path, config: Any, *, writes: bool = True, kept: Sequence[str] = ()) -> None:
-        """`writes` is for the main process of several; `kept` are patterns of what else counts as saved."""
+    def __init__(
+        self, path: Path, config: Any, *, writes: bool = True, kept: Sequence[str] = (), free: Collection[str] = ()
+    ) -> None:
+        """`writes` is for the main process of several; `kept` are patterns of what else counts as saved.
+
+        `free` are the settings, as `group.key`, that a run may go on with others of: how long it runs, what it shows.
+        """
         self.path = path
         self.samples = path / "samples"
         self._state, self._previous = path / STATE, path / PREVIOUS
@@ -55,7 +60,7 @@ class RunDir:
         busy = f"Another process is training in {path}; wait until it has ended, or choose another --run."
         self._metrics = LineWriter(path / METRICS, busy=busy)
         try:
-            self._settle(config)
+            self._settle(config, free)
         except BaseException:
             self.close()
             raise
@@ -107,7 +112,7 @@ class RunDir:
             raise ConfigError(f"{'; '.join(damaged)}; delete it to begin anew, or choose another --run.")
         return None
 
-    def _settle(self, config: Any) -> None:
+    def _settle(self, config: Any, free: Collection[str]) -> None:
         begun = any(next(self.path.glob(pattern), None) is not None for pattern in self._kept)
         settle(
             self.path / CONFIG,
@@ -115,6 +120,7 @@ class RunDir:
             begun=begun,
             holds=f"{self.path} holds a run with another configuration",
             advice="choose another --run or delete it",
+            free=free,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ from rationalrewards_core.storage import replace_file
 from training.settings import read_settings
 
 
-def settle(path: Path, settings: Mapping[str, Any], *, begun: bool, holds: str, advice: str) -> None:
+def settle(
+    path: Path, settings: Mapping[str, Any], *, begun: bool, holds: str, advice: str, free: Collection[str] = ()
+) -> None:
     """Save the settings. ConfigError if something was `begun` with others; what has saved nothing is begun anew.
 
+    `free` are the settings, as `group.key`, that may be others when it goes on, such as how long it runs.
     The sentence is `holds` (such as "runs/a holds a run with other settings"), what differs, and `advice`.
     """
     wanted = json.loads(json.dumps(settings))
     if path.exists():
         changes = changed_settings(read_settings(path), wanted)
-        if begun and changes:
-            raise ConfigError(f"{holds}: {'; '.join(changes)}; {advice}.")
+        refused = [change for change in changes if change.split(" ", 1)[0] not in free]
+        if begun and refused:
+            raise ConfigError(f"{holds}: {'; '.join(refused)}; {advice}.")
         if not changes:
             return
     replace_file(path, [json.dumps(wanted, indent=2, sort_keys=True).encode()])

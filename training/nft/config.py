@@ -9,7 +9,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
@@ -223,6 +223,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         _at_least("run", 1, epochs=self.epochs, save_every=self.save_every, evaluate_prompts=self.evaluate_prompts)
         _at_least("run", 0, evaluate_every=self.evaluate_every, audit_every=self.audit_every)
+
+
+LENGTH: Final = ("run.epochs", "run.evaluate_every", "run.save_every", "run.audit_every", "run.tensorboard")
+"""Settings that a run may go on with others of."""
 
 
 @dataclass(frozen=True, kw_only=True)

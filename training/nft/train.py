@@ -22,7 +22,7 @@ from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
 from training.nft.advantage import Advantages, advantages
 from training.nft.board import Board
-from training.nft.config import NFTConfig
+from training.nft.config import LENGTH, NFTConfig
 from training.nft.evaluation import FILE as EVALUATION
 from training.nft.evaluation import evaluate, evaluation_figures, write_evaluation
 from training.nft.gathering import counted, gathered, most_passes, own
@@ -58,7 +58,7 @@ def train(
     config = config.resolved()
     # Before anything is loaded: another process may be training there, or with other settings.
     main = PartialState(cpu=launched_on_cpu()).is_main_process
-    with closing(RunDir(path, config, writes=main)) as run:
+    with closing(RunDir(path, config, writes=main, free=LENGTH)) as run:
         trainer = make_trainer(config, judge, held_out_judge)
         trainer.accelerator.wait_for_everyone()
         _resume(trainer, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS, Precision
 from rationalrewards_core.backends.device import choose_device, fast_precision, resolve_precision
@@ -12,6 +12,10 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import scorer_folder
 
 Method = Literal["lora", "full"]
+
+
+LENGTH: Final = ("epochs", "max_steps", "patience", "evaluate_every", "save_every", "log_every", "workers")
+"""Settings that a run may go on with others of; the learning rate then follows the schedule of the new length."""
 
 
 @dataclass(frozen=True, kw_only=True)

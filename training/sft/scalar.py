@@ -34,7 +34,7 @@ from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
 from training.run import RunDir
 from training.sft.artefacts import save_student, student_rubrics
 from training.sft.batches import batch_at
-from training.sft.config import SftConfig
+from training.sft.config import LENGTH, SftConfig
 from training.sft.development import development_pairs
 from training.sft.examples import interval, planned_steps
 from training.sft.loss import lr_factor
@@ -106,7 +106,7 @@ class ScalarTrainer:
     def __init__(self, config: ScalarConfig, path: Path) -> None:
         config = replace(config, sft=config.sft.resolved())
         self.config, self.path, self._sft = config, path, config.sft
-        self.run = RunDir(path, config)
+        self.run = RunDir(path, config, free=[f"sft.{name}" for name in LENGTH])
         self.trainee = load_trainee(self._sft, choose_device(self._sft.device))
         text = self.trainee.model.config.get_text_config()
         head = Head(text.hidden_size).to(self.trainee.checkpoint.device)

@@ -32,7 +32,7 @@ from training.pace import Pace
 from training.run import RunDir
 from training.sft.artefacts import save_student
 from training.sft.batches import micro_batches
-from training.sft.config import SftConfig
+from training.sft.config import LENGTH, SftConfig
 from training.sft.development import Development, dev_accuracy
 from training.sft.encoding import Batch, Encoder
 from training.sft.examples import Examples, Order, interval, planned_steps
@@ -84,7 +84,7 @@ class Trainer:
         # Before anything is loaded: what cannot be measured is said at once.
         self.development = Development(config) if config.evaluate_every != 0 else None
         with self.accelerator.main_process_first():
-            self.run = RunDir(path, config, writes=self.accelerator.is_main_process)
+            self.run = RunDir(path, config, writes=self.accelerator.is_main_process, free=LENGTH)
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
         self.steps = planned_steps(config, len(self.examples), self.examples.too_long)

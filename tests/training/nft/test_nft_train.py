@@ -129,6 +129,13 @@ def test_too_many_failures_stop_the_run(small: Make, flaky: Any, tmp_path: Path)
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
 
 
+def test_a_finished_run_can_be_made_longer(undisturbed: Path, small: Make, metrics: Metrics, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(small(run={"epochs": small().run.epochs - 1}), run)
+    train(small(), run)
+    assert metrics(run) == metrics(undisturbed)
+
+
 def test_another_configuration_does_not_continue_a_run(undisturbed: Path, small: Make) -> None:
     with pytest.raises(ConfigError, match=r"another configuration: optimiser\.lr was .*, is 0\.0005"):
         train(small(optimiser={"lr": 5e-4}), undisturbed)

@@ -41,7 +41,7 @@ from training.sft.config import SftConfig, miniature
 from training.sft.development import Development, InProcess
 from training.sft.encoding import IGNORED, Encoder
 from training.sft.estimate import estimate
-from training.sft.loss import AnswerLoss
+from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
 from training.sft.trainer import Trainer
 from training.sft.weights import load_trainee
@@ -295,10 +295,22 @@ class TestResume:
         assert_same(weights(Trainer(config, tmp_path).train()), first)
         assert (tmp_path / "metrics.jsonl").read_text() == lines
 
+    def test_a_finished_run_can_be_made_longer(self, export: Path, tmp_path: Path) -> None:
+        Trainer(small(export, epochs=1.0, max_steps=0), tmp_path).train()
+        longer = small(export, epochs=2.0, max_steps=0, patience=7, evaluate_every=0)
+        trainer = Trainer(longer, tmp_path)
+        trainer.train()
+        lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
+        assert trainer.progress.step == 8
+        rates = [line["lr"] for line in lines if "loss" in line]
+        assert rates[4] == pytest.approx(1e-3 * lr_factor(4, 8, longer.warmup)), "along the longer schedule"
+        assert json.loads((tmp_path / "config.json").read_text())["epochs"] == 2.0
+
     def test_other_settings_or_other_data_are_refused(self, export: Path, tmp_path: Path) -> None:
         Trainer(small(export, max_steps=2), tmp_path / "run").train()
-        with pytest.raises(ConfigError, match="another configuration: max_steps was 2, is 3"):
-            Trainer(small(export, max_steps=3), tmp_path / "run")
+        with pytest.raises(ConfigError, match=r"another configuration: lr was 0\.001, is 0\.002"):
+            Trainer(small(export, max_steps=2, lr=2e-3), tmp_path / "run")
         state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
         torch.save(state | {"examples": 99}, tmp_path / "run" / "state.pt")
         with pytest.raises(ConfigError, match="trained on 99 examples"):
