@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -256,3 +256,14 @@ def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / "run").write_text("")
     with pytest.raises(StorageError, match=r"run cannot be used: .*; there is a file where a folder should be"):
         RunDir(tmp_path / "run", Config())
+
+
+def test_what_is_free_may_change_and_is_written_down(tmp_path: Path) -> None:
+    with closing(RunDir(tmp_path, Config(), free=["steps"])) as run:
+        run.save_state({"step": 10})
+    with closing(RunDir(tmp_path, replace(Config(), steps=20), free=["steps"])) as run:
+        assert run.load_state() == {"step": 10}
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20
+    with pytest.raises(ConfigError, match=r"lr was 0\.001, is 0\.1;"):
+        RunDir(tmp_path, replace(Config(), steps=30, lr=0.1), free=["steps"])
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20
