@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..critique import Critique
+from ..pixels import to_rgb
 from .regions import components, dilated
 from .render import (
     BLUR_SIGMA,
@@ -65,7 +66,7 @@ class Fit:
 
 def oracle_critique(request: str, picture: Image.Image) -> Critique:
     """The true critique of a picture of the miniature world. RequestError for other requests."""
-    pixels = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8)
+    pixels = np.asarray(to_rgb(picture).resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8)
     return judge_generation(parse_request(request), read_picture(pixels))
 
 

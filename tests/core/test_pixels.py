@@ -275,6 +275,27 @@ class TestEnginesSeeTheSame:
             assert (fed[0] == local.image_processor(right, return_tensors="pt")["pixel_values"]).all()
 
 
+OTHERS = (
+    "rationalrewards_core/pixels.py",
+    "training/miniature",
+    "training/parrot/proof",
+    "training/parrot/teacher",
+    "training/nft/metrics.py",
+)
+"""Where pictures are made into RGB for something else than a judge's eyes, and the one place for those."""
+
+
+def test_there_is_no_second_way_in() -> None:
+    """`convert("RGB")` shows hidden colours, loses 16 bits and forgets which way is up."""
+    root = Path(__file__).resolve().parents[2]
+    files = [
+        file for package in ("rationalrewards_core", "nodes", "training") for file in (root / package).rglob("*.py")
+    ]
+    assert len(files) > 150
+    found = [file.relative_to(root).as_posix() for file in files if 'convert("RGB")' in file.read_text("utf-8")]
+    assert [name for name in found if not name.startswith(OTHERS)] == []
+
+
 def test_an_orientation_is_undone_once() -> None:
     """A turned picture that kept its EXIF would be turned again wherever it is looked at next."""
     exif = Image.Exif()

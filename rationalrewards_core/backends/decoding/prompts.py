@@ -89,7 +89,7 @@ class PromptReader:
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """Raises RequestError where a picture or the chat template cannot be used."""
-        pictures = tuple(self._vision.picture(image.convert("RGB")) for m in messages for image in m.images)
+        pictures = tuple(self._vision.picture(image) for m in messages for image in m.images)
         tokens = [t * h * w // self._merge**2 for t, h, w in (p.grid for p in pictures)]
         text = expand_images(chat_text(self._tokeniser, messages), tokens)
         ids = self._tokeniser(text, add_special_tokens=False)["input_ids"]
