@@ -138,6 +138,9 @@ class ServerEngine:
     def concurrency(self) -> int:
         return self._backend.concurrency
 
+    async def introduce(self) -> None:
+        await self._backend.introduce()
+
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         return await self._backend.reply(messages, sampling)
 

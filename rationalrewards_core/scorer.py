@@ -15,7 +15,7 @@ from typing import Literal
 
 from PIL import Image
 
-from .backends.base import Backend, Finish, Reply, Sampling
+from .backends.base import Backend, Finish, Reply, Sampling, introduce
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
 from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities
 from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
@@ -26,7 +26,7 @@ from .parsing import Mode, Reason, parse_critique
 from .probabilities import score_statistics
 from .reward import reward
 from .rubric import Kind, Rubric
-from .rubric_file import edit_rubric, generation_rubric
+from .rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 
 log = logging.getLogger("rationalrewards.scorer")
 
@@ -196,9 +196,10 @@ class Scorer:
     async def _judge(self, case: Case, mode: Mode) -> Critique:
         rubric = self.rubric_for(case.request)
         messages = critique_messages(case.request, case.candidate, rubric)
+        await introduce(self.backend)
         if not self._sampling(rubric, mode).repeatable:
             return await self._asked(messages, rubric, mode)
-        place, identity = address(messages), self.backend.identity
+        place, identity = address(messages), self._judge_identity(rubric)
 
         def key(asked: Mode) -> str:
             return address_key(identity, place, self._sampling(rubric, asked), asked)
@@ -208,6 +209,10 @@ class Scorer:
         # A critique of the same picture, kept or being written, holds the answer.
         known = self.memo.get(key(mode), key("critique")) or await self._under_way(key("critique"))
         return score_part(known or await self._remembered(key(mode), messages, rubric, mode))
+
+    def _judge_identity(self, rubric: Rubric) -> str:
+        """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt."""
+        return f"{self.backend.identity}#{rubric_to_toml(rubric)}"
 
     async def _remembered(self, key: str, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
         """Ask, together with whoever asks the same now, and keep the answer."""
@@ -243,6 +248,7 @@ class Scorer:
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
         rubric = self.rubric_for(request)
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+        await introduce(self.backend)
         reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
         check_finished(reply)
         return parse_comparison(reply.text, rubric)

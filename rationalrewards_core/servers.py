@@ -63,6 +63,8 @@ class ServerConfig:
     """How the server takes a grammar: vllm, sglang, llama_cpp, none; auto tries vllm's way and falls back to none."""
     logprobs: bool = True
     """Whether to ask for token probabilities, from which `expected` and `spread` come."""
+    check_sight: bool = True
+    """Whether a judge must show once that it sees pictures (three tiny questions) before it scores any."""
     max_pixels: int = 802_816
     """Larger images are scaled down before they are sent."""
     template: Mapping[str, bool | int | float | str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from ..errors import ConfigError
 from ..messages import Message
@@ -109,3 +109,18 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Give back connections and memory; the backend may be used again afterwards."""
         ...
+
+
+@runtime_checkable
+class Introduction(Protocol):
+    """A backend that has to ask who answers before it can say so: a server."""
+
+    async def introduce(self) -> None:
+        """Learn which model answers, once per connection, for `identity`. BackendError if it cannot judge pictures."""
+        ...
+
+
+async def introduce(backend: Backend) -> None:
+    """Let a backend that has to ask who answers do so; others know."""
+    if isinstance(backend, Introduction):
+        await backend.introduce()

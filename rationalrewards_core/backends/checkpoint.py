@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from ..errors import BackendError, ConfigError, RationalRewardsError
 from .adapter import with_adapter
 from .device import choose_device, fast_precision, floating_type, resolve_precision
+from .fingerprint import folder_fingerprint
 from .loading_report import check_numbers, check_whole, first_line, weights_of
 
 log = logging.getLogger("rationalrewards.backends.checkpoint")
@@ -237,6 +238,19 @@ def own_quantisation(config: CheckpointConfig) -> str | None:
     return f"{method} int8" if table.get("load_in_8bit") else method
 
 
+def model_fingerprint(config: CheckpointConfig) -> str:
+    """Digest of the checkpoint's files; empty for a hub id that is not in the cache yet."""
+    path = Path(config.model).expanduser()
+    if not path.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        file = try_to_load_from_cache(config.model, "config.json") if config.model.count("/") == 1 else None
+        if not isinstance(file, str):
+            return ""
+        path = Path(file).parent
+    return folder_fingerprint(path)
+
+
 def _check_precision(config: CheckpointConfig) -> None:
     """ConfigError for weights that would be quantised a second time; quantised ones are called what they are."""
     own = own_quantisation(config)
@@ -244,7 +258,7 @@ def _check_precision(config: CheckpointConfig) -> None:
         return
     if config.precision in ("int8", "nf4"):
         raise ConfigError(
-            f"{config.model} is quantised already ({own}) and cannot be quantised again; choose precision bf16, which "
+            f"{config.model} is quantised already ({own}) and cannot be quantised again; choose precision auto, which "
             "keeps it as it is, or the original checkpoint."
         )
     instead = "" if config.precision == "auto" else f", not as {config.precision}"

@@ -31,12 +31,14 @@ from .openai_wire import (
     first_choice,
     grammar_option,
     json_object,
+    model_digest,
     redacted,
     retry_seconds,
     token_choices,
     token_count,
     wire_messages,
 )
+from .sight import why_blind
 
 log = logging.getLogger("rationalrewards.backends.openai_chat")
 
@@ -68,6 +70,10 @@ _NAMED_IN_A_400: Final = (
 _REASON_OF_STATUS: Final = {401: "unauthorized", 403: "unauthorized", 404: "model_not_found", 429: "rate_limited"}
 
 
+_SEEING: Final[set[tuple[str, str, str]]] = set()
+"""Address, model and listing of the servers that showed in this process that they see pictures."""
+
+
 class _Retryable(Exception):
     """An attempt failed in a way that another one may not; `wait` is what the server asked for, in seconds."""
 
@@ -97,16 +103,43 @@ class OpenAIChat:
         self._seed = self._temperature = True
         self._limit = "max_tokens"
         self._noticed: set[str] = set()
+        self._listing = ""
+        self._introducing = asyncio.Lock()
+        self._acquaintance: aiohttp.ClientSession | BackendError | None = None
 
     @property
     def identity(self) -> str:
+        """Address, model as the server lists it, and the settings that change replies."""
         config = self.config
         template = f":{sorted(config.template.items())}" if config.template else ""
-        return f"openai_chat:{config.url}:{config.model}:{config.max_pixels}:{config.structured}:{config.logprobs}{template}"
+        return (
+            f"openai_chat:{config.url}:{config.model}:{config.max_pixels}:{config.structured}:{config.logprobs}{template}"
+            f":{self._listing}"
+        )
 
     @property
     def concurrency(self) -> int:
         return self.config.concurrency
+
+    async def introduce(self) -> None:
+        """Learn which model the server lists, and see to it that it sees pictures; once per connection.
+
+        BackendError with reason `no_sight` if it does not see them.
+        """
+        session, _ = await self._open_session()
+        if self._acquaintance is session:
+            return
+        async with self._introducing:
+            if isinstance(self._acquaintance, BackendError):
+                raise self._acquaintance
+            if self._acquaintance is session:
+                return
+            entry = await self._entry(session)
+            self._model = self.config.model or str(entry.get("id") or "")
+            self._listing = model_digest(entry)
+            if self.config.check_sight:
+                await self._check_sight(session)
+            self._acquaintance = session
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         started = time.perf_counter()
@@ -136,6 +169,7 @@ class OpenAIChat:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             self._loop, self._gate = loop, asyncio.Semaphore(self.config.concurrency)
+            self._introducing, self._acquaintance = asyncio.Lock(), None
             session, gate = self._session, self._gate
             if old is not None and ended:
                 await old.close()
@@ -233,14 +267,52 @@ class OpenAIChat:
         return answer
 
     async def _first_model(self, session: aiohttp.ClientSession) -> str:
-        answer = await self._retried(lambda: self._call(session, "GET", "/models", None))
-        listed = answer.get("data")
-        first = listed[0] if isinstance(listed, list) and listed else None
-        name = first.get("id") if isinstance(first, dict) else None
+        name = self._first(await self._retried(lambda: self._call(session, "GET", "/models", None))).get("id")
         if not isinstance(name, str) or not name:
             raise BackendError(f"{self._who()} lists no model; set model in the config file.", reason="model_not_found")
         self._model = name
         return name
+
+    def _first(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The entry of the configured model in a list of models, else the first one, else nothing."""
+        listed = answer.get("data")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        named = [entry for entry in entries if entry.get("id") == self.config.model]
+        return next(iter(named or entries), {})
+
+    async def _entry(self, session: aiohttp.ClientSession) -> dict[str, Any]:
+        """What the server says of the model it serves; nothing if it lists none."""
+        try:
+            return self._first(await self._retried(lambda: self._call(session, "GET", "/models", None)))
+        except BackendError as error:
+            if error.status is None:
+                raise  # it is not there at all
+            return {}
+
+    async def _check_sight(self, session: aiohttp.ClientSession) -> None:
+        place = (self.config.url, self._model, self._listing)
+        if place in _SEEING:
+            return
+
+        async def prompt_tokens(messages: Sequence[Message]) -> int:
+            model = self._model or await self._first_model(session)
+            wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
+            answer = await self._answered(session, model, wire, Sampling(max_tokens=16))
+            return token_count(answer.get("usage"), "prompt_tokens")
+
+        try:
+            why = await why_blind(prompt_tokens)
+        except ValueError:
+            self._notice("sight", "counts no tokens, so it cannot show that it sees pictures")
+            why = None
+        if why is not None:
+            self._acquaintance = BackendError(
+                f"{self._who()} does not see pictures: {why}; serve a vision-language model (llama.cpp needs its --mmproj "
+                "too), or set check_sight = false in the config file.",
+                reason="no_sight",
+            )
+            raise self._acquaintance
+        _SEEING.add(place)
 
     async def _retried(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         for attempt in range(self.config.retries + 1):

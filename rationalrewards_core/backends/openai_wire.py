@@ -6,6 +6,7 @@ cannot use.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -118,6 +119,14 @@ def content_text(content: Any) -> str | None:
 def _whole(text: str) -> str:
     """The text without half characters: JSON can spell a lone surrogate, and no file can hold one."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def model_digest(entry: Mapping[str, Any]) -> str:
+    """Digest of what a server's list says of its model; empty if nothing. Times and permissions change by themselves."""
+    lasting = {
+        key: entry[key] for key in ("id", "root", "parent", "max_model_len", "meta") if entry.get(key) is not None
+    }
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16] if lasting else ""
 
 
 def token_count(usage: Any, name: str) -> int:

@@ -20,7 +20,8 @@ from ..errors import BackendError, ConfigError, Interrupted, RationalRewardsErro
 from ..messages import Message
 from .base import Finish, Reply, Sampling
 from .batch_worker import BatchWorker
-from .checkpoint import Checkpoint, CheckpointConfig, free_memory, load_checkpoint
+from .checkpoint import Checkpoint, CheckpointConfig, free_memory, load_checkpoint, model_fingerprint
+from .fingerprint import folder_fingerprint
 
 if TYPE_CHECKING:
     from .decoding.decoder import Decoder
@@ -55,13 +56,13 @@ class TransformersLocal:
         self._loading = threading.RLock()
         self._checkpoint: Checkpoint | None = None
         self._decoder: Decoder | GenerateDecoder | None = None
+        self._identity = ""
         self._interrupt = threading.Event()
 
     @property
     def identity(self) -> str:
-        c = self.config.resolved()
-        adapter = f"{c.adapter}@{_stamp(c.adapter, 'adapter_config.json')}" if c.adapter else ""
-        return f"transformers:{c.model}@{_stamp(c.model, 'config.json')}:{c.precision}:{adapter}:{c.max_pixels or ''}"
+        """The files' content, not their folder's name; while the model is loaded, what it was loaded from."""
+        return self._identity or self._identity_now()
 
     @property
     def concurrency(self) -> int:
@@ -88,11 +89,17 @@ class TransformersLocal:
         with self._loading:
             if self._checkpoint is None:
                 started = time.perf_counter()
+                identity = self._identity_now()
                 checkpoint = load_checkpoint(self.config)
                 checkpoint.model.requires_grad_(False)
-                self._checkpoint = checkpoint
+                self._checkpoint, self._identity = checkpoint, identity
                 log.info("loaded %s in %.1f s", self.config.model, time.perf_counter() - started)
             return self._checkpoint
+
+    def _identity_now(self) -> str:
+        config = self.config.resolved()
+        adapter = folder_fingerprint(Path(config.adapter).expanduser()) if config.adapter else ""
+        return f"transformers:{config.model}@{model_fingerprint(config)}:{config.precision}:{adapter}:{config.max_pixels or ''}"
 
     def interrupt(self) -> None:
         """End the batch being decoded within one pass; its callers get `Interrupted`."""
@@ -112,6 +119,7 @@ class TransformersLocal:
         with self._loading:
             if self._checkpoint is not None:
                 self._checkpoint = self._decoder = None
+                self._identity = ""
                 free_memory()
         self._interrupt.clear()
         if worker is not None:
@@ -184,12 +192,6 @@ class TransformersLocal:
             seconds=seconds,
             tokens=row.tokens(),
         )
-
-
-def _stamp(folder: str, name: str) -> int:
-    """When a checkpoint or adapter was written: one trained again in its place is another judge."""
-    file = Path(folder).expanduser() / name
-    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def _fail(jobs: Sequence[_Job], error: RationalRewardsError) -> None:

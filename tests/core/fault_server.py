@@ -128,7 +128,7 @@ class FaultServer:
 
     def config(self, **options: Any) -> ServerConfig:
         """How a user would name this server."""
-        given = {"model": "judge-8b", "retries": 2, "timeout_seconds": 5.0, **options}
+        given = {"model": "judge-8b", "retries": 2, "timeout_seconds": 5.0, "check_sight": False, **options}
         return ServerConfig(name="judge", url=f"http://127.0.0.1:{self.port}/v1", **given)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

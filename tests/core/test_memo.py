@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,12 @@ import pytest
 from PIL import Image
 
 from rationalrewards_core.backends.base import Sampling
+from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Judgement, Refinement, critique_from_json
 from rationalrewards_core.memo import Memo, memo_key
-from rationalrewards_core.messages import Message
+from rationalrewards_core.messages import Message, UserRequest
+from rationalrewards_core.rubric_file import generation_rubric
+from rationalrewards_core.scorer import Scorer
 
 CRITIQUE = Critique(
     rubric="généric",
@@ -51,6 +56,20 @@ class TestKey:
         assert memo_key("judge", [Message("user", ("a",)), Message("assistant", ("b",))], Sampling(), "score") != key(
             "a\0role:assistant\0text:b"
         )
+
+
+def test_a_rubric_with_another_key_is_another_question(reply_text: Callable[..., str], picture: Image.Image) -> None:
+    """Keys are in no prompt, but they name a critique's scores: the old critique has none of the new name."""
+    memo, backend = Memo(), ScriptedBackend(lambda messages, sampling: reply_text())
+    first = generation_rubric()
+    renamed = replace(first, dimensions=(replace(first.dimensions[0], key="fit_to_prompt"), *first.dimensions[1:]))
+    request = UserRequest("a red circle")
+    for rubric in (first, renamed):
+        scorer = Scorer(backend, {"generation": rubric}, memo=memo)
+        critique = asyncio.run(scorer.critique(request, picture))
+        assert critique.judgements[0].key == rubric.dimensions[0].key
+        assert 0.0 <= scorer.reward(critique, request) <= 1.0
+    assert memo.hits == 0
 
 
 class TestFile:

@@ -236,7 +236,7 @@ def test_a_batch_with_faults_loses_nothing(reply_text: Text) -> None:
         number = int(ask.text.split("case ")[1].split("!")[0])
         kind, tries[number] = planned[number], tries[number] + 1
         if kind == "fine" or (kind in passing and tries[number] > 1):
-            return slowly(completion(reply_text(1.0 + number % 31 / 10)), 0.002)
+            return slowly(completion(reply_text(1.0 + number % 31 / 10)), 0.01)
         return {
             "503": fault(503), "reset": reset(), "half": half_body(), "html": raw("<html>"), "401": fault(401),
             "400": fault(400, "The prompt is too long."), "refusal": completion(None, message={"refusal": "No."}),

@@ -243,5 +243,5 @@ def test_a_quantised_folder_keeps_its_own_precision_and_says_so(copy: Path, capl
 
 def test_a_folder_of_another_quantisation_is_not_quantised_again(copy: Path) -> None:
     edit(copy / "config.json", quantization_config={"quant_method": "awq", "bits": 4})
-    with pytest.raises(ConfigError, match=r"quantised already \(awq\).*choose precision bf16"):
+    with pytest.raises(ConfigError, match=r"quantised already \(awq\).*choose precision auto"):
         load(copy, precision="nf4")

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
-from rationalrewards_core.backends.base import Backend, Reply, Sampling
+from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
 from rationalrewards_core.comparison import Verdict, parse_comparison, verdict_of_rewards
 from rationalrewards_core.errors import BackendError, CritiqueParseError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import Message, UserRequest
@@ -197,6 +197,9 @@ class Metered:
     @property
     def concurrency(self) -> int:
         return self._backend.concurrency
+
+    async def introduce(self) -> None:
+        await introduce(self._backend)
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         reply = await self._backend.reply(messages, sampling)

@@ -212,7 +212,9 @@ def server() -> dict[str, Any]:
     config = pack.FOLDER / "config" / "rationalrewards" / "config.toml"
     config.parent.mkdir(parents=True)
     address = f"http://127.0.0.1:{listening.server_port}/v1"
-    config.write_text(f'[servers.judge]\nurl = "{address}"\nmodel = "judge"\nretries = 0\nconcurrency = 1\n')
+    config.write_text(
+        f'[servers.judge]\nurl = "{address}"\nmodel = "judge"\nretries = 0\nconcurrency = 1\ncheck_sight = false\n'
+    )
     scorer = load({"engine": "server", "server": "judge"})
     seen: dict[str, Any] = {}
     for name, answers in (("two", 2), ("one", 1), ("none", 0), ("back", 2)):

@@ -1,0 +1,146 @@
+"""A judge behind a server shows once that it sees pictures; a server is known by the model that it lists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rationalrewards_core.backends import openai_chat
+from rationalrewards_core.backends.openai_chat import OpenAIChat
+from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.memo import Memo
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from tests.core.fault_server import Answer, Ask, FaultServer, Script, completion, fault, raw, serving
+
+CASE = Case(UserRequest("a red circle"), Image.new("RGB", (64, 64), "red"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_chat, "_SEEING", set())
+
+
+@pytest.fixture
+def critique(reply_text: Any) -> str:
+    return str(reply_text())
+
+
+def pictures(ask: Ask) -> list[str]:
+    content = ask.body["messages"][-1]["content"]
+    return [p["image_url"]["url"] for p in content if p["type"] == "image_url"] if isinstance(content, list) else []
+
+
+def script(text: str, tokens: Any) -> Script:
+    """A server that writes a critique and says that a prompt had `tokens(ask)` tokens."""
+
+    def answer(ask: Ask) -> Answer:
+        counted = tokens(ask)
+        return completion(text, usage=None if counted is None else {"prompt_tokens": counted})
+
+    return answer
+
+
+def sees(ask: Ask) -> int:
+    return 12 + 64 * len(pictures(ask))
+
+
+BLIND = {
+    "drops pictures": lambda ask: 12,
+    "hands them on as text": lambda ask: 12 + sum(len(url) // 3 for url in pictures(ask)),
+}
+
+
+def judged(server: FaultServer, cases: int = 1, memo: Memo | None = None, **options: Any) -> tuple[Outcome, ...]:
+    async def work() -> tuple[Outcome, ...]:
+        config = server.config(**{"check_sight": True, "retries": 0, **options})
+        scorer = Scorer(OpenAIChat(config), settings=ScorerSettings(ask_again=0), memo=memo)
+        try:
+            return (await scorer.score_many([CASE] * cases)).outcomes
+        finally:
+            await scorer.close()
+
+    return asyncio.run(work())
+
+
+def test_a_judge_that_sees_is_asked_three_questions_once(critique: str) -> None:
+    with serving(script(critique, sees)) as server:
+        assert isinstance(judged(server)[0], Critique)
+        assert len(server.asks) == 4
+        assert [len(pictures(ask)) for ask in server.asks] == [0, 1, 1, 1]
+        assert isinstance(judged(server)[0], Critique)
+        assert len(server.asks) == 5, "it is remembered"
+
+
+@pytest.mark.parametrize("kind", BLIND)
+def test_a_model_without_eyes_scores_nothing(kind: str, critique: str) -> None:
+    with serving(script(critique, BLIND[kind])) as server:
+        outcomes = judged(server, cases=5)
+        assert len(server.asks) == 3, "it is asked no more"
+    for outcome in outcomes:
+        assert isinstance(outcome, Unscored)
+        assert outcome.reason == "no_sight"
+        assert "check_sight = false" in outcome.message
+        assert "\n" not in outcome.message
+
+
+def test_a_server_that_refuses_pictures_scores_nothing(critique: str) -> None:
+    def answer(ask: Ask) -> Answer:
+        return fault(400, "text-only is not a multimodal model") if pictures(ask) else completion(critique)
+
+    with serving(answer) as server:
+        outcome = judged(server)[0]
+    assert isinstance(outcome, Unscored)
+    assert outcome.reason == "no_sight"
+    assert "not a multimodal model" in outcome.message
+
+
+def test_a_server_that_is_out_of_order_is_not_called_blind(critique: str) -> None:
+    with serving(lambda ask: fault(503)) as server:
+        outcome = judged(server)[0]
+        assert isinstance(outcome, Unscored)
+        assert outcome.reason == "server_error"
+        server.script = script(critique, sees)
+        assert isinstance(judged(server)[0], Critique)
+
+
+def test_a_server_that_counts_nothing_judges_and_it_is_said(critique: str, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(script(critique, lambda ask: None)) as server, caplog.at_level(logging.WARNING, "rationalrewards"):
+        assert isinstance(judged(server)[0], Critique)
+    assert "counts no tokens" in caplog.text
+
+
+def test_the_question_can_be_switched_off(critique: str) -> None:
+    with serving(script(critique, lambda ask: 12)) as server:
+        assert isinstance(judged(server, check_sight=False)[0], Critique)
+        assert len(server.asks) == 1
+
+
+def listing(**entry: Any) -> Answer:
+    return raw(json.dumps({"data": [{"id": "judge-8b", **entry}]}))
+
+
+def test_another_model_behind_the_same_address_is_another_judge(critique: str) -> None:
+    memo = Memo()
+    with serving(script(critique, sees)) as server:
+        server.models = listing(created=1, meta={"size": 1, "n_params": 10})
+        judged(server, memo=memo)
+        server.models = listing(created=2, meta={"size": 1, "n_params": 10})
+        judged(server, memo=memo)
+        assert (memo.hits, memo.misses) == (1, 1), "a time that the list names is no other model"
+        asked = len(server.asks)
+        server.models = listing(created=2, meta={"size": 2, "n_params": 20})
+        judged(server, memo=memo)
+        assert (memo.hits, memo.misses) == (1, 2)
+        assert len(server.asks) == asked + 4, "and it has to show that it sees"
+
+
+def test_a_server_without_a_list_judges(critique: str) -> None:
+    with serving(script(critique, sees)) as server:
+        server.models = fault(404)
+        assert isinstance(judged(server)[0], Critique)
