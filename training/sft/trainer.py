@@ -138,10 +138,11 @@ class Trainer:
         self.module.train()
 
     def _tower_memory(self) -> TowerMemory | None:
-        """What the tower says of a picture is kept if it never changes, and if its weights are here."""
+        """What the tower says of a picture is kept if it never changes, is asked again, and its weights are here."""
         config, tower = self.config, getattr(self.trainee.model.model, "visual", None)
         changes = config.train_tower or config.train_projector
-        if tower is None or changes or self.sharding is not None or not config.tower_memory:
+        once = self.steps * config.batch <= len(self.examples)
+        if tower is None or changes or once or self.sharding is not None or not config.tower_memory:
             return None
         memory = TowerMemory(tower, config.tower_memory)
         if config.workers == 0:

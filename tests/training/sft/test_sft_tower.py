@@ -98,9 +98,10 @@ def test_a_picture_is_read_and_seen_once_in_a_run(
 
 
 @pytest.mark.parametrize(
-    ("changes", "kept"), [({}, True), ({"train_tower": True}, False), ({"tower_memory": 0}, False)]
+    ("changes", "kept"),
+    [({}, True), ({"train_tower": True}, False), ({"epochs": 1.0}, False), ({"tower_memory": 0}, False)],
 )
-def test_only_a_tower_that_stays_as_it_is_is_remembered(
+def test_only_a_tower_that_says_the_same_again_is_remembered(
     changes: dict[str, Any], kept: bool, export: Path, tmp_path: Path
 ) -> None:
     assert (Trainer(small(export, **changes), tmp_path / "run").tower is not None) is kept
