@@ -84,7 +84,8 @@ def read_judged(folder: Path) -> list[Judged]:
         table = read_settings(about)
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
-            found.append(Judged(table["judge"], list(read_lines(lines, opinion_from_json)), table))
+            latest = {each.key: each for each in read_lines(lines, opinion_from_json)}
+            found.append(Judged(table["judge"], list(latest.values()), table))
     if not found:
         raise ConfigError(f"{folder} holds no results; judge pairs with `python -m training.evaluate judge` first.")
     return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.servers import server
 from training.evaluate.judged import JudgedFile
 from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinion_of, opinions_of
 from training.evaluate.opinions import Opinion
@@ -70,11 +72,6 @@ class Loaded:
     meter: Metered | None
     concurrency: int
 
-    @property
-    def identity(self) -> str:
-        """Which weights judge, by what the backend says of itself; empty where it is none of ours."""
-        return "" if self.meter is None else self.meter.identity
-
     async def close(self) -> None:
         if self.meter is not None:
             await self.meter.close()
@@ -109,6 +106,18 @@ def load_judge(settings: JudgeSettings) -> Loaded:
     return Loaded(PointwiseJudge(scorer, settings.name, expected=expected), meter, meter.concurrency)
 
 
+def _identity(settings: JudgeSettings, loaded: Loaded) -> str:
+    """Which weights judge: other ones at the same place are another judge. A server may move; its model's name counts."""
+    if settings.judge.startswith(HEAD):
+        folder = Path(settings.judge.removeprefix(HEAD)).expanduser()
+        files = sorted(folder.glob("*.safetensors"))
+        return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+    if loaded.meter is None:
+        return ""
+    name = EngineName.parse(settings.judge)
+    return server(name.target).model if name.kind == "server" else loaded.meter.identity
+
+
 class StillOpen(RationalRewardsError):
     """Some pairs could not be asked about; the others are kept, and the same command asks what is open."""
 
@@ -126,7 +135,8 @@ def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[Lab
         try:
             # Where it computes and in batches of what changes no opinion worth a new run.
             kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
-            with JudgedFile(out, loaded.judge.name, kept | {"identity": loaded.identity}) as file:
+            identity = _identity(settings, loaded)
+            with JudgedFile(out, loaded.judge.name, kept | {"identity": identity}) as file:
                 return await _judged(loaded, folder, pairs, file)
         finally:
             await loaded.close()
@@ -149,6 +159,11 @@ async def _judged(
     """All opinions that are there now, by pair, and what this run did."""
     opinions = dict(file.known)
     tasks = list({labelled.key: labelled for labelled in pairs}.values())
+    for task in tasks:  # a judge sees no label: where one was corrected, its opinion stands under the new one
+        known = opinions.get(task.key)
+        if known is not None and known.label is not task.pair.preference:
+            opinions[task.key] = replace(known, label=task.pair.preference)
+            await file.journal.append(opinions[task.key].to_json())
     waiting = sum(task.key not in opinions for task in tasks)
     with tqdm(total=waiting, desc=loaded.judge.name, unit="pair", disable=None) as bar:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,18 @@ class TestOutages:
         lines.unlink()
         assert judged(folder) == 0
         assert lines.read_bytes() == broken
+
+    def test_a_corrected_label_asks_nothing_and_counts(self, folder: PairFolder, server: FaultServer) -> None:
+        assert judged(folder) == 0
+        asked = len(server.asks)
+        turned = [
+            replace(each, pair=replace(each.pair, preference=each.pair.preference.swapped)) for each in folder.pairs()
+        ]
+        write_pairs(turned, folder.path)
+        assert judged(folder) == 0
+        assert len(server.asks) == asked
+        opinions = read_judged(folder.path / "out")[0].opinions
+        assert [opinion.label for opinion in opinions] == [each.pair.preference for each in turned]
 
     def test_a_refusal_is_the_servers_last_word(self, folder: PairFolder, server: FaultServer) -> None:
         server.script = lambda ask: fault(400, "this picture violates the policy")
