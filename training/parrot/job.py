@@ -17,7 +17,7 @@ from .teaching import BudgetSpent
 
 log = logging.getLogger("rationalrewards.parrot.job")
 
-HOPELESS: Final = frozenset({"unauthorized", "model_not_found", "redirected"})
+HOPELESS: Final = frozenset({"unauthorized", "model_not_found", "redirected", "no_sight"})
 """Failures that no later question can escape."""
 
 
