@@ -47,10 +47,18 @@ class _Job:
 class TransformersLocal:
     """Loads on first use; `unload` frees the memory and leaves the backend usable."""
 
-    def __init__(self, config: CheckpointConfig, *, batch_size: int = 8, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: CheckpointConfig,
+        *,
+        batch_size: int = 8,
+        progress: Progress | None = None,
+        record: bool = True,
+    ) -> None:
+        """`record` lets passes be replayed as CUDA graphs where the device can."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, not {batch_size}.")
-        self.config, self.batch_size, self.progress = config, batch_size, progress
+        self.config, self.batch_size, self.progress, self.record = config, batch_size, progress, record
         self._worker: BatchWorker[_Job] | None = None
         self._starting = threading.Lock()
         self._loading = threading.RLock()
@@ -179,7 +187,9 @@ class TransformersLocal:
         from .decoding.through_generate import GenerateDecoder
 
         if self._decoder is None:
-            self._decoder = Decoder(checkpoint) if Decoder.fits(checkpoint) else GenerateDecoder(checkpoint)
+            self._decoder = (
+                Decoder(checkpoint, record=self.record) if Decoder.fits(checkpoint) else GenerateDecoder(checkpoint)
+            )
         return self._decoder
 
     def _reply(self, row: Row, seconds: float) -> Reply:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,18 @@ from .image_features import VisionTower
 from .kv_cache import KeyValueCache, place_of
 from .pass_cost import WIDTHS, PassCost
 from .prompts import Prompt, PromptReader, common_length
+from .recorded_pass import RecordedPasses
 from .row_maker import RowMaker
 from .rows import Row
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
+
+
+log = logging.getLogger("rationalrewards.backends.decoding")
+
+ROOM = 512
+"""Positions for the reply that a recorded pass is made for at once: a critique has 300 to 500 tokens."""
 
 
 @dataclass
@@ -38,7 +46,8 @@ class DecodeCount:
 class Decoder:
     """Replies of a Qwen3-VL checkpoint, several at a time."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, record: bool = False) -> None:
+        """`record` replays passes as CUDA graphs; it means nothing on other devices."""
         model = base_model(checkpoint.model)
         self._checkpoint, self._head = checkpoint, model.lm_head
         self._text = FlatText(model.model.language_model)
@@ -48,7 +57,8 @@ class Decoder:
         self._memory, self._cost = ReplyMemory(), PassCost()
         # On a CPU the thread's own time: what other programs take of the machine says nothing of a pass.
         self._clock = time.thread_time if checkpoint.device == "cpu" else time.perf_counter
-        self._last: _LastPrompt | None = None
+        self._last: _LastBatch | None = None
+        self._recorded = RecordedPasses(self._text, self._head) if record and can_record(checkpoint) else None
         self.count = DecodeCount()
 
     @staticmethod
@@ -77,68 +87,94 @@ class Decoder:
                 if started is not None:
                     self._cost.observe(len(live), logits.shape[1], self._clock() - started)
                 after_pass()
-                keep = [number for number, row in enumerate(live) if row.live]
-                if not keep:
+                if not any(row.live for row in live):
                     break
-                if len(keep) < len(live):
-                    cache.keep(keep)
-                    live = [live[number] for number in keep]
+                live = self._without_ended(live, cache)
                 started = self._clock()
                 logits, drafts = self._pass(live, cache)
-            for row in rows:
-                self._memory.learn(row.ids)
+        for row in rows:
+            self._memory.learn(row.ids)
+
+    def _without_ended(self, live: list[Row], cache: KeyValueCache) -> list[Row]:
+        """Rows that ended leave the batch; where passes are recorded they stay, for the cache must not move."""
+        keep = [number for number, row in enumerate(live) if row.live]
+        if len(keep) == len(live) or self._recorded is not None:
+            return live
+        cache.keep(keep)
+        return [live[number] for number in keep]
 
     def _take(self, live: Sequence[Row], logits: Any, drafts: Sequence[Draft]) -> None:
-        choices = Choices(logits, [row.draw for row in live], [len(row.ids) for row in live])
+        choices = self._choices(live, logits)
         for number, (row, draft) in enumerate(zip(live, drafts, strict=True)):
-            before = len(row.ids)
-            self.count.accepted += row.take(choices, number, draft)
-            self.count.tokens += len(row.ids) - before
-            self.count.drafted += len(draft.tokens)
+            if row.live:
+                before = len(row.ids)
+                self.count.accepted += row.take(choices, number, draft)
+                self.count.tokens += len(row.ids) - before
+                self.count.drafted += len(draft.tokens)
+
+    def _choices(self, live: Sequence[Row], logits: Any) -> Choices:
+        return Choices(logits, [row.draw for row in live], [len(row.ids) for row in live])
 
     def _pass(self, live: Sequence[Row], cache: KeyValueCache) -> tuple[Any, list[Draft]]:
         """Logits [rows, width, vocabulary] after each row's last token and along its draft, and the drafts."""
         import torch
 
-        proposals = [row.propose(WIDTHS[-1] - 1) for row in live]
+        proposals = [row.propose(WIDTHS[-1] - 1) if row.live else Draft() for row in live]
         width = self._cost.best_width([draft.chances for draft in proposals])
         drafts = [draft.cut(width - 1) for draft in proposals]
-        lines = [[row.ids[-1], *draft.tokens] for row, draft in zip(live, drafts, strict=True)]
+        lines = [[*row.ids[-1:], *draft.tokens] for row, draft in zip(live, drafts, strict=True)]
         device = self._checkpoint.device
         tokens = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)
-        starts = [len(_prompt(row)) + len(row.ids) - 1 for row in live]
-        cache.reserve(max(starts) + width)
-        place = place_of(starts, width, device)
+        starts = [len(_prompt(row)) + max(0, len(row.ids) - 1) for row in live]
         shifts = torch.tensor([_prompt(row).shift for row in live], device=device)
-        positions = (place.index + shifts[:, None]).expand(3, -1, -1)
+        cache.reserve(max(starts) + width)
         self.count.passes += 1
-        return self._head(self._text(self._text.embed(tokens), positions, cache, place)), drafts
+        return self._logits(cache, tokens, starts, shifts), drafts
+
+    def _logits(self, cache: KeyValueCache, tokens: Any, starts: list[int], shifts: Any) -> Any:
+        place = place_of(starts, tokens.shape[1], tokens.device)
+        if self._recorded is not None:
+            try:
+                return self._recorded.run(cache, tokens, place.index, shifts)
+            except RuntimeError as error:
+                log.warning("passes of this model cannot be recorded (%s); they run one by one", error)
+                self._recorded = None
+        positions = (place.index + shifts[:, None]).expand(3, -1, -1)
+        return self._head(self._text(self._text.embed(tokens), positions, cache, place))
 
     def _prefill(self, rows: Sequence[Row]) -> tuple[KeyValueCache, Any]:
-        """The cache with every prompt in it, and logits [rows, 1, vocabulary] after each prompt."""
+        """The cache with every prompt in it, and logits [rows, 1, vocabulary] after each prompt.
+
+        Equal prompts are read once; what the last batch's prompts had in the same rows is not read again.
+        """
         import torch
 
-        prompts = list({tuple(_prompt(row).content): _prompt(row) for row in rows}.values())
-        cache, starts = self._reusable(prompts)
-        last = [len(p) - start - 1 for p, start in zip(prompts, starts, strict=True)]
-        hidden = self._read(prompts, starts, cache)
-        logits = self._head(hidden[torch.arange(len(prompts)), torch.tensor(last)])[:, None]
-        if len(prompts) < len(rows):
-            number = {tuple(prompt.content): n for n, prompt in enumerate(prompts)}
-            order = [number[tuple(_prompt(row).content)] for row in rows]
+        prompts = [_prompt(row) for row in rows]
+        numbers: dict[tuple[Hashable, ...], int] = {}
+        order = [numbers.setdefault(tuple(prompt.content), len(numbers)) for prompt in prompts]
+        different = [prompts[order.index(number)] for number in range(len(numbers))]
+        cache, starts = self._reusable(different)
+        if self._recorded is not None:
+            cache.reserve(max(len(p) + min(row.room, ROOM) for p, row in zip(prompts, rows, strict=True)))
+        last = [len(p) - start - 1 for p, start in zip(different, starts, strict=True)]
+        hidden = self._read(different, starts, cache)
+        logits = self._head(hidden[torch.arange(len(different)), torch.tensor(last)])[:, None]
+        if len(different) < len(prompts):
             cache.keep(order)
             logits = logits[order]
-        self._last = _LastPrompt(prompts[0], cache) if len(rows) == 1 else None
+        self._last = _LastBatch(prompts, cache)
         return cache, logits
 
     def _reusable(self, prompts: Sequence[Prompt]) -> tuple[KeyValueCache, list[int]]:
-        """A cache for `prompts`: the last one if it begins alike, and how much of each prompt is in it already."""
+        """A cache for `prompts`: the last one where it has as many rows, and how much of each prompt is in it."""
         last, self._last = self._last, None
-        if last is None or len(prompts) > 1:
+        if last is None or last.cache.rows != len(prompts) or len(last.prompts) != len(prompts):
+            del last  # its memory is free before the new cache takes some
             return KeyValueCache(self._text.depth, len(prompts)), [0] * len(prompts)
-        same = min(common_length(last.prompt.content, prompts[0].content), len(prompts[0]) - 1)
-        self.count.prefix_tokens += same
-        return last.cache, [same]
+        pairs = zip(last.prompts, prompts, strict=True)
+        starts = [min(common_length(old.content, new.content), len(new) - 1) for old, new in pairs]
+        self.count.prefix_tokens += sum(starts)
+        return last.cache, starts
 
     def _read(self, prompts: Sequence[Prompt], starts: Sequence[int], cache: KeyValueCache) -> Any:
         """Hidden states [prompts, width, hidden] of what is not in the cache yet, which it is afterwards."""
@@ -166,11 +202,18 @@ class Decoder:
 
 
 @dataclass(frozen=True)
-class _LastPrompt:
-    """The prompt that the last single row had, whose keys and values are still there: it can be asked about again."""
+class _LastBatch:
+    """The prompts of the last batch, whose keys and values are still in its cache."""
 
-    prompt: Prompt
+    prompts: list[Prompt]
     cache: KeyValueCache
+
+
+def can_record(checkpoint: Checkpoint) -> bool:
+    """CUDA graphs need an NVIDIA or AMD card, and kernels that do not ask the CPU: bitsandbytes' int8 does."""
+    if not checkpoint.device.startswith("cuda"):
+        return False
+    return not any(type(module).__name__ == "Linear8bitLt" for module in checkpoint.model.modules())
 
 
 def base_model(model: Any) -> Any:
