@@ -39,6 +39,16 @@ def check_whole(model: str, report: Mapping[str, Any]) -> None:
         raise _not_whole(f"{model} is not whole: {', and '.join(broken)}")
 
 
+def fill(module: Any, weights: Mapping[str, Any], name: str) -> None:
+    """Load all weights of a small module; BackendError that names the first one that does not fit or is no number."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise _not_whole(f"{name} does not fit: {lines[min(1, len(lines) - 1)].strip().rstrip('.')}") from error
+    check_numbers(name, weights.items())
+
+
 def check_numbers(model: str, weights: Iterable[tuple[str, Any]]) -> None:
     """BackendError that names the first weight which holds NaN or an infinity."""
     name = first_without_number(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -245,3 +246,19 @@ def test_a_folder_of_another_quantisation_is_not_quantised_again(copy: Path) -> 
     edit(copy / "config.json", quantization_config={"quant_method": "awq", "bits": 4})
     with pytest.raises(ConfigError, match=r"quantised already \(awq\).*choose precision auto"):
         load(copy, precision="nf4")
+
+
+def test_a_head_of_our_own_is_whole_too(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    from training.nft.scalar import FILE, ScalarHead, scalar_judge
+
+    weights = ScalarHead().state_dict()
+    first = next(iter(weights))
+    save_file({name: weight for name, weight in weights.items() if name != first}, tmp_path / FILE)
+    with pytest.raises(BackendError, match=rf"does not fit: Missing key\(s\).*{re.escape(first)}"):
+        scalar_judge(tmp_path)
+    save_file({**weights, first: torch.full_like(weights[first], float("nan"))}, tmp_path / FILE)
+    with pytest.raises(BackendError, match=f"{re.escape(first)} holds values that are no numbers"):
+        scalar_judge(tmp_path)
+    save_file(weights, tmp_path / FILE)
+    scalar_judge(tmp_path)

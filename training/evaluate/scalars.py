@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from PIL import Image
 
+from rationalrewards_core.backends.loading_report import check_numbers, check_whole
 from rationalrewards_core.comparison import verdict_of_rewards
 from rationalrewards_core.errors import BackendError, ConfigError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import UserRequest
@@ -120,7 +121,12 @@ def _pickscore(device: str, sources: tuple[str, str] = PICKSCORE) -> Scalar:
             raise ConfigError(
                 f"scalar:pickscore needs {name} in the local Hugging Face cache; get it with `hf download {name}`."
             )
-    model = AutoModel.from_pretrained(weights, local_files_only=True, use_safetensors=True).eval().to(device)
+    model, report = AutoModel.from_pretrained(
+        weights, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    check_whole(weights, report)
+    check_numbers(weights, model.named_parameters())
+    model = model.eval().to(device)
     tokeniser = AutoTokenizer.from_pretrained(processors, local_files_only=True)
     images = AutoImageProcessor.from_pretrained(processors, local_files_only=True)
 

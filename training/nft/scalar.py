@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rationalrewards_core.backends.device import fast_autocast
+from rationalrewards_core.backends.loading_report import fill
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
@@ -149,7 +150,7 @@ def scalar_judge(folder: Path) -> ScalarRewardJudge:
     if not file.is_file():
         raise ConfigError(f"There is no scalar head at {file}; train one with python -m training.nft.scalar.")
     model = ScalarHead()
-    model.load_state_dict(load_file(file))
+    fill(model, load_file(file), str(file))
     model.eval()
 
     def rewards(cases: Sequence[Case]) -> list[float]:

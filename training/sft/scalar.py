@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
 from rationalrewards_core.backends.device import choose_device, fast_autocast
+from rationalrewards_core.backends.loading_report import fill
 from rationalrewards_core.backends.qwen_chat import model_inputs
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
@@ -240,7 +241,7 @@ def load_head(folder: Path, device: str = "auto") -> ScalarReward:
         )
     )
     head = Head(checkpoint.model.config.get_text_config().hidden_size)
-    head.load_state_dict(load_file(folder / "head.safetensors"))
+    fill(head, load_file(folder / "head.safetensors"), str(folder / "head.safetensors"))
     rubrics = student_rubrics(sft["model"], folder)
     return ScalarReward(checkpoint, head.to(checkpoint.device), rubrics, sft["autocast"])
 
