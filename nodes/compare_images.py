@@ -1,4 +1,4 @@
-"""Compare Images: which of two images answers the prompt better."""
+"""Judge Two Images (the core has a Compare Images of its own): which of two images answers the prompt better."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class CompareImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="RR_CompareImages",
-            display_name="Compare Images",
+            display_name="Judge Two Images",
             description="Which of two images is better: by two separate critiques, or side by side in both orders.",
-            search_aliases=["pairwise", "a/b test", "preference", "winner", "rationalrewards"],
+            search_aliases=["compare images", "pairwise", "a/b test", "preference", "winner", "rationalrewards"],
             inputs=_inputs(),
             outputs=[
                 io.String.Output("winner", tooltip="A, B or TIE."),
@@ -87,7 +87,7 @@ def _only(images: Any, name: str) -> Any:
     pictures = sound_pictures(images)
     if len(pictures) != 1:
         raise RequestError(
-            f"Image {name} is a batch of {len(pictures)}; Compare Images takes one (Multi-Dim Score ranks batches)."
+            f"Image {name} is a batch of {len(pictures)}; Judge Two Images takes one (Multi-Dim Score ranks batches)."
         )
     return pictures[0]
 

@@ -33,7 +33,7 @@ class LoadScorer(io.ComfyNode):
             node_id="RR_LoadScorer",
             display_name="Load Rational Scorer",
             description="Chooses the judge that critiques images, and the rubric it judges by.",
-            search_aliases=["reward model", "judge", "critic", "score image", "VLM"],
+            search_aliases=["reward model", "judge", "critic", "score image", "VLM", "qwen", "quality"],
             inputs=[
                 io.DynamicCombo.Input(
                     "engine",

@@ -32,8 +32,9 @@ class LoopStart(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     multiline=True,
-                    dynamic_prompts=False,
-                    tooltip="What you want. The first iteration uses it as it is.",
+                    dynamic_prompts=True,
+                    tooltip="What you want. The first iteration uses it as it is; comments and choices in curly braces "
+                    "are resolved once per run, as in the core's text encoder.",
                 ),
                 io.Int.Input(
                     "seed",

@@ -32,7 +32,17 @@ class MultiDimScore(io.ComfyNode):
             display_name="Multi-Dim Score",
             description="Scores a batch per dimension in the judge's fast mode, ranks it, and tells whether the best "
             "image passes.",
-            search_aliases=["reward", "score", "rank images", "gate", "best of batch", "rationalrewards"],
+            search_aliases=[
+                "reward",
+                "score",
+                "rank images",
+                "gate",
+                "best of batch",
+                "quality",
+                "aesthetic",
+                "evaluate",
+                "rationalrewards",
+            ],
             is_output_node=True,
             has_intermediate_output=True,
             inputs=_inputs(),

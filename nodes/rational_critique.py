@@ -24,7 +24,18 @@ class RationalCritique(io.ComfyNode):
             display_name="Rational Critique",
             description="Critiques every image before it scores it: evidence, scores per dimension, a summary and a "
             "better prompt.",
-            search_aliases=["reward", "judge", "critique", "image score", "rationalrewards", "vlm"],
+            search_aliases=[
+                "reward",
+                "judge",
+                "critique",
+                "image score",
+                "rationalrewards",
+                "vlm",
+                "quality",
+                "aesthetic",
+                "evaluate",
+                "qwen",
+            ],
             is_output_node=True,
             has_intermediate_output=True,
             inputs=[

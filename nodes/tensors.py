@@ -21,8 +21,11 @@ def to_pictures(images: Any) -> list[Image.Image]:
     Values outside 0..1 are cut off and NaN is black: `flaws` says which pictures are therefore not to be judged.
     RequestError for what is no batch of images.
     """
-    pixels = np.nan_to_num(_floats(images), nan=0.0)
-    return [to_rgb(Image.fromarray(picture)) for picture in (pixels.clip(0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)]
+    pixels = _floats(images) * np.float32(255.0)
+    pixels += 0.5
+    np.fmax(pixels, 0.0, out=pixels)  # of NaN and 0 it takes 0
+    np.minimum(pixels, 255.0, out=pixels)
+    return [to_rgb(Image.fromarray(picture)) for picture in pixels.astype(np.uint8)]
 
 
 def flaws(images: Any) -> dict[int, str]:
@@ -30,7 +33,7 @@ def flaws(images: Any) -> dict[int, str]:
     why: dict[int, str] = {}
     for index, picture in enumerate(_floats(images)):
         low, high = picture.min(), picture.max()
-        if not np.isfinite(picture).all():
+        if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN as soon as one value is
             why[index] = (
                 f"Image {index + 1} holds values that are no numbers (NaN or infinity): look at the node that made it; "
                 "a VAE in fp16 is a common cause."

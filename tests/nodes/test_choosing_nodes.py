@@ -1,4 +1,4 @@
-"""Pick Best, Compare Images, Critique to Text and Custom Rubric."""
+"""Pick Best, Judge Two Images, Critique to Text and Custom Rubric."""
 
 from __future__ import annotations
 

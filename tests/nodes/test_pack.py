@@ -20,7 +20,7 @@ NODE_IDS = {
     "RR_LoopStart": "Loop Start",
     "RR_LoopUntilScore": "Loop Until Score",
     "RR_PickBest": "Pick Best",
-    "RR_CompareImages": "Compare Images",
+    "RR_CompareImages": "Judge Two Images",
     "RR_CritiqueToText": "Critique to Text",
     "RR_CustomRubric": "Custom Rubric",
     "RR_MiniatureGenerate": "Miniature Generate",
