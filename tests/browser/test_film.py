@@ -98,7 +98,7 @@ def test_a_live_run_grows_row_by_row_and_a_new_one_begins_anew(film: Film) -> No
     film.live(run, 1)
     assert film.page.locator(".rr-frame").count() == 2
     assert film.text(".rr-detail h3").upper().startswith("ITERATION 2 ")
-    assert "old" not in film.text(".rr-film")
+    assert "old prompt" not in film.text(".rr-film")
 
 
 def test_cards_of_the_body_show_the_best_iteration_also_after_a_cached_run(film: Film) -> None:

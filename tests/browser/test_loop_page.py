@@ -11,7 +11,7 @@ import pytest
 from tests.comfy.comfy_server import PACK
 from workflows.source.frontend import Frontend
 
-WIDGETS = {"max_iterations": 30, "patience": 30, "minimum_score": 100.0}
+WIDGETS = {"threshold": 1.0, "max_iterations": 30, "patience": 30, "minimum_score": 100.0}
 """A loop that is never content, so that it runs until it is told to stop."""
 
 

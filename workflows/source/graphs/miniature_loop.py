@@ -29,7 +29,7 @@ GRAPH = Graph(
         ),
         "critique": critique((820, 0), "draw.image"),
         "refine": refine((820, 710)),
-        "end": loop_end((1320, 0), "draw.image", threshold=0.95, iterations=6),
+        "end": loop_end((1320, 0), "draw.image", threshold=0.8, iterations=6),
         "best": shown((1320, 830), "end.best_image", "Best image", size=(260, 330)),
         "words": Node(
             type="PreviewAny",
