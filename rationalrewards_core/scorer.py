@@ -211,8 +211,12 @@ class Scorer:
         return score_part(known or await self._remembered(key(mode), messages, rubric, mode))
 
     def _judge_identity(self, rubric: Rubric) -> str:
-        """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt."""
-        return f"{self.backend.identity}#{rubric_to_toml(rubric)}"
+        """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt.
+
+        Weights make a reward of a critique and change nothing in it.
+        """
+        unweighted = rubric.with_weights(dict.fromkeys((d.key for d in rubric.dimensions), 1.0))
+        return f"{self.backend.identity}#{rubric_to_toml(unweighted)}"
 
     async def _remembered(self, key: str, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
         """Ask, together with whoever asks the same now, and keep the answer."""
