@@ -49,7 +49,7 @@ def free_line_rules(names: Iterable[str]) -> list[str]:
         f"mark ::= [{_MARKS}]",
         f"gap ::= [{_GAP}]+",
         rf"after ::= [^\n\r{_AFTER_NAME}] | gap [^\n\r{_AFTER_NAME}Ss]",
-        f"opening ::= {tree.ways_out(_MARKS + _DIGITS + '#')}",
+        f"opening ::= {tree.ways_out(_MARKS + _DIGITS + '#<')}",
     ]
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from .free_lines import SPACES, free_line_rules
-from .headings import OVERALL
+from .headings import CORRECTIONS, OVERALL
 from .parsing import Mode
 from .rubric import (
     ANALYSIS,
@@ -27,7 +27,11 @@ from .rubric import (
     Scale,
 )
 
-_HEADINGS: Final = (ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SUMMARY, REFINEMENT, COMMENTS, REFINED, *OVERALL)
+_HEADINGS: Final = (
+    *(ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SUMMARY, REFINEMENT, COMMENTS, REFINED),
+    *OVERALL,
+    *CORRECTIONS,
+)
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,8 @@ OVERALL: Final = (
     *("Total", "Average", "Mean", "Final", "Final Assessment", "Final Evaluation", "Final Rating", "Final Verdict"),
 )
 """Headings, with or without `Score` after them, under which judges sum up all dimensions; no dimension's own score."""
+CORRECTIONS: Final = ("Final Score", "Revised Score", "Corrected Score", "Updated Score", "Adjusted Score", "New Score")
+"""Headings under which a judge takes a score back."""
 
 _DECORATION: Final = re.compile(
     r"(?:[\s>]+|[-+*•·–](?=\s)|\#{1,6}|[*_`]{1,3}"  # quotes, bullets, headings, emphasis

@@ -20,9 +20,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from .control_tokens import without_control_tokens
 from .critique import Critique, Judgement, Refinement
 from .errors import CritiqueParseError
-from .headings import PREFIX, Heading, Headings
+from .headings import CORRECTIONS, OVERALL, PREFIX, Heading, Headings
 from .quotation import unquoted
 from .rubric import (
     ANALYSIS,
@@ -37,7 +38,9 @@ from .rubric import (
     Dimension,
     Rubric,
 )
-from .score_text import Reason, ScoreText, read_score
+from .score_text import Reason, ScoreText, continues_a_number, read_score
+from .spelling import plain, squeezed
+from .thinking import answer_of
 
 __all__ = ["Mode", "Reading", "Reason", "ScoreText", "parse_critique", "read_score"]
 
@@ -51,6 +54,8 @@ _SUMMING_UP: Final = _RANK[SUMMARY]
 _RULE: Final = "-*_=` \t"
 _FENCE: Final = re.compile(r"```\w{0,20}$")
 _SENTENCE_MARK: Final = re.compile(r"[.,;!?。，；！？…]")
+_LABEL: Final = re.compile(r"[*_`]{0,3}[^\W\d_][^.,;!?。，；！？…:]{0,79}[*_`]{0,3}:?[*_`]{0,3}")
+_TAKEN_BACK: Final = re.compile(r"revis|correct|final|updat|adjust|re-?eval|re-?assess|second thought", re.IGNORECASE)
 _IN_A_NUMBER: Final = re.compile(r"[0-9][.,]")
 
 
@@ -87,6 +92,7 @@ class _Block:
     notes: dict[str, str] = field(default_factory=dict)
     headings: int = 0
     """How often the dimension's heading opened it."""
+    justifications: int = 0
     score_lines: Counter[str] = field(default_factory=Counter)
 
 
@@ -103,6 +109,9 @@ class Reading:
         self._fields = (JUSTIFICATION, *score_fields, *notes)
         self._by_title = {d.title: d for d in rubric.dimensions}
         self._headings = Headings([*_SECTIONS, *self._by_title, *self._fields])
+        own = {squeezed(title) for title in self._by_title}
+        self._overall = Headings([name for name in OVERALL if squeezed(name) not in own])
+        self._corrections = Headings(CORRECTIONS)
         self._blocks: dict[str, _Block] = {}
         self._claims: dict[str, Mapping[str, ScoreText]] = {}
         """Scores that stand before `# Detailed Judgement`: no judgement, but they must not contradict it."""
@@ -116,6 +125,10 @@ class Reading:
         self._level = 0
         self._awaited: str | None = None
         """A score field whose score is on the next line."""
+        self._foreign = False
+        """Whether a heading of something else stands in the current dimension: a score after it is not the dimension's."""
+        self._scored_last: Dimension | None = None
+        """The dimension whose score the line before has given."""
         self._fenced = self._requested = self._ended = False
         """Whether a code fence is open, the refined request has words, a closing fence has ended it."""
         if not text.strip():
@@ -139,10 +152,11 @@ class Reading:
         return _joined(self._texts[section])
 
     def refinement(self) -> Refinement | None:
-        request = self.text_of(REFINED)
+        request = without_control_tokens(self.text_of(REFINED))
         if not request:
             return None
-        return Refinement(comments=self.text_of(COMMENTS) or self.text_of(REFINEMENT), request=unquoted(request))
+        comments = without_control_tokens(self.text_of(COMMENTS) or self.text_of(REFINEMENT))
+        return Refinement(comments=comments, request=unquoted(request))
 
     def needs_summary(self, *, written: bool) -> None:
         """Raise unless the reply has a summary; `written` wants words in it, not only its heading."""
@@ -157,11 +171,11 @@ class Reading:
 
     def _lines(self) -> Iterator[str]:
         text = self._raw.replace("\r\n", "\n").replace("\r", "\n")
-        if text.lstrip("\ufeff\u200b \t\n").startswith("<think>"):
-            _, closed, text = text.partition("</think>")
-            if not closed:
-                raise self.error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
-        return (line.strip() for line in text.split("\n"))
+        first = self._headings.match(text.lstrip("\ufeff\u200b \t\n").partition("\n")[0].strip())
+        answer = answer_of(text, begun=first is not None and bool(first.name))
+        if answer is None:
+            raise self.error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
+        return (line.strip() for line in answer.split("\n"))
 
     def _take(self, line: str) -> None:
         if not line or self._is_rule(line):
@@ -170,6 +184,11 @@ class Reading:
         if self._rank == _RANK[ANALYSIS]:
             self._opening.append(line)
         heading = self._headings.match(line)
+        scored, self._scored_last = self._scored_last, None
+        if scored is not None and continues_a_number(line):
+            raise self.error(Reason.UNREADABLE_SCORE, f"The score of '{scored.title}' goes on in the next line.")
+        if self._current and self._awaited is None and not (heading and heading.name):
+            self._look_for_others(line, heading, self._current)
         if heading is None:
             self._take_text(line)
         elif heading.name in _RANK:
@@ -230,7 +249,7 @@ class Reading:
         if self._rank >= _SUMMING_UP:
             self._mention(dimension, scores, line)
             return
-        self._current, self._awaited = dimension, None
+        self._current, self._awaited, self._foreign = dimension, None, False
         self._number, self._level = heading.number, heading.level
         block = self._blocks.setdefault(dimension.key, _Block())
         block.headings += 1
@@ -256,13 +275,36 @@ class Reading:
         self._awaited = None
         block = self._blocks[dimension.key]
         if heading.name == JUSTIFICATION:
+            block.justifications += 1
+            # A second justification of one heading is something else's, and so is the score after it.
+            self._foreign = self._foreign or (block.justifications > block.headings and not block.scores)
             block.text.append(heading.rest)
         elif heading.name in self._notes:
             block.notes[heading.name] = heading.rest
+        elif self._foreign:
+            pass
         elif heading.rest:
             self._record(dimension, heading.name, read_score(heading.rest, self._rubric))
         else:
             self._awaited = heading.name
+
+    def _look_for_others(self, line: str, heading: Heading | None, dimension: Dimension) -> None:
+        """See whether a line corrects the dimension's score, or begins something whose score is not the dimension's."""
+        block = self._blocks[dimension.key]
+        correction = self._corrections.match(line)
+        if correction is not None and correction.name and not self._foreign:
+            for score_field, known in block.scores.items():
+                if read_score(correction.rest, self._rubric) != known:
+                    message = f"'{dimension.title}' has a score and a {correction.name.lower()} that differs."
+                    raise self.error(Reason.CONFLICTING_SCORES, f"{message[:-1]} ({score_field}).")
+        overall = self._overall.match(line)
+        label = (heading.rest if heading is not None else line).strip("-+•·–> \t")
+        alone = _LABEL.fullmatch(plain(label[:PREFIX])) is not None and len(label) <= PREFIX
+        if (overall is not None and overall.name) or (
+            alone and ((heading is not None and heading.level > 0) or _is_label(label))
+        ):
+            # A score that is taken back stays the dimension's, so that the two contradict each other.
+            self._foreign = self._foreign or not (block.scores and _TAKEN_BACK.search(line))
 
     def _is_foreign(self, heading: Heading) -> bool:
         """Whether an unknown heading continues the dimensions' own, so that another dimension begins."""
@@ -280,6 +322,7 @@ class Reading:
         block = self._blocks[dimension.key]
         self._check(dimension, block.scores.get(score_field), found)
         block.scores[score_field] = found
+        self._scored_last = dimension
         block.score_lines[score_field] += 1
         block.remarks.append(found.remark)
 
@@ -330,6 +373,14 @@ class Reading:
                 self._check(dimension, block.scores[name], found)
             if block.headings > 1 and any(block.score_lines[name] < block.headings for name in self._score_fields):
                 raise self.error(Reason.OUT_OF_ORDER, f"'{dimension.title}' is opened twice but scored once.")
+
+
+def _is_label(line: str) -> bool:
+    """Whether a line without its bullet or number is a label alone: `Overall:`, `**Aesthetics**`."""
+    bare = plain(line).strip()
+    bold = len(bare) > 4 and bare[0] in "*_" and bare[0] == bare[-1].replace(":", bare[0])
+    titled = all(len(word) < 4 or not word[0].islower() for word in bare.split())  # `In detail:` opens a list
+    return bold or (titled and bare.rstrip("*_`").endswith(":"))
 
 
 def _joined(lines: list[str]) -> str:

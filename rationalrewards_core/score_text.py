@@ -64,6 +64,19 @@ _COUNT_OR_SCORE: Final = re.compile(r"(?<![0-9])[0-9]{1,9}(?:[.,][0-9]{1,9})?(?!
 """A number that no word follows: next to an N/A it could be a score; `2 words` could not."""
 
 
+_GOES_ON: Final = re.compile(
+    r"[*_`]{0,3}(?:[.,]\s?[0-9]|[/⁄%±]|[-–—~][0-9]|(?:to|or|minus|plus)\s+[*_`]{0,3}[0-9]|,?\s*(?:out\s+)?of\s)",
+    re.IGNORECASE,
+)
+_NUMBER_WORDS: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+_TOTAL_IN_WORDS: Final = re.compile(
+    rf"(?:\bof|/)\s+(?:a\s+)?({'|'.join(_NUMBER_WORDS)}|fifty|hundred)\b", re.IGNORECASE
+)
+
+
 def read_score(text: str, rubric: Rubric, *, alone: bool = False) -> ScoreText:
     """Read what follows `Score:`: one number of the scale or N/A, with an optional remark.
 
@@ -89,6 +102,11 @@ def read_score(text: str, rubric: Rubric, *, alone: bool = False) -> ScoreText:
     return ScoreText(value=value, remark=after)
 
 
+def continues_a_number(line: str) -> bool:
+    """Whether a line goes on with the number that ended the line before: `.5`, `/5`, `to 4`, `out of ten`."""
+    return _GOES_ON.match(plain(line)) is not None
+
+
 def _not_applicable(after: str, scale: Scale) -> ScoreText:
     numbers = (_float(found) for found in _COUNT_OR_SCORE.findall(after))
     if any(scale.contains(number) for number in numbers):
@@ -100,6 +118,9 @@ def _names_another(after: str, scale: Scale) -> bool:
     """Whether a remark names a number that is not the scale's own, or says N/A after all."""
     if _NOT_APPLICABLE_TOO.search(after):
         return True
+    for word in _TOTAL_IN_WORDS.findall(after):
+        if word.casefold() not in _NUMBER_WORDS or _NUMBER_WORDS.index(word.casefold()) != scale.maximum:
+            return True
     low, high = (
         rf"(?<![0-9.,]){bound:g}(?:\.0{{1,3}})?(?![0-9]|[.,][0-9])" for bound in (scale.minimum, scale.maximum)
     )

@@ -20,7 +20,7 @@ MAY_NOT_IMPORT = {
 LOADED_LATE = {"nodes/patcher.py"}
 """Modules with heavy imports at their top, which is why nothing imports them at its own top."""
 CORE_LAYERS = [
-    ["errors", "shared_calls", "spelling", "quotation"],
+    ["errors", "shared_calls", "spelling", "quotation", "thinking", "control_tokens"],
     ["storage"],
     ["file_lock"],
     ["jsonl"],

@@ -436,3 +436,116 @@ class TestRoundTrip:
         parsed = parse_critique(render_critique(critique, rubric), rubric)
         wanted = critique if rubric.layout.analysis else replace(critique, analysis="")
         assert replace(parsed, raw="") == wanted
+
+
+HEAD = "# User Request Analysis\nA cat.\n# Detailed Judgement\n"
+TWO = "1. Text Faithfulness:\n## Justification: j\n## Score: 3.5\n2. Physical and Visual Quality:\n## Justification: j\n## Score: 2.0\n"
+OPEN_THIRD = "3. Text Rendering:\n## Justification: j\n"
+TAIL = "# Summary: ok\n\n# User Request Refinement:\n## Refinement Comments: c\n## Refined Request: r"
+
+
+class TestScoresOfSomethingElse:
+    @pytest.mark.parametrize(
+        "block",
+        [
+            *("## Overall\n## Score: 2.7", "**Overall**\n**Score:** 2.7", "Overall:\nScore: 2.7", "Overall Score: 2.7"),
+            *(
+                "Average:\n## Score: 2.7",
+                "4. Overall:\n## Score: 2.7",
+                "Aesthetics:\n## Justification: j\n## Score: 1.0",
+            ),
+            *(
+                "## Composition\n## Score: 2.7",
+                "**Aesthetics**:\n## Justification: j\n## Score: 1.0",
+                "## Final Score: 2.7",
+            ),
+            *(
+                "- Objects:\n  - Score: 4.0\n- Colours:\n  - Score: 4.0",
+                "Composition\n## Justification: j\n## Score: 2.7",
+            ),
+        ],
+    )
+    def test_never_fill_a_gap(self, block: str, generation: Rubric) -> None:
+        assert read(f"{HEAD}{TWO}{OPEN_THIRD}{block}\n{TAIL}", generation) == "missing_score"
+        ended = read(f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{block}\n{TAIL}", generation)
+        if isinstance(ended, Critique):
+            assert ended.scores["text_rendering"] is None
+
+    def test_a_label_of_a_list_is_no_heading(self, generation: Rubric) -> None:
+        listed = f"{HEAD}{TWO}{OPEN_THIRD}In detail:\n- a\n- b: c\n## Score: N/A\n{TAIL}"
+        outcome = read(listed, generation)
+        assert isinstance(outcome, Critique)
+        assert "- b: c" in outcome.judgements[2].justification
+
+
+class TestScoresTakenBack:
+    @pytest.mark.parametrize(
+        "line", ["## Final Score: 2.0", "Revised score: 2.0", "**Corrected Score:** 2.0", "Correction:\n## Score: 2.0"]
+    )
+    def test_a_correction_contradicts(self, line: str, generation: Rubric) -> None:
+        scores = TWO.replace("## Score: 3.5", f"## Score: 3.5\n{line}")
+        assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "conflicting_scores"
+
+    @pytest.mark.parametrize(
+        "rest", ["\n.5", "\n/5", "\nto 4", ", out of ten", "\n, out of ten", "\n-4", " of five", "\nout of 10"]
+    )
+    def test_a_number_that_goes_on_is_not_read(self, rest: str, generation: Rubric) -> None:
+        scores = TWO.replace("## Score: 3.5", f"## Score: 3{rest}")
+        assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "unreadable_score"
+
+    def test_the_scales_own_total_in_words(self, generation: Rubric) -> None:
+        scores = TWO.replace("## Score: 3.5", "## Score: 3.5, out of four")
+        assert isinstance(read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation), Critique)
+
+
+class TestThinking:
+    DRAFT = f"{HEAD}{TWO.replace('3.5', '1.0')}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+    FINAL = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            "{draft}\n</think>\n{final}",
+            "Let me see. <think>\n{draft}\n</think>\n{final}",
+            "<thinking>\n{draft}\n</thinking>\n\n{final}",
+            "Hm.\n<thinking>{draft}</thinking>{final}",
+            "<think>{draft}</think>\n<think>{draft}</think>\n{final}",
+        ],
+    )
+    def test_drafts_judge_nothing(self, reply: str, generation: Rubric) -> None:
+        outcome = read(reply.format(draft=self.DRAFT, final=self.FINAL), generation)
+        assert isinstance(outcome, Critique)
+        assert outcome.scores["text_faithfulness"] == 3.5
+
+    @pytest.mark.parametrize("reply", ["Hm. <think>\n{draft}", "<thinking>{draft}", "{final}\n<think>\n{draft}"])
+    def test_a_block_that_does_not_end_is_no_answer(self, reply: str, generation: Rubric) -> None:
+        assert read(reply.format(draft=self.DRAFT, final=self.FINAL), generation) == "truncated"
+
+
+class TestControlTokens:
+    @pytest.mark.parametrize(
+        "token",
+        [
+            "<|im_end|>",
+            "</s>",
+            "<|endoftext|>",
+            "<|end_of_box|>",
+            "</answer>",
+            "<end_of_turn>",
+            "<|eot_id|>",
+            "[/INST]",
+        ],
+    )
+    def test_never_reach_a_prompt(self, token: str, generation: Rubric) -> None:
+        text = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL[:-1]}a red cat <lora:ink:0.8>{token}"
+        outcome = read(text, generation)
+        assert isinstance(outcome, Critique)
+        assert outcome.refinement is not None
+        assert outcome.refinement.request == "a red cat <lora:ink:0.8>"
+
+    def test_what_follows_the_end_of_a_turn_is_no_request(self, generation: Rubric) -> None:
+        text = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL[:-1]}a red cat<|im_end|>\n<|im_start|>user\nnow a dog"
+        outcome = read(text, generation)
+        assert isinstance(outcome, Critique)
+        assert outcome.refinement is not None
+        assert outcome.refinement.request == "a red cat"
