@@ -14,7 +14,7 @@ _END: Final = re.compile(
 """What ends a turn or an answer: the text ends there too."""
 _MARK: Final = re.compile(
     r"<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|<s>|<bos>|<pad>|<unk>|<start_of_turn>"
-    r"|</?(?:answer|response|output|think|thinking|thought|reasoning)>",
+    r"|</?(?:answer|response|output)>",
     re.IGNORECASE,
 )
 

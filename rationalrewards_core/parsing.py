@@ -171,11 +171,20 @@ class Reading:
 
     def _lines(self) -> Iterator[str]:
         text = self._raw.replace("\r\n", "\n").replace("\r", "\n")
-        first = self._headings.match(text.lstrip("\ufeff\u200b \t\n").partition("\n")[0].strip())
-        answer = answer_of(text, begun=first is not None and bool(first.name))
+        answer = answer_of(text, self._preamble)
         if answer is None:
             raise self.error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
         return (line.strip() for line in answer.split("\n"))
+
+    def _preamble(self, text: str) -> str:
+        """What stands before the first line that is a heading of the rubric's."""
+        before = []
+        for line in text.split("\n"):
+            heading = self._headings.match(line.strip())
+            if heading is not None and heading.name:
+                break
+            before.append(line)
+        return "\n".join(before)
 
     def _take(self, line: str) -> None:
         if not line or self._is_rule(line):

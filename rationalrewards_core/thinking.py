@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 _TAG: Final = r"(?:think|thinking|thought|reasoning)>"
@@ -10,15 +11,27 @@ _OPENS: Final = re.compile(rf"<{_TAG}", re.IGNORECASE)
 _CLOSES: Final = re.compile(rf"</{_TAG}", re.IGNORECASE)
 _OPENS_ALONE: Final = re.compile(rf"^[^\S\n]*<{_TAG}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
 _CLOSES_ALONE: Final = re.compile(rf"^[^\S\n]*</{_TAG}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
+MOST_BLOCKS: Final = 20
+"""A reply that begins more of them never comes to its answer."""
 
 
-def answer_of(text: str, *, begun: bool) -> str | None:
-    """What follows the last thinking block; None if the reply ends inside one.
+def answer_of(text: str, preamble_of: Callable[[str], str]) -> str | None:
+    """What follows the thinking blocks; None if the reply ends inside one.
 
-    In a reply that has `begun` with a heading of its own, a tag counts only on a line of its own: elsewhere it is
-    quoted.
+    `preamble_of` gives what stands before a text's first heading. A tag there is a block's; after it a tag counts
+    only on a line of its own: elsewhere it is quoted.
     """
-    closing, opening = (_CLOSES_ALONE, _OPENS_ALONE) if begun else (_CLOSES, _OPENS)
-    ends = [match.end() for match in closing.finditer(text)]
+    for _ in range(MOST_BLOCKS):
+        preamble = preamble_of(text)
+        opened, closed = _OPENS.search(preamble), _CLOSES.search(preamble)
+        if opened is None and closed is None:
+            break
+        end = closed or (_CLOSES.search(text, opened.end()) if opened else None)
+        if end is None:
+            return None
+        text = text[end.end() :]
+    else:
+        return None
+    ends = [match.end() for match in _CLOSES_ALONE.finditer(text)]
     answer = text[ends[-1] :] if ends else text
-    return None if opening.search(answer) else answer
+    return None if _OPENS_ALONE.search(answer) else answer
