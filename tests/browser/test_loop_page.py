@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,17 @@ def test_a_reloaded_page_shows_the_run_again(frontend: Frontend, stopped: dict[s
     assert frontend.page.locator(".rr-rewording article").inner_text() == stopped["rewording"]
     (pictures / "reloaded.png").write_bytes(frontend.page.screenshot())
     assert frontend.errors == []
+
+
+def test_a_new_run_shows_itself_before_its_first_image_and_can_be_stopped_there(frontend: Frontend) -> None:
+    page = frontend.page
+    frontend.load(endless_loop(), "first iteration")
+    seed = "() => app.graph.nodes.find(n => n.type === 'RR_LoopStart').widgets.find(w => w.name === 'seed')"
+    page.evaluate(f"seed => {{ ({seed})().value = seed; }}", int(time.time()))
+    frontend.queue()
+    begun = "() => document.querySelector('.rr-status').textContent.startsWith('Running: iteration 1 of 30')"
+    page.wait_for_function(begun, timeout=60_000, polling=20)
+    assert page.evaluate("() => { document.querySelector('.rr-stop').click(); return true; }")
+    frontend.idle()
+    page.wait_for_function("() => document.querySelector('.rr-status').textContent.startsWith('Stopped by you.')")
+    assert page.locator(".rr-frame").count() == 1

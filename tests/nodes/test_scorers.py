@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,21 @@ def test_a_second_run_asks_nobody(pack: Pack, engine: Any, request_of: Any, repl
     again = judge(scorer_of(pack, asked), request_of("a cat"), [picture()])
     other = judge(scorer_of(pack, asked), request_of("a dog"), [picture()])
     assert (first.rewards, again.rewards, other.rewards) == ((1.0,), (1.0,), (0.0,))
+
+
+def test_a_rubric_whose_dimension_got_another_key_is_judged_anew(
+    pack: Pack, engine: Any, request_of: Any, reply_text: Any
+) -> None:
+    """Keys are in no prompt: a remembered critique would hold scores under names that the rubric no longer has."""
+    scorer = scorer_of(pack, engine([reply_text(4, 4, 4), reply_text(4, 4, 4)]))
+    rubric = pack.core("rubric_file").generation_rubric()
+    first, *others = rubric.dimensions
+    renamed = replace(rubric, dimensions=(replace(first, key="likeness"), *others))
+    cards = pack.module("nodes.cards").critique_cards
+    for asked in (rubric, renamed):
+        critiques = judge(scorer, request_of("a cat"), [picture()], rubric=asked)
+        assert cards(critiques)[0]["dimensions"][0]["key"] == asked.dimensions[0].key
+        assert critiques.rewards == (1.0,)
 
 
 def test_weights_change_the_reward_and_not_the_critique(
