@@ -25,8 +25,7 @@ def card(frontend: Frontend) -> Any:
     frontend.load({**workflow, "id": "00000000-0000-4000-8000-000000000002"})
 
     def show(*rewordings: dict[str, Any]) -> Any:
-        script = "given => app.graph.nodes.find(n => n.type === 'RR_PromptRefine').onExecuted({rr_refine: given})"
-        frontend.page.evaluate(script, list(rewordings))
+        frontend.executed("RR_PromptRefine", {"rr_refine": list(rewordings)})
         return frontend.page.locator(".rr-rewording")
 
     return show
