@@ -1,6 +1,7 @@
 """A judge of a real shape with random weights: what a pass costs does not depend on what the weights say.
 
-Built from its config on the device, nothing is downloaded. `8b` is Qwen3-VL-8B's shape, `tiny` is for tests.
+Built from its config on the device, nothing is downloaded. `8b` is Qwen3-VL-8B's shape; `wide` has its
+vocabulary and a width at which a CPU's arithmetic decides; `tiny` is for tests.
 """
 
 from __future__ import annotations
@@ -33,6 +34,28 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
         "vocabulary": 151_936,
         "side": 896,
+    },
+    "wide": {
+        "text": {
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 4,
+            "head_dim": 64,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_interleaved": True, "mrope_section": [12, 10, 10]},
+        },
+        "vision": {
+            "depth": 4,
+            "hidden_size": 256,
+            "intermediate_size": 768,
+            "num_heads": 4,
+            "patch_size": 16,
+            "num_position_embeddings": 256,
+            "deepstack_visual_indexes": [1, 2],
+        },
+        "vocabulary": 151_936,
+        "side": 256,
     },
     "tiny": {
         "text": {

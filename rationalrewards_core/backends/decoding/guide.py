@@ -28,11 +28,11 @@ class GrammarCompiler:
         self._compiler = xgrammar.GrammarCompiler(info)
         self._vocabulary = vocabulary
         self._forbidden = frozenset(special_ids(tokeniser, stop_ids))
-        self._compiled = lru_cache(maxsize=32)(self._compiler.compile_grammar)
+        self.compiled = lru_cache(maxsize=32)(self._compiler.compile_grammar)
 
     def guide(self, grammar: str) -> Guide:
         """A fresh guide for one reply."""
-        return Guide(self._compiled(grammar), self._vocabulary, self._forbidden)
+        return Guide(self.compiled(grammar), self._vocabulary, self._forbidden)
 
 
 class Guide:
