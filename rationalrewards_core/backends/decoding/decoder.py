@@ -92,8 +92,6 @@ class Decoder:
                 live = self._without_ended(live, cache)
                 started = self._clock()
                 logits, drafts = self._pass(live, cache)
-        for row in rows:
-            self._memory.learn(row.ids)
 
     def _without_ended(self, live: list[Row], cache: KeyValueCache) -> list[Row]:
         """Rows that ended leave the batch; where passes are recorded they stay, for the cache must not move."""

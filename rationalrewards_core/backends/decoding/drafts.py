@@ -75,10 +75,11 @@ class ReplyMemory:
         self._half = contexts // 2
         self._young, self._old = Continuations(), Continuations()
 
-    def learn(self, tokens: Sequence[int]) -> None:
+    def learn(self, tokens: Sequence[int], start: int = 0) -> None:
+        """Count the continuations at positions `start` and after; rows of a batch learn from each other at once."""
         if len(self._young) >= self._half:
             self._young, self._old = Continuations(), self._young
-        self._young.learn(tokens)
+        self._young.learn(tokens, start)
 
     def after(self, context: tuple[int, ...]) -> Counts:
         young, old = self._young.after(context), self._old.after(context)
@@ -99,6 +100,7 @@ class Drafter:
         """The reply's next token."""
         self._tokens.append(token)
         self._own.learn(self._tokens, len(self._tokens) - 1)
+        self._memory.learn(self._tokens, len(self._tokens) - 1)
 
     def verified(self, draft: Draft, accepted: int) -> None:
         """How many of its tokens were right: a judge that draws boldly makes drafts worth less than they seem."""

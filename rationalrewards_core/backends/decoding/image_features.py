@@ -14,6 +14,7 @@ from typing import Any, Final
 from PIL import Image
 
 from ...errors import RequestError
+from .flat_vision import FlatVision
 
 FEATURE_BYTES: Final = 64 * 2**20
 """Memory for features of earlier pictures: two of 896 x 896 at the 8B's width, over a thousand of the miniature's."""
@@ -52,6 +53,7 @@ class VisionTower:
 
     def __init__(self, core: Any, image_processor: Any, device: str) -> None:
         self._core, self._processor, self._device = core, image_processor, device
+        self._flat = FlatVision(core.visual) if FlatVision.fits(core.visual) else None
         self._kept: OrderedDict[bytes, Picture] = OrderedDict()
         self.runs = 0
         """Pictures that the tower was run on."""
@@ -81,20 +83,35 @@ class VisionTower:
         return [at_hand[p.key] for p in pictures]
 
     def _run(self, pictures: list[Picture]) -> list[ImageFeatures]:
+        """Pictures of one size run together."""
+        self.runs += len(pictures)
+        features: dict[bytes, ImageFeatures] = {}
+        for grid in dict.fromkeys(picture.grid for picture in pictures):
+            alike = [picture for picture in pictures if picture.grid == grid]
+            features |= zip((p.key for p in alike), self._alike(alike), strict=True)
+        return [features[picture.key] for picture in pictures]
+
+    def _alike(self, pictures: list[Picture]) -> list[ImageFeatures]:
         import torch
 
-        if not pictures:
-            return []
-        self.runs += len(pictures)
-        pixels = torch.cat([p.patches for p in pictures]).to(self._device, self._core.visual.dtype)
-        grids = torch.tensor([p.grid for p in pictures], device=self._device)
-        output = self._core.visual(pixels, grid_thw=grids)
-        # transformers 4 answers with a pair, transformers 5 with names.
-        pooled, deepstack = output if isinstance(output, tuple) else (output.pooler_output, output.deepstack_features)
-        merge = self._core.visual.spatial_merge_size**2
-        sizes = [t * h * w // merge for t, h, w in (p.grid for p in pictures)]
-        columns = zip(pooled.split(sizes), *(layer.split(sizes) for layer in deepstack), strict=True)
-        return [ImageFeatures(first.clone(), tuple(rest.clone() for rest in others)) for first, *others in columns]
+        tower, (time, height, width) = self._core.visual, pictures[0].grid
+        patches = torch.stack([p.patches for p in pictures]).to(self._device, tower.dtype)
+        if self._flat is not None and time == 1:
+            pooled, deepstack = self._flat(patches, height, width)
+        else:
+            output = tower(
+                patches.flatten(0, 1), grid_thw=torch.tensor([p.grid for p in pictures], device=self._device)
+            )
+            # transformers 4 answers with a pair, transformers 5 with names.
+            pair = output if isinstance(output, tuple) else (output.pooler_output, output.deepstack_features)
+            pooled, deepstack = (
+                (pair[0].view(len(pictures), -1, pair[0].shape[-1])),
+                [layer.view(len(pictures), -1, layer.shape[-1]) for layer in pair[1]],
+            )
+        return [
+            ImageFeatures(pooled[number].clone(), tuple(layer[number].clone() for layer in deepstack))
+            for number in range(len(pictures))
+        ]
 
     def _forget(self) -> None:
         """Drop the pictures asked about longest ago while they take more than their share of memory."""
