@@ -188,19 +188,23 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def peak_of(way: str, precision: str) -> float:
-    """MiB by which this process grows over eight critiques in one batch."""
+    """MiB by which this process grows over eight critiques in one batch, after eight others."""
     from benchmarks.nft_peaks import risen
 
     checkpoint = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
     checkpoint.model.requires_grad_(False)
     asker = scorer(None)  # type: ignore[arg-type]
-    judged = cases(8, seed=77)
+    judged = cases(16, seed=77)
     rubric = asker.rubric_for(judged[0].request)
-    group = [critique_messages(case.request, case.candidate, rubric) for case in judged]
-    if way == "plain":
-        return risen(lambda: plain(checkpoint, group))
-    decoder = Decoder(checkpoint)
-    return risen(lambda: ours(decoder, group, asker._sampling(rubric, "critique")))
+    asked = [critique_messages(case.request, case.candidate, rubric) for case in judged]
+    decoder, sampling = Decoder(checkpoint), asker._sampling(rubric, "critique")
+
+    def work(group: list[Conversation]) -> None:
+        _ = plain(checkpoint, group) if way == "plain" else ours(decoder, group, sampling)
+
+    work(asked[:8])  # libraries make their own memory at the first call
+    gc.collect()
+    return risen(lambda: work(asked[8:]))
 
 
 def _peak(way: str, precision: str) -> float:

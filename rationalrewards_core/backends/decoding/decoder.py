@@ -84,7 +84,7 @@ class Decoder:
             started = None
             while True:
                 self._take(live, logits, drafts)
-                if started is not None:
+                if started is not None and not (self._recorded is not None and self._recorded.fresh):
                     self._cost.observe(len(live), logits.shape[1], self._clock() - started)
                 after_pass()
                 if not any(row.live for row in live):

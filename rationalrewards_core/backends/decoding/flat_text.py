@@ -50,7 +50,7 @@ class FlatText:
     ) -> Any:
         """Hidden states [rows, width, hidden] of embedded tokens at rotary `positions` [3, rows, width]."""
         turn = _turn(*self._rotary(hidden, positions))
-        mask = None if place.mask is None else place.mask.repeat(1, 1, self._heads // self._groups, 1)
+        mask = None if place.mask is None else self._additive(place.mask, hidden.dtype)
         for number, layer in enumerate(self._layers):
             hidden = hidden + layer.leave(self._attend(layer, number, hidden, turn, cache, place, mask))
             hidden = hidden + layer.feed_forward(hidden)
@@ -58,6 +58,13 @@ class FlatText:
                 hidden = hidden.clone()
                 hidden[deepstack.mask] += deepstack.features[number].to(hidden.dtype)
         return _norm(hidden, self._norm)
+
+    def _additive(self, mask: Any, dtype: Any) -> Any:
+        """0 or minus infinity, for every head of a group: spelt out once, not anew in every layer."""
+        import torch
+
+        added = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+        return added.repeat(1, 1, self._heads // self._groups, 1)
 
     def _attend(
         self,

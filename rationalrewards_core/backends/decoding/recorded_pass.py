@@ -41,6 +41,8 @@ class RecordedPasses:
         self._text, self._head = text, head
         self._recordings: dict[tuple[int, int], _Recording] = {}
         self._memory: tuple[int, int, int] | None = None
+        self.fresh = False
+        """Whether the last pass was recorded first, so that its seconds say nothing of the next one's."""
 
     def run(self, cache: KeyValueCache, tokens: Any, index: Any, shifts: Any) -> Any:
         """Logits [rows, width, vocabulary] of `tokens` [rows, width] at positions `index` [rows, width] of the cache.
@@ -53,7 +55,8 @@ class RecordedPasses:
             self._recordings.clear()
             self._memory = memory
         shape = (tokens.shape[0], tokens.shape[1])
-        if shape not in self._recordings:
+        self.fresh = shape not in self._recordings
+        if self.fresh:
             self._recordings[shape] = self._record(cache, tokens, index, shifts)
         return self._recordings[shape].replay(tokens, index, shifts)
 
