@@ -130,8 +130,7 @@ def _judgements(critique: Critique, rubric: Rubric) -> list[tuple[str, str, str]
     for dimension in rubric.dimensions:
         judgement = critique.judgement(dimension.key)
         score = NOT_APPLICABLE if judgement.score is None else rubric.scale.format(judgement.score)
-        spread = "" if judgement.spread is None or judgement.score is None else f" ± {judgement.spread:.1f}"
-        rows.append((dimension.title, score + spread, judgement.justification.strip()))
+        rows.append((dimension.title, score, judgement.justification.strip()))
     return rows
 
 

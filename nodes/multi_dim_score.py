@@ -156,7 +156,8 @@ def _outputs() -> list[Any]:
         io.Float.Output(
             "spread",
             is_output_list=True,
-            tooltip="How unsure the judge is of each reward (standard deviation from its token probabilities); "
+            tooltip="Standard deviation of each reward under the token probabilities of its scores' digits; they follow the "
+            "justification, so a small one says little about how sure the judge is. "
             "NaN where the engine tells no probabilities.",
         ),
         io.Boolean.Output(

@@ -6,8 +6,9 @@ to train a student and to test the parser) and `parsing.parse_critique` reads on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import stdev
 from typing import Any, Final
 
 from .rubric import (
@@ -39,7 +40,10 @@ class Judgement:
     expected: float | None = None
     """Mean of the score under the model's token probabilities; None if the backend gives none."""
     spread: float | None = None
-    """Standard deviation of the score under the token probabilities; None if the backend gives none."""
+    """Standard deviation of the score; None if there is none. How sure the judge is, only where `samples` is not 0."""
+    samples: int = 0
+    """How many sampled critiques' scores `spread` is taken over; 0: it comes from the token probabilities of the
+    score's digits, which were written after the justification had settled them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,7 @@ class Critique:
                     "score": j.score,
                     "expected": j.expected,
                     "spread": j.spread,
+                    "samples": j.samples,
                 }
                 for j in self.judgements
             ],
@@ -128,6 +133,7 @@ def _judgement_from_json(row: Mapping[str, Any]) -> Judgement:
         score=row["score"],
         expected=row["expected"],
         spread=row["spread"],
+        samples=row.get("samples", 0),  # absent before critiques could be sampled
     )
 
 
@@ -140,6 +146,21 @@ def with_probabilities(critique: Critique, statistics: Mapping[str, tuple[float,
         for j in critique.judgements
     )
     return replace(critique, judgements=judged)
+
+
+def with_samples(critique: Critique, sampled: Sequence[Critique]) -> Critique:
+    """The critique with each score's `spread` taken over what sampled critiques of the same picture gave it.
+
+    Their N/A is no number; where fewer than two have one, there is no spread.
+    """
+
+    def judged(judgement: Judgement) -> Judgement:
+        if judgement.score is None:
+            return judgement
+        scores = [score for s in sampled if (score := s.judgement(judgement.key).score) is not None]
+        return replace(judgement, spread=stdev(scores) if len(scores) > 1 else None, samples=len(scores))
+
+    return replace(critique, judgements=tuple(map(judged, critique.judgements)))
 
 
 @dataclass(frozen=True, kw_only=True)

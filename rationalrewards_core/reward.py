@@ -54,9 +54,9 @@ def check_scores(critique: Critique, rubric: Rubric) -> None:
 
 
 def reward_spread(critique: Critique, rubric: Rubric) -> float | None:
-    """Standard deviation of the reward under the judge's token probabilities, dimensions taken as independent.
+    """Standard deviation of the reward by the spreads of its scores, dimensions taken as independent.
 
-    In units of the reward. None where a dimension that counts has no spread: the backend tells no probabilities.
+    In units of the reward. None where a dimension that counts has no spread.
     """
     variance = weight = 0.0
     for dimension in rubric.dimensions:

@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal
 
 from PIL import Image
 
 from .backends.base import Backend, Finish, Reply, Sampling, introduce
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
-from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities
+from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities, with_samples
 from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
 from .grammar import critique_grammar
-from .memo import Memo, address, address_key
+from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
 from .parsing import Mode, Reason, parse_critique
 from .probabilities import score_statistics
@@ -32,6 +33,7 @@ log = logging.getLogger("rationalrewards.scorer")
 
 Outcome = Critique | Unscored
 CompareMethod = Literal["pointwise", "pairwise"]
+MAX_SAMPLES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,20 @@ class ScorerSettings:
     """Token alternatives to ask for, from which `expected` and `spread` come; 0 turns both off."""
     ask_again: int = 1
     """How often an unreadable reply is asked for again, at temperature 0.5 and another seed."""
+    samples: int = 0
+    """Critiques sampled beside the one that is shown, over whose scores `spread` is then taken; 0 takes none."""
+    samples_temperature: float = 1.0
+    """At which they are sampled, with the seeds 1, 2, ..."""
     max_failure_rate: float = 1.0
     """`score_many` stops with `FailureRateError` once more than this share of at least 20 cases failed."""
 
     def __post_init__(self) -> None:
         if self.ask_again < 0:
             raise ConfigError(f"ask_again must not be negative, not {self.ask_again}.")
+        if self.samples != 0 and not 2 <= self.samples <= MAX_SAMPLES:
+            raise ConfigError(f"samples must be 0, or 2 to {MAX_SAMPLES} to have a spread, not {self.samples}.")
+        if not 0.0 < self.samples_temperature <= 2.0:
+            raise ConfigError(f"samples_temperature must be above 0 and at most 2, not {self.samples_temperature}.")
         if not 0.0 <= self.max_failure_rate <= 1.0:
             raise ConfigError(f"max_failure_rate must be between 0 and 1, not {self.max_failure_rate}.")
 
@@ -84,6 +94,19 @@ class ScoreBatch:
     @property
     def failure_rate(self) -> float:
         return self.reasons.total() / len(self.outcomes) if self.outcomes else 0.0
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a judge is asked about one case."""
+
+    messages: tuple[Message, ...]
+    rubric: Rubric
+
+    @cached_property
+    def place(self) -> Address:
+        """Read once: every pixel is in it."""
+        return address(self.messages)
 
 
 class FailureRateError(RationalRewardsError):
@@ -115,7 +138,7 @@ class Scorer:
         self.settings = settings or ScorerSettings()
         self.memo = memo if memo is not None else Memo()
         self.failures: Counter[str] = Counter()
-        """Reasons of every failure since the scorer was made, `score_many`'s and asked-again replies included."""
+        """Reasons of every failure since the scorer was made, asked-again replies and sampled critiques included."""
 
     def rubric_for(self, request: UserRequest) -> Rubric:
         """Edit requests have source images; everything else is generation."""
@@ -176,7 +199,8 @@ class Scorer:
                 self._comparison(request, first, second), self._comparison(request, second, first)
             )
             return agreed(forward, swapped, self.rubric_for(request))
-        critiques = await asyncio.gather(self.score(request, first), self.score(request, second))
+        questions = [self._question(Case(request, candidate)) for candidate in (first, second)]
+        critiques = await asyncio.gather(*(self._answer(question, "score") for question in questions))
         return self._pointwise(critiques[0], critiques[1], self.rubric_for(request))
 
     async def close(self) -> None:
@@ -194,21 +218,31 @@ class Scorer:
             return Unscored(reason=error.reason, message=str(error))
 
     async def _judge(self, case: Case, mode: Mode) -> Critique:
+        question = self._question(case)
+        critique = await self._answer(question, mode)
+        return with_samples(critique, await self._samples(question)) if self.settings.samples else critique
+
+    def _question(self, case: Case) -> _Question:
         rubric = self.rubric_for(case.request)
-        messages = critique_messages(case.request, case.candidate, rubric)
+        return _Question(critique_messages(case.request, case.candidate, rubric), rubric)
+
+    async def _answer(self, question: _Question, mode: Mode) -> Critique:
+        """The critique whose words are shown."""
         await introduce(self.backend)
-        if not self._sampling(rubric, mode).repeatable:
-            return await self._asked(messages, rubric, mode)
-        place, identity = address(messages), self._judge_identity(rubric)
-
-        def key(asked: Mode) -> str:
-            return address_key(identity, place, self._sampling(rubric, asked), asked)
-
+        again = self.settings.ask_again
+        sampling = self._sampling(question.rubric, mode)
+        if not sampling.repeatable:
+            return await self._asked(question, sampling, mode, again)
+        key = self._key(question, sampling, mode)
         if mode == "critique":
-            return self.memo.get(key(mode)) or await self._remembered(key(mode), messages, rubric, mode)
+            return self.memo.get(key) or await self._remembered(key, question, sampling, mode, again)
         # A critique of the same picture, kept or being written, holds the answer.
-        known = self.memo.get(key(mode), key("critique")) or await self._under_way(key("critique"))
-        return score_part(known or await self._remembered(key(mode), messages, rubric, mode))
+        whole = self._key(question, self._sampling(question.rubric, "critique"), "critique")
+        known = self.memo.get(key, whole) or await self._under_way(whole)
+        return score_part(known or await self._remembered(key, question, sampling, mode, again))
+
+    def _key(self, question: _Question, sampling: Sampling, mode: Mode) -> str:
+        return address_key(self._judge_identity(question.rubric), question.place, sampling, mode)
 
     def _judge_identity(self, rubric: Rubric) -> str:
         """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt.
@@ -218,11 +252,11 @@ class Scorer:
         unweighted = rubric.with_weights(dict.fromkeys((d.key for d in rubric.dimensions), 1.0))
         return f"{self.backend.identity}#{rubric_to_toml(unweighted)}"
 
-    async def _remembered(self, key: str, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
+    async def _remembered(self, key: str, question: _Question, sampling: Sampling, mode: Mode, again: int) -> Critique:
         """Ask, together with whoever asks the same now, and keep the answer."""
 
         async def call() -> Critique:
-            critique = await self._asked(messages, rubric, mode)
+            critique = await self._asked(question, sampling, mode, again)
             self.memo.put(key, critique)
             return critique
 
@@ -235,19 +269,38 @@ class Scorer:
         except (CritiqueParseError, BackendError, RequestError):
             return None
 
-    async def _asked(self, messages: Sequence[Message], rubric: Rubric, mode: Mode) -> Critique:
-        """Ask, and ask again if the reply cannot be read; the last failure is raised."""
-        sampling = self._sampling(rubric, mode)
-        for attempt in range(self.settings.ask_again + 1):
-            reply = await self.backend.reply(messages, sampling.again(attempt))
+    async def _asked(self, question: _Question, sampling: Sampling, mode: Mode, again: int) -> Critique:
+        """Ask, and up to `again` times more if the reply cannot be read; the last failure is raised."""
+        for attempt in range(again + 1):
+            reply = await self.backend.reply(question.messages, sampling.again(attempt))
             try:
-                return read_reply(reply, rubric, mode)
+                return read_reply(reply, question.rubric, mode)
             except CritiqueParseError as error:
                 self.failures[error.reason] += 1
-                if attempt == self.settings.ask_again:
+                if attempt == again:
                     raise
                 log.info("asking again: %s", error)
         raise AssertionError("unreachable")
+
+    async def _samples(self, question: _Question) -> list[Critique]:
+        """Critiques of the same picture, sampled up to their last score. Those that fail are counted and left out."""
+        greedy, settings = self._sampling(question.rubric, "score"), self.settings
+        samplings = [
+            replace(greedy, temperature=settings.samples_temperature, seed=seed, alternatives=0)
+            for seed in range(1, settings.samples + 1)
+        ]
+        sampled = await asyncio.gather(*(self._sample(question, sampling) for sampling in samplings))
+        return [critique for critique in sampled if critique is not None]
+
+    async def _sample(self, question: _Question, sampling: Sampling) -> Critique | None:
+        key = self._key(question, sampling, "score")
+        try:
+            return self.memo.get(key) or await self._remembered(key, question, sampling, "score", again=0)
+        except CritiqueParseError:
+            return None  # counted where it was read
+        except (BackendError, RequestError) as error:
+            self.failures[error.reason] += 1
+            return None
 
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
         rubric = self.rubric_for(request)

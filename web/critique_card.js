@@ -136,13 +136,15 @@ function renderBody(card) {
 function renderDimension(dimension, scale, weighted) {
   const { score, spread } = dimension;
   const applies = score !== null && score !== undefined;
-  const value = applies ? `${figure(score, 1)}${spread >= SEEN ? ` ± ${figure(spread, 1)}` : ""}` : say("notApplicable");
+  const undecided = applies && spread >= SEEN;
+  const value = applies ? `${figure(score, 1)}${undecided ? ` ± ${figure(spread, 1)}` : ""}` : say("notApplicable");
+  const meaning = applies ? say("scoreOf", { score: figure(score, 1), ...scale }) : say("notApplicableMeaning");
   const term = element(
     "dt",
     {},
     element("span", { dir: "auto", text: dimension.title }),
     weighted && element("small", { text: `× ${figure(dimension.weight, 1)}`, title: say("weight") }),
-    element("output", { text: value, title: applies ? say("scoreOf", { score: figure(score, 1), ...scale }) : say("notApplicableMeaning") }),
+    element("output", { text: value, title: undecided ? `${meaning}\n${say("spreadIs")}` : meaning }),
   );
   const words = element("p", { dir: "auto", text: dimension.justification });
   return [term, element("dd", {}, applies ? bar(dimension, scale) : element("div", { class: "rr-bar rr-none" }), words)];

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from ..backends.base import Sampling
-from ..critique import Critique, Unscored
+from ..critique import Critique, Judgement, Unscored
 from ..engines import EngineOptions, make_scorer
 from ..errors import ConfigError, RequestError
 from ..images import MAX_PIXELS, open_image
@@ -38,7 +38,11 @@ def scorer_of(arguments: argparse.Namespace) -> Scorer:
         config_file=arguments.config,
     )
     Sampling(max_tokens=arguments.max_tokens)  # so that a wrong limit is told now, not at the first reply
-    settings = ScorerSettings(max_tokens=arguments.max_tokens, guided=not arguments.unguided)
+    settings = ScorerSettings(
+        max_tokens=arguments.max_tokens,
+        guided=not arguments.unguided,
+        samples=getattr(arguments, "samples", 0),  # where a spread is shown
+    )
     return make_scorer(arguments.backend, options, rubric=arguments.rubric, settings=settings)
 
 
@@ -163,9 +167,8 @@ def outcome_text(scorer: Scorer, request: UserRequest, outcome: Outcome) -> str:
     lines = [f"Reward {scorer.reward(outcome, request):.2f}", ""]
     for dimension in rubric.dimensions:
         judgement = outcome.judgement(dimension.key)
-        spread = f" (± {judgement.spread:.1f})" if judgement.spread is not None else ""
         lines += [
-            f"{dimension.title}: {rubric.scale.format(judgement.score)}{spread}",
+            f"{dimension.title}: {rubric.scale.format(judgement.score)}{_spread_text(judgement, scorer.settings.samples)}",
             _indented(judgement.justification),
         ]
     if outcome.summary:
@@ -173,6 +176,15 @@ def outcome_text(scorer: Scorer, request: UserRequest, outcome: Outcome) -> str:
     if outcome.refinement is not None:
         lines += [f"What to change: {outcome.refinement.comments}", f"Refined prompt: {outcome.refinement.request}"]
     return "\n".join(lines)
+
+
+def _spread_text(judgement: Judgement, samples: int) -> str:
+    """How far sampled critiques are apart; nothing if none were asked for, or the dimension does not apply."""
+    if not samples or judgement.score is None:
+        return ""
+    if judgement.spread is None:
+        return f" (no spread: {judgement.samples} of {samples} sampled critiques gave a score)"
+    return f" (± {judgement.spread:.1f} over {judgement.samples} of {samples} sampled critiques)"
 
 
 def _indented(text: str) -> str:
@@ -184,8 +196,7 @@ def _table(rubric: Rubric, rows: list[tuple[Path, Outcome, float | None]]) -> st
     lines = []
     for path, outcome, reward in rows:
         if isinstance(outcome, Critique):
-            scores = [NOT_APPLICABLE if j.score is None else f"{j.score:g}" for j in outcome.judgements]
-            lines.append([f"{reward:.3f}", *scores, str(path)])
+            lines.append([f"{reward:.3f}", *map(_score_cell, outcome.judgements), str(path)])
         else:
             lines.append(
                 ["-", *["-"] * len(rubric.dimensions), f"{path}  unscored ({outcome.reason}): {outcome.message}"]
@@ -194,3 +205,10 @@ def _table(rubric: Rubric, rows: list[tuple[Path, Outcome, float | None]]) -> st
     return "\n".join(
         "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in [heads, *lines]
     )
+
+
+def _score_cell(judgement: Judgement) -> str:
+    if judgement.score is None:
+        return NOT_APPLICABLE
+    sampled = judgement.samples and judgement.spread is not None
+    return f"{judgement.score:g} ± {judgement.spread:.1f}" if sampled else f"{judgement.score:g}"

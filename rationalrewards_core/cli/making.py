@@ -176,8 +176,7 @@ def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
         lines=lines,
         footer=(
             "Best-of-N draws from the original request for as many seconds as the loop used, judging included, and keeps "
-            "the image with the highest reward. Scores go from 1 to 4; rewards and the oracle's truth from 0 to 1. "
-            "The ± beside a score is its spread under the judge's own token probabilities."
+            "the image with the highest reward. Scores go from 1 to 4; rewards and the oracle's truth from 0 to 1."
         ),
     )
 

@@ -68,6 +68,16 @@ def _request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 
+def _samples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also sample N critiques and show how far their scores are apart: how sure the judge is (try 5)",
+    )
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the report (default: out/demo)")
     parser.add_argument("--prompts", type=int, default=32, help="held-out requests to run (default: 32)")
@@ -80,6 +90,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _critique(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path)
     _request(parser)
+    _samples(parser)
     _engine(parser)
 
 
@@ -87,6 +98,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     _request(parser)
     parser.add_argument("--threshold", type=float, help="exit with 4 if the best reward (0..1) is below this")
+    _samples(parser)
     _engine(parser)
 
 
@@ -146,6 +158,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--token-env", metavar="NAME", help="environment variable that holds the bearer token to ask for"
     )
     parser.add_argument("--max-waiting", type=int, default=512, help="images queued before new ones get 429")
+    _samples(parser)
     _engine(parser)
 
 

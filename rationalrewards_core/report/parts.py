@@ -43,7 +43,8 @@ def _dimension(judgement: Judgement, title: str, rubric: Rubric) -> str:
     else:
         share = 100 * rubric.scale.normalise(judgement.score)
         bar = f'<i><s style="width:{share:.1f}%"></s></i>'
-        score = f"{judgement.score:g}" + (f" ± {judgement.spread:.1f}" if judgement.spread is not None else "")
+        sampled = judgement.samples and judgement.spread is not None
+        score = f"{judgement.score:g}" + (f" ± {judgement.spread:.1f}" if sampled else "")
     return (
         f'<div class="dimension"><div><span>{escaped(title)}</span><b>{score}</b></div>{bar}'
         f"<p>{escaped(judgement.justification)}</p></div>"

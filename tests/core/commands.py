@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,9 +22,12 @@ def scripted_judge(monkeypatch: pytest.MonkeyPatch) -> Script:
 
     def make(script: Iterable[Any]) -> ScriptedBackend:
         backend = ScriptedBackend(script, concurrency=1)
-        # Without a memo: the same picture may be judged differently by the next line of the script.
-        scorer = Scorer(backend, settings=ScorerSettings(ask_again=0, guided=False), memo=Memo(limit=0))
-        monkeypatch.setattr(judging, "make_scorer", lambda *_, **__: scorer)
+
+        def scorer(*_: Any, settings: ScorerSettings, **__: Any) -> Scorer:
+            # Without a memo: the same picture may be judged differently by the next line of the script.
+            return Scorer(backend, settings=replace(settings, ask_again=0, guided=False), memo=Memo(limit=0))
+
+        monkeypatch.setattr(judging, "make_scorer", scorer)
         return backend
 
     return make

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rationalrewards_core.__main__ import main
+from rationalrewards_core.backends.base import Finish, Reply, TokenChoice
 from rationalrewards_core.errors import BackendError, Interrupted
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, parse_rubric, rubric_to_toml
 from tests.core.commands import Script, scripted_judge, wrong
@@ -84,6 +85,33 @@ class TestCritique:
             else:
                 assert b"Refined prompt: a \\u718a" in stream.getvalue()
 
+    def test_sampled_critiques_say_how_sure_the_judge_is(
+        self, judge: Script, reply_text: Text, image: str, capsys: Any
+    ) -> None:
+        backend = judge([reply_text(3.0), reply_text(1.0), reply_text(3.0), "I cannot help.", reply_text(2.0)])
+        assert main(["critique", image, "-p", "a cat", "--samples", "4"]) == 0
+        shown = capsys.readouterr().out
+        assert "Text Faithfulness: 3.0 (± 1.0 over 3 of 4 sampled critiques)" in shown
+        assert "Physical and Visual Quality: 3.5 (± 0.0 over 3 of 4 sampled critiques)" in shown
+        assert "Text Rendering: N/A\n" in shown
+        assert [sampling.temperature for _, sampling in backend.calls] == [0.0, 1.0, 1.0, 1.0, 1.0]
+        assert "samples must be 0, or 2 to" in wrong(["critique", image, "-p", "a cat", "--samples", "1"], capsys)
+
+    def test_no_spread_is_shown_that_nobody_sampled(
+        self, judge: Script, reply_text: Text, image: str, capsys: Any
+    ) -> None:
+        text = reply_text(3.0)
+        certain = Reply(
+            text=text, finish=Finish.STOP, model="m", tokens=tuple(TokenChoice(c, ((c, 1.0),)) for c in text)
+        )
+        judge([certain] * 3)
+        assert main(["critique", image, "-p", "a cat", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["judgements"][0]
+        assert (told["spread"], told["samples"]) == (0.0, 0)
+        for command in ("critique", "score"):
+            assert main([command, image, "-p", "a cat"]) == 0
+            assert "±" not in capsys.readouterr().out
+
 
 class TestScore:
     @pytest.fixture
@@ -109,6 +137,12 @@ class TestScore:
         assert head.split()[0] == "reward"
         assert [row.split()[0] for row in rows] == ["1.000", "0.000", "-"]
         assert "unscored (no_judgement)" in rows[2]
+
+    def test_the_table_with_samples(self, judge: Script, reply_text: Text, image: str, capsys: Any) -> None:
+        judge([reply_text(3.0), reply_text(1.0), reply_text(3.0, 3.1)])
+        assert main(["score", image, "-p", "a cat", "--samples", "2"]) == 0
+        assert "3 ± 1.4" in (shown := capsys.readouterr().out)
+        assert "3.5 ± 0.3" in shown
 
     @pytest.mark.parametrize(("threshold", "status"), [("0.2", 0), ("0.5", 4)])
     def test_threshold(self, judge: Script, reply_text: Text, image: str, threshold: str, status: int) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from rationalrewards_core.backends.base import Finish, Reply, Sampling
+from rationalrewards_core.backends.base import Finish, Reply, Sampling, TokenChoice
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, Unscored
-from rationalrewards_core.errors import BackendError, CritiqueParseError, Interrupted, RequestError
+from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError, Interrupted, RequestError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.scorer import Case, FailureRateError, Scorer, ScorerSettings
@@ -356,3 +357,70 @@ class TestSharedCalls:
 
         asyncio.run(work())
         assert len(backend.calls) == 3
+
+
+class TestSampledCritiques:
+    """`spread` over critiques that are sampled beside the one that is shown."""
+
+    def judged(self, answer: Callable[[Sampling], str | BackendError], picture: Image.Image, **settings: Any) -> Any:
+        backend = ScriptedBackend(lambda _, sampling: answer(sampling))
+        scorer = Scorer(backend, settings=ScorerSettings(**{"samples": 3, **settings}))
+        return scorer, backend, asyncio.run(scorer.critique(UserRequest("a cat"), picture))
+
+    def test_words_and_scores_are_the_greedy_ones(self, reply_text: Text, picture: Image.Image) -> None:
+        def answer(sampling: Sampling) -> str:
+            return reply_text(3.0) if sampling.seed is None else reply_text(float(sampling.seed), 4.0, text=2.0)
+
+        _, backend, critique = self.judged(answer, picture, samples_temperature=0.7)
+        first, second, third = critique.judgements
+        assert (first.score, first.spread, first.samples) == (3.0, pytest.approx(1.0), 3)
+        assert (second.score, second.spread, second.samples) == (3.5, 0.0, 3)
+        assert (third.score, third.spread, third.samples) == (None, None, 0), "what does not apply has no spread"
+        assert critique.refinement is not None
+        sampled = [sampling for _, sampling in backend.calls[1:]]
+        assert [(s.temperature, s.seed, s.stop) for s in sampled] == [(0.7, n, ("\n# Summary",)) for n in (1, 2, 3)]
+
+    def test_one_that_fails_is_counted_and_no_number(self, reply_text: Text, picture: Image.Image) -> None:
+        def answer(sampling: Sampling) -> str | BackendError:
+            if sampling.seed == 1:
+                return "I cannot help."
+            return BackendError("no answer in time", reason="timeout") if sampling.seed == 2 else reply_text(3.0)
+
+        scorer, backend, critique = self.judged(answer, picture)
+        assert (critique.judgements[0].spread, critique.judgements[0].samples) == (None, 1)
+        assert scorer.failures == {"no_judgement": 1, "timeout": 1}
+        assert len(backend.calls) == 4, "a sampled critique is not asked for again"
+
+    def test_they_replace_what_token_probabilities_say(self, reply_text: Text, picture: Image.Image) -> None:
+        text = reply_text(3.0)
+        certain = Reply(
+            text=text, finish=Finish.STOP, model="m", tokens=tuple(TokenChoice(c, ((c, 1.0),)) for c in text)
+        )
+        backend = ScriptedBackend(lambda _, sampling: certain if sampling.seed is None else "nonsense")
+        scorer = Scorer(backend, settings=ScorerSettings(samples=2))
+        sampled = asyncio.run(scorer.score(UserRequest("a cat"), picture)).judgements[0]
+        assert (sampled.expected, sampled.spread, sampled.samples) == (3.0, None, 0)
+        own = asyncio.run(Scorer(backend).score(UserRequest("a cat"), picture)).judgements[0]
+        assert (own.expected, own.spread, own.samples) == (3.0, 0.0, 0)
+
+    def test_more_samples_pay_only_for_what_is_new(self, reply_text: Text, picture: Image.Image) -> None:
+        backend, memo = ScriptedBackend(lambda _, sampling: reply_text(float(sampling.seed or 3))), Memo()
+        spreads = []
+        for samples, calls in ((0, 1), (2, 3), (4, 5), (2, 5)):
+            scorer = Scorer(backend, settings=ScorerSettings(samples=samples), memo=memo)
+            spreads.append(asyncio.run(scorer.critique(UserRequest("a cat"), picture)).judgements[0].spread)
+            assert len(backend.calls) == calls
+        assert spreads == [None, pytest.approx(0.5**0.5), pytest.approx((5 / 3) ** 0.5), pytest.approx(0.5**0.5)]
+
+    def test_a_comparison_samples_none(self, reply_text: Text, picture: Image.Image) -> None:
+        backend = ScriptedBackend(lambda *_: reply_text())
+        scorer = Scorer(backend, settings=ScorerSettings(samples=5))
+        asyncio.run(scorer.compare(UserRequest("a cat"), picture, Image.new("RGB", (8, 8))))
+        assert len(backend.calls) == 2
+
+    @pytest.mark.parametrize(
+        "settings", [{"samples": 1}, {"samples": -1}, {"samples": 101}, {"samples_temperature": 0.0}]
+    )
+    def test_settings_without_a_spread_are_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="samples"):
+            ScorerSettings(**settings)
