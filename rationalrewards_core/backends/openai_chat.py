@@ -100,7 +100,7 @@ class OpenAIChat:
         self._model = config.model
         self._structured = config.structured
         self._logprobs = config.logprobs
-        self._seed = self._temperature = True
+        self._seed = self._temperature = self._stop = True
         self._limit = "max_tokens"
         self._noticed: set[str] = set()
         self._listing = ""
@@ -148,7 +148,7 @@ class OpenAIChat:
             wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
             model = self._model or await self._first_model(session)
             answer = await self._answered(session, model, wire, sampling)
-        return self._reply(answer, model, time.perf_counter() - started)
+        return self._reply(answer, model, time.perf_counter() - started, sampling.stop)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -182,9 +182,8 @@ class OpenAIChat:
         """POST the question; options that the server turns out not to know are left out from then on."""
         while True:
             body = self._body(model, wire, sampling)
-            call = functools.partial(self._call, session, "POST", "/chat/completions", body)
             try:
-                return await self._retried(call)
+                return await self._retried(functools.partial(self._asked, session, body))
             except BackendError as error:
                 if error.status == 404 and not self.config.model:
                     self._model = ""  # the server may have been started again with another one
@@ -192,6 +191,26 @@ class OpenAIChat:
                     raise
                 if not self._drop_option(str(error), body):
                     return await self._without_options(session, body, error)
+
+    async def _asked(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> dict[str, Any]:
+        """One attempt, and after a 500 another one without stop texts: some servers break over them.
+
+        Only an answer to the second proves that; from then on the reply is cut here alone.
+        """
+        call = functools.partial(self._call, session, "POST", "/chat/completions")
+        try:
+            return await call(body)
+        except _Retryable as failure:
+            if failure.error.status != 500 or "stop" not in body:
+                raise
+            await self._sleep(FIRST_WAIT)  # a server that broke closes the connection, a moment after its 500
+            try:
+                answer = await call({name: value for name, value in body.items() if name != "stop"})
+            except (_Retryable, BackendError):
+                raise failure from failure.__cause__
+        self._stop = False
+        self._notice("stop", "answers only without stop texts; replies are written to their end and cut here")
+        return answer
 
     def _body(self, model: str, wire: list[dict[str, Any]], sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -203,7 +222,7 @@ class OpenAIChat:
             body["chat_template_kwargs"] = dict(self.config.template)
         if self._temperature:
             body["temperature"] = sampling.temperature
-        if sampling.stop:
+        if sampling.stop and self._stop:
             body["stop"] = list(sampling.stop)
         if sampling.seed is not None and self._seed:
             body["seed"] = sampling.seed
@@ -386,7 +405,7 @@ class OpenAIChat:
             raise _Retryable(error, retry_seconds(retry_after))
         raise error
 
-    def _reply(self, answer: dict[str, Any], model: str, seconds: float) -> Reply:
+    def _reply(self, answer: dict[str, Any], model: str, seconds: float, stop: Sequence[str]) -> Reply:
         choice = first_choice(answer)
         if choice is None:
             said = f": {complaint(json.dumps(answer), self._key)}" if answer.get("error") else ""
@@ -409,13 +428,14 @@ class OpenAIChat:
         if written is None and (finish is Finish.STOP or message.get("content") is not None):
             raise BackendError(f"{self._who()} sent a reply without text.", reason="bad_reply", status=200)
         text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
+        cut = min((text.index(ending) for ending in stop if ending in text), default=None)
         answered = redacted(content_text(answer.get("model")) or model, self._key)
         if answered != model:
             self._notice("model", f"was asked for {model!r} and answers as {answered!r}")
         usage = answer.get("usage")
         return Reply(
-            text=text,
-            finish=finish,
+            text=text[:cut],
+            finish=finish if cut is None else Finish.STOP,
             model=answered,
             prompt_tokens=token_count(usage, "prompt_tokens"),
             completion_tokens=token_count(usage, "completion_tokens"),

@@ -5,7 +5,6 @@
 transformers builds the processor of a Qwen3-VL only where torchvision can be imported. The stock wheel's
 compiled half does not load beside every torch (the CPU build, for one). Then two operators that
 torchvision's Python half asks for are declared here, which serving never calls, and Pillow opens images.
-And transformers 5.23 hands stop texts of a picture model to a class that wants its tokeniser, not its processor.
 """
 
 from __future__ import annotations
@@ -44,18 +43,6 @@ def decode_image(content: torch.Tensor, mode: Any = None, apply_exif_orientation
     return pixels.reshape(image.height, image.width, 3).permute(2, 0, 1).contiguous()
 
 
-def stop_texts_of_processors() -> None:
-    """Let stop texts work for models with a processor; without this the server answers 500 to them."""
-    from transformers.generation import stopping_criteria
-
-    original = stopping_criteria.StopStringCriteria.__init__
-
-    def initialise(self: Any, tokenizer: Any, stop_strings: Any) -> None:
-        original(self, getattr(tokenizer, "tokenizer", tokenizer), stop_strings)
-
-    stopping_criteria.StopStringCriteria.__init__ = initialise
-
-
 def main() -> None:
     folder = Path(sys.argv.pop(1))
     sys.path.append(str(folder))
@@ -65,7 +52,6 @@ def main() -> None:
         import torchvision.io
 
         torchvision.io.decode_image = decode_image
-    stop_texts_of_processors()
     from transformers.cli.transformers import app
 
     sys.argv.insert(1, "serve")

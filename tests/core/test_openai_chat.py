@@ -385,6 +385,40 @@ class TestWhatIsSent:
             "structured_outputs": {"grammar": "root ::= x"},
         }
 
+    def test_a_server_that_breaks_over_stop_texts_is_asked_without_them(self, caplog: pytest.LogCaptureFixture) -> None:
+        def script(ask: Ask) -> Answer:
+            return fault(500, "broken") if "stop" in ask.body else completion("3.5\n# Summary: good\n# More", "length")
+
+        async def work(config: ServerConfig, waits: Waits) -> list[Reply]:
+            backend = OpenAIChat(config, sleep=waits)
+            asked = Sampling(stop=("\n# More", "\n# Summary"))
+            replies = [await backend.reply(QUESTION, asked), await backend.reply(QUESTION, asked)]
+            replies.append(await backend.reply(QUESTION, Sampling()))
+            await backend.close()
+            return replies
+
+        waits = Waits()
+        with serving(script) as server:
+            first, second, whole = asyncio.run(work(server.config(), waits))
+            assert ["stop" in ask.body for ask in server.asks] == [True, False, False, False]
+        assert (first.text, first.finish) == (second.text, second.finish) == ("3.5", Finish.STOP)
+        assert (whole.text, whole.finish) == ("3.5\n# Summary: good\n# More", Finish.LENGTH)
+        assert waits == [openai_chat.FIRST_WAIT], "once, and never again"
+        assert caplog.text.count("answers only without stop texts") == 1
+
+    @pytest.mark.parametrize("status", [500, 503])
+    def test_a_server_that_is_down_is_not_blamed_on_stop_texts(self, status: int) -> None:
+        """It comes back: stop texts are sent again, and the 500's second question was no proof."""
+        with serving(lambda ask: completion("fine") if ask.number >= 2 else fault(status)) as server:
+            reply = asyncio.run(once(server.config(), Sampling(stop=("\n#",))))
+            stops = ["stop" in ask.body for ask in server.asks]
+        assert reply.text == "fine"
+        assert stops == ([True, False, True] if status == 500 else [True, True, True])
+
+    def test_a_stop_text_that_a_server_overlooked_is_cut_off(self) -> None:
+        with serving(lambda ask: completion("3.5\n# Summary: good")) as server:
+            assert asyncio.run(once(server.config(), Sampling(stop=("\n# Summary",)))).text == "3.5"
+
     def test_images_go_as_data_urls_where_they_stand(self) -> None:
         small = Image.new("RGB", (4, 2), (10, 20, 30))
         large = Image.new("RGB", (400, 100), (0, 0, 255))
