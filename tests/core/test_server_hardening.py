@@ -105,6 +105,7 @@ class TestBodies:
             ("gzip", gzip.compress(b"x" * 5000)[:40]),
             ("deflate", zlib.compress(b'{"request": "a"}')[:-5]),
         ],
+        ids=["no_gzip", "no_deflate", "gzip_without_its_end", "gzip_cut", "deflate_cut"],  # gzip holds the time of day
     )
     def test_packed_badly(self, encoding: str, content: bytes) -> None:
         async def work() -> None:
