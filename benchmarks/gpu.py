@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precisions", default="bf16,nf4,int8", help="which of bf16, nf4, int8, fp32, in this order")
     parser.add_argument("--batches", default="1,4,8", help="critiques at once; int8 is measured with one only")
+    parser.add_argument("--tokens", type=int, help="cut every critique after so many")
     parser.add_argument("--no-nft", action="store_true", help="leave the NFT step out")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> None:
     print(f"{figures['device']}, torch {torch.__version__}, Python {platform.python_version()}", flush=True)
     for precision in options.precisions.split(","):
         batches = [1] if precision == "int8" else [int(n) for n in options.batches.split(",")]
-        figures[precision] = judged(options.shape, precision, options.device, batches)
+        figures[precision] = judged(options.shape, precision, options.device, batches, options.tokens)
         _free()
     if not options.no_nft:
         from benchmarks.gpu_nft import measured
@@ -58,10 +59,10 @@ def main() -> None:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
-def judged(shape: str, precision: str, device: str, batches: list[int]) -> dict[str, Any]:
+def judged(shape: str, precision: str, device: str, batches: list[int], tokens: int | None = None) -> dict[str, Any]:
     """All figures of one precision, printed as they come."""
     started = time.perf_counter()
-    stage = Stage(random_model(shape, precision, device), shape, device)
+    stage = Stage(random_model(shape, precision, device), shape, device, tokens)
     weights = _allocated(device)
     print(f"\n## {precision}: {weights / 2**30:.2f} GiB of weights, built in {time.perf_counter() - started:.0f} s\n")
     with torch.inference_mode():

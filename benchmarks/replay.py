@@ -67,7 +67,8 @@ class PieceTokeniser:
 class Stage:
     """A model with its scripts: prompts, rows, and inputs for `generate()`."""
 
-    def __init__(self, model: Any, shape: str, device: str) -> None:
+    def __init__(self, model: Any, shape: str, device: str, tokens: int | None = None) -> None:
+        """`tokens` cuts every script after so many."""
         self.model, self.device, self.side = model, device, SHAPES[shape]["side"]
         cases = tomllib.loads(Path(__file__).with_name("replayed_critiques.toml").read_text(encoding="utf-8"))["case"]
         self._texts = {case["request"]: _prompt_texts(case["request"]) for case in cases}
@@ -75,7 +76,7 @@ class Stage:
         texts = [*replies, *(part for parts in self._texts.values() for part in parts)]
         self.tokeniser = PieceTokeniser(texts, SHAPES[shape]["vocabulary"])
         self.scripts = [
-            Script(case["request"], tuple(tuple(self.tokeniser.encode(r.strip())) for r in case["critiques"]))
+            Script(case["request"], tuple(tuple(self.tokeniser.encode(r.strip())[:tokens]) for r in case["critiques"]))
             for case in cases
         ]
         self.checkpoint = Checkpoint(model, self.tokeniser, _Merge(), device)
@@ -158,6 +159,10 @@ class _ScriptedChoices(Choices):
     def own(self, row: int, at: int) -> int:
         line, position = self._lines[row], self._positions[row] + at
         return line[position] if position < len(line) else STOP_TOKEN
+
+    def among(self, row: int, at: int, allowed: Any) -> int:
+        """The script stands, even where it ends too early for the grammar."""
+        return self.own(row, at)
 
 
 class Forced:

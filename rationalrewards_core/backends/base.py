@@ -52,6 +52,8 @@ class Sampling:
             raise ConfigError(f"temperature must be between 0 and 2, not {self.temperature}.")
         if not 1 <= self.max_tokens <= 65_536:
             raise ConfigError(f"max_tokens must be between 1 and 65536, not {self.max_tokens}.")
+        if "" in self.stop:
+            raise ConfigError("A stop text must not be empty.")
         if not 0 <= self.alternatives <= 20:
             raise ConfigError(f"alternatives must be between 0 and 20, not {self.alternatives}.")
 

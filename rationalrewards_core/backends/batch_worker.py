@@ -26,6 +26,7 @@ class BatchWorker(Generic[Job]):
     ) -> None:
         self._answer, self._batch_size, self._after = answer, batch_size, after
         self._jobs: deque[Job] = deque()
+        self._under_way: list[Job] = []
         self._change = threading.Condition()
         self.ended = False
         self.left = threading.Event()
@@ -37,6 +38,12 @@ class BatchWorker(Generic[Job]):
         with self._change:
             self._jobs.append(job)
             self._change.notify()
+
+    @property
+    def under_way(self) -> Sequence[Job]:
+        """The jobs that are being answered."""
+        with self._change:
+            return tuple(self._under_way)
 
     def end(self) -> list[Job]:
         """Take no further batch; returns the jobs that wait. A batch under way goes on."""
@@ -62,9 +69,11 @@ class BatchWorker(Generic[Job]):
     def _batch(self) -> list[Job]:
         """The next jobs, at least one; none once it is ended."""
         with self._change:
+            self._under_way = []
             self._change.wait_for(lambda: self._jobs or self.ended)
             deadline = time.perf_counter() + LINGER_SECONDS
             while len(self._jobs) < self._batch_size and not self.ended:
                 if not self._change.wait(max(0.0, deadline - time.perf_counter())):
                     break
-            return [self._jobs.popleft() for _ in range(min(self._batch_size, len(self._jobs)))]
+            self._under_way = [self._jobs.popleft() for _ in range(min(self._batch_size, len(self._jobs)))]
+            return self._under_way

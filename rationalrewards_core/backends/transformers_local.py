@@ -42,6 +42,8 @@ class _Job:
     future: Future[Reply] = field(default_factory=Future)
     abandoned: bool = False
     """The caller is gone: the reply need not be finished."""
+    interrupted: bool = False
+    """The batch that it is part of is to end."""
 
 
 class TransformersLocal:
@@ -65,7 +67,6 @@ class TransformersLocal:
         self._checkpoint: Checkpoint | None = None
         self._decoder: Decoder | GenerateDecoder | None = None
         self._identity = ""
-        self._interrupt = threading.Event()
 
     @property
     def identity(self) -> str:
@@ -111,25 +112,30 @@ class TransformersLocal:
 
     def interrupt(self) -> None:
         """End the batch being decoded within one pass; its callers get `Interrupted`."""
-        self._interrupt.set()
+        if self._worker is not None:
+            _interrupt(self._worker)
 
     def unload(self) -> None:
         """Drop the model and give its memory back. Requests under way and waiting are interrupted."""
         with self._starting:
             worker = self._worker
             waiting = worker.end() if worker is not None else []
-        self.interrupt()
         for job in waiting:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(Interrupted("The judge was unloaded before it came to this critique."))
         if worker is not None:
+            _interrupt(worker)
             worker.join()
         with self._loading:
-            if self._checkpoint is not None:
-                self._checkpoint = self._decoder = None
-                self._identity = ""
+            with self._starting:
+                # If another thread's unload came first, a later worker may be decoding with a model of its own.
+                idle = self._worker is worker or (worker is not None and not worker.left.is_set())
+                loaded = idle and self._checkpoint is not None
+                if idle:
+                    self._checkpoint = self._decoder = None
+                    self._identity = ""
+            if loaded:
                 free_memory()
-        self._interrupt.clear()
         if worker is not None:
             worker.left.set()
 
@@ -141,36 +147,39 @@ class TransformersLocal:
         self._resolve([job for job in jobs if job.future.set_running_or_notify_cancel()])
 
     def _resolve(self, jobs: list[_Job]) -> None:
-        """A batch that does not fit into memory is halved; one that fails otherwise is asked singly."""
+        """Answer a batch, in smaller ones if it fails."""
         if not jobs:
             return
+        size = self._tried(jobs)
+        # Only here is the error gone, and with it what its frames held of the device's memory.
+        if size:
+            free_memory()
+            for start in range(0, len(jobs), size):
+                self._resolve(jobs[start : start + size])
+
+    def _tried(self, jobs: list[_Job]) -> int:
+        """Answer a batch at once; if that fails, how many to try: half if memory did not suffice, else each alone."""
         try:
             replies = self._decode(jobs)
         except Interrupted as error:
             _fail(jobs, error)
         except Exception as error:  # noqa: BLE001 - whatever torch raises belongs to these callers
             memory = _is_out_of_memory(error)
-            if memory:
-                free_memory()
-            if len(jobs) == 1:
-                _fail(jobs, _as_failure(error, memory))
-                return
-            log.info("a batch of %d failed (%s); trying smaller ones", len(jobs), type(error).__name__)
-            size = len(jobs) // 2 if memory else 1
-            for start in range(0, len(jobs), size):
-                self._resolve(jobs[start : start + size])
+            if len(jobs) > 1:
+                log.info("a batch of %d failed (%s); trying smaller ones", len(jobs), type(error).__name__)
+                return len(jobs) // 2 if memory else 1
+            _fail(jobs, _as_failure(error, memory))
         else:
             for job, reply in zip(jobs, replies, strict=True):
                 job.future.set_result(reply)
+        return 0
 
     def _decode(self, jobs: list[_Job]) -> list[Reply]:
         decoder = self._decoder_of(self.load())
         rows = [decoder.row(job.messages, job.sampling) for job in jobs]
-        self._interrupt.clear()
 
         def after_pass() -> None:
-            if self._interrupt.is_set():
-                self._interrupt.clear()
+            if any(job.interrupted for job in jobs):
                 raise Interrupted("The critique was interrupted.")
             for job, row in zip(jobs, rows, strict=True):
                 row.cancelled = job.abandoned
@@ -202,6 +211,11 @@ class TransformersLocal:
             seconds=seconds,
             tokens=row.tokens(),
         )
+
+
+def _interrupt(worker: BatchWorker[_Job]) -> None:
+    for job in worker.under_way:
+        job.interrupted = True
 
 
 def _fail(jobs: Sequence[_Job], error: RationalRewardsError) -> None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+LARGEST_SHARE: Final = 1.0 - 2.0**-24
+"""The largest number below 1 in fp32: a share that is rounded up to 1 would leave no token to take."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Draw:
 
     def share(self, position: int, attempt: int) -> float:
         """The random share in [0, 1) for a position of the reply; a second attempt is independent of the first."""
-        return random.Random(f"{self.seed}:{position}:{attempt}").random()
+        return min(LARGEST_SHARE, random.Random(f"{self.seed}:{position}:{attempt}").random())
 
 
 class Choices:

@@ -13,8 +13,6 @@ from .drafts import Draft, Drafter
 from .guide import Guide
 from .prompts import Prompt
 
-TAIL_TOKENS: Final = 16
-"""Tokens decoded to look for a stop text; no stop text of ours is longer."""
 _SCORE_SIGNS: Final = frozenset("0123456789-−")
 
 
@@ -61,6 +59,8 @@ class Row:
         self.cancelled = False
         self._limit, self._stop_ids, self._pieces = limit, stop_ids, pieces
         self._guide, self._drafter = guide, drafter
+        # A token is at least a byte, so a stop text spans no more tokens than it has bytes; one more stands before it.
+        self._tail = 1 + max((len(stop.encode()) for stop in sampling.stop), default=0)
         self._alternatives: dict[int, list[tuple[int, float]]] = {}
 
     @property
@@ -129,7 +129,7 @@ class Row:
         piece = self._pieces.text(self.ids[-1])
         if all(stop[-1].isascii() and stop[-1] not in piece for stop in self.sampling.stop):
             return False
-        tail = self._pieces.joined(self.ids[-TAIL_TOKENS:])
+        tail = self._pieces.joined(self.ids[-self._tail :])
         return any(stop in tail for stop in self.sampling.stop)
 
     def text(self) -> str:

@@ -1,0 +1,108 @@
+"""Drafts: what n-gram counts propose, how sure they are, and how much earlier replies are kept."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rationalrewards_core.backends.decoding.drafts import (
+    FLOOR,
+    LEAST_TRUST,
+    ORDER,
+    Continuations,
+    Draft,
+    Drafter,
+    ReplyMemory,
+)
+
+PHRASE = list(range(100, 130))
+
+
+def told(prompt: list[int], reply: list[int], memory: ReplyMemory | None = None) -> Drafter:
+    drafter = Drafter(prompt, memory or ReplyMemory())
+    for token in reply:
+        drafter.learn(token)
+    return drafter
+
+
+def test_continuations_count_every_context_up_to_six() -> None:
+    table = Continuations()
+    table.learn([1, 2, 3, 1, 2, 4])
+    assert table.after((1, 2)) == {3: 1, 4: 1}
+    assert table.after((3, 1)) == {2: 1}
+    assert table.after((2, 3, 1, 2)) == {4: 1}
+    assert table.after((9,)) == {}
+    table.learn(list(range(10)))
+    assert table.after(tuple(range(ORDER))) == {ORDER: 1}
+    assert table.after(tuple(range(ORDER + 1))) == {}
+
+
+def test_what_the_prompt_says_is_drafted_word_for_word() -> None:
+    drafter = told([1, 2, *PHRASE, 3], [50, *PHRASE[:4]])
+    draft = drafter.draft(8)
+    assert list(draft.tokens) == PHRASE[4:12]
+    assert list(draft.chances) == sorted(draft.chances, reverse=True)
+    assert all(FLOOR <= chance <= 1.0 for chance in draft.chances)
+
+
+def test_what_an_earlier_reply_said_is_drafted_too() -> None:
+    memory = ReplyMemory()
+    memory.learn([50, *PHRASE])
+    assert told([1, 2, 3], [50], memory).draft(15).tokens[:3] == tuple(PHRASE[:3])
+    assert told([1, 2, 3], [50]).draft(15).tokens == ()
+
+
+def test_this_reply_outweighs_an_earlier_one() -> None:
+    memory = ReplyMemory()
+    memory.learn([1, 2, 3, 60])
+    assert told([9], [1, 2, 3, 61, 8, 1, 2, 3], memory).draft(1).tokens == (61,)
+
+
+def test_words_of_the_prompt_outweigh_words_of_other_requests() -> None:
+    """After "a", other critiques went on with "fox" more often, but this request has a "bear"."""
+    article, fox, bear = 1, 60, 61
+    memory = ReplyMemory()
+    for animal in (fox, fox, fox, bear):
+        memory.learn([article, animal])
+    assert told([7, bear, 8], [article], memory).draft(1).tokens == (bear,)
+    assert told([7, 8], [article], memory).draft(1).tokens == (fox,)
+
+
+def test_a_row_whose_drafts_fail_is_trusted_less_but_never_given_up() -> None:
+    drafter = told([1, *PHRASE], [1, *PHRASE[:6]])
+    bold = len(drafter.draft(20).tokens)
+    for _ in range(30):
+        drafter.verified(drafter.draft(20), 0)
+    shy = drafter.draft(20)
+    assert 0 < len(shy.tokens) < bold
+    assert shy.chances[0] <= LEAST_TRUST
+    for _ in range(30):
+        draft = drafter.draft(20)
+        drafter.verified(draft, len(draft.tokens))
+    assert len(drafter.draft(20).tokens) == bold
+    drafter.verified(Draft(), 0)
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), max_size=40), st.integers(-1, 15))
+def test_a_draft_is_never_longer_than_it_may_be(prompt: list[int], reply: list[int], most: int) -> None:
+    draft = told(prompt, reply).draft(most)
+    assert len(draft.tokens) == len(draft.chances) <= max(0, most)
+    assert set(draft.tokens) <= {*prompt, *reply}
+    assert draft.cut(2) == Draft(draft.tokens[:2], draft.chances[:2])
+
+
+def test_the_memory_of_replies_is_bounded_and_keeps_the_latest() -> None:
+    memory = ReplyMemory(contexts=2_000)
+    for number in range(200):
+        memory.learn(range(100 * number, 100 * number + 50))
+        assert len(memory._young) + len(memory._old) <= 2_000 + 2 * 50 * ORDER
+    assert memory.after((19_900,)) == {19_901: 1}
+    assert memory.after((0,)) == {}
+
+
+def test_both_halves_of_the_memory_count() -> None:
+    memory = ReplyMemory(contexts=8)
+    memory.learn([1, 2, 3, 4, 5])
+    memory.learn([1, 2, 9])
+    assert memory.after((1,)) == {2: 2}
+    assert memory.after((2,)) == {3: 1, 9: 1}
