@@ -79,18 +79,5 @@ class KeyValueCache:
                 store[layer] = None if old is None else old[rows]
         self.rows = len(rows)
 
-    def prefix(self, row: int, positions: int) -> list[tuple[Any, Any]]:
-        """A copy of a row's first positions: per layer keys and values [positions, heads, width]."""
-        pairs = zip(self.keys, self.values, strict=True)
-        return [(keys[row, :positions].clone(), values[row, :positions].clone()) for keys, values in pairs]
-
-    def put_prefix(self, row: int, positions: int, layers: list[tuple[Any, Any]]) -> None:
-        """Write the first `positions` of a stored prefix into a row."""
-        for layer, (keys, values) in enumerate(layers):
-            if self.keys[layer] is None:
-                self.keys[layer], self.values[layer] = self._empty(keys[None]), self._empty(values[None])
-            self.keys[layer][row, :positions] = keys[:positions]
-            self.values[layer][row, :positions] = values[:positions]
-
     def _empty(self, like: Any) -> Any:
         return like.new_zeros((self.rows, self.capacity, *like.shape[2:]))
