@@ -59,7 +59,7 @@ def until_inputs() -> list[Any]:
         io.Float.Input(
             "minimum_score",
             default=3.0,
-            min=0.0,
+            min=-100.0,
             max=100.0,
             step=0.1,
             tooltip="No dimension may score below this, on the rubric's own scale (1 to 4), for the loop to be "

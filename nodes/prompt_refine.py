@@ -140,7 +140,7 @@ def _what() -> list[Any]:
         io.Float.Input(
             "minimum",
             default=MINIMUM,
-            min=0.0,
+            min=-100.0,
             max=100.0,
             step=0.1,
             tooltip="Score below which a dimension may change the prompt.",

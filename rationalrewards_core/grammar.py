@@ -77,14 +77,29 @@ def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
 
 
 def _numbers(scale: Scale) -> str:
-    """Every number of the scale: whole part, then up to `decimals` digits (only zeros at the maximum)."""
-    wholes = " | ".join(_literal(str(n)) for n in range(int(scale.minimum), int(scale.maximum)))
-    top = _literal(str(int(scale.maximum)))
+    """Every number of the scale: whole part, then up to `decimals` digits (only zeros at either end, no -0.0)."""
+    low, high = int(scale.minimum), int(scale.maximum)
     if scale.decimals == 0:
-        return f"{wholes} | {top}"
+        return _any_of(range(low, high + 1))
     digits = "[0-9]" + " [0-9]?" * (scale.decimals - 1)
     zeros = '"0"' + ' "0"?' * (scale.decimals - 1)
-    return f'(({wholes}) "." {digits}) | ({top} "." {zeros})'
+    ways = []
+    if high > 0:
+        ways.append(f'(({_any_of(range(max(low, 0), high))}) "." {digits})')
+    if high >= 0:
+        ways.append(f'({_literal(str(high))} "." {zeros})')
+    if low < 0 <= high:
+        ways.append('("-0." ' + ("[1-9])" if scale.decimals == 1 else '([1-9] [0-9]? | "0" [1-9]))'))
+    between = range(max(1, -high), -low)
+    if between:
+        ways.append(f'("-" ({_any_of(between)}) "." {digits})')
+    if low < 0:
+        ways.append(f'({_literal(str(low))} "." {zeros})')
+    return " | ".join(ways)
+
+
+def _any_of(numbers: range) -> str:
+    return " | ".join(_literal(str(number)) for number in numbers)
 
 
 def _literal(text: str) -> str:

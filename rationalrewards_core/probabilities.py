@@ -21,9 +21,11 @@ from .backends.base import Reply, TokenChoice
 from .critique import Critique
 from .headings import Headings
 from .rubric import SCORE, Rubric, Scale
+from .score_text import MINUS
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 _BEGUN: Final = re.compile(r"[+-]?[0-9]*[.,]?[0-9]*")
+_CONTINUED: Final = re.compile(r"[0-9]*[.,]?[0-9]*")
 _DRESS: Final = re.compile(r"[\s*_`(\[]*")
 
 
@@ -50,8 +52,8 @@ def score_statistics(reply: Reply, critique: Critique, rubric: Rubric) -> dict[s
 
 
 def _ascii(text: str) -> str:
-    """Without what is not ASCII: a token can hold half a character, but never half a digit."""
-    return text.encode("ascii", "ignore").decode("ascii")
+    """Without what is not ASCII: a token can hold half a character, but never half a digit. A minus is one sign."""
+    return text.replace(MINUS, "-").encode("ascii", "ignore").decode("ascii")
 
 
 def _places(text: str, rubric: Rubric) -> dict[str, list[tuple[int, float]]]:
@@ -113,8 +115,8 @@ def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[floa
 
 def _further(written: str, text: str) -> tuple[str, bool]:
     """The number as far as it is written after one more token, and whether it ends inside or before that token."""
+    begun = _CONTINUED.match(text) if written else _BEGUN.match(text.lstrip())
     body = text if written else text.lstrip()
-    begun = _BEGUN.match(body)
     more = begun[0].replace(",", ".") if begun else ""
     return written + more, len(more) < len(body) or not more
 
@@ -127,7 +129,7 @@ def _ways(token: TokenChoice, lead: str, written: str, scale: Scale) -> dict[tup
         if lead.strip() and not body.startswith(lead):
             continue
         way = _further(written, body[len(lead) :] if lead.strip() else body.lstrip() if not written else body)
-        if way[0].strip("+-.") and _fits(*way, scale):
+        if way[0] and _fits(*way, scale):
             ways[way] = ways.get(way, 0.0) + probability
     return ways
 
@@ -149,6 +151,8 @@ def _beginning(text: str, scale: Scale) -> tuple[float, float] | None:
     """Mean and variance of the scale's numbers that are written with this beginning; None if there is none."""
     unit = 10**scale.decimals
     steps = range(round(scale.minimum * unit), round(scale.maximum * unit) + 1)
+    if text.startswith("+"):
+        steps = range(max(0, steps.start), steps.stop)
     numbers = [step / unit for step in steps if scale.format(step / unit).startswith(text.lstrip("+"))]
     if not numbers:
         return None

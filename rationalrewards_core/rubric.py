@@ -58,8 +58,8 @@ class Scale:
         if not self.minimum < self.maximum:
             raise ConfigError(f"scale.minimum ({self.minimum}) must be below scale.maximum ({self.maximum}).")
         whole = float(self.minimum).is_integer() and float(self.maximum).is_integer()
-        if not (whole and 0 <= self.minimum <= self.maximum <= 100):
-            raise ConfigError("scale.minimum and scale.maximum must be whole numbers from 0 to 100.")
+        if not (whole and -100 <= self.minimum <= self.maximum <= 100):
+            raise ConfigError("scale.minimum and scale.maximum must be whole numbers from -100 to 100.")
         if self.decimals not in (0, 1, 2):
             raise ConfigError("scale.decimals must be 0, 1 or 2.")
 
@@ -71,7 +71,9 @@ class Scale:
         return (score - self.minimum) / (self.maximum - self.minimum)
 
     def format(self, score: float | None) -> str:
-        return NOT_APPLICABLE if score is None else f"{score:.{self.decimals}f}"
+        if score is None:
+            return NOT_APPLICABLE
+        return f"{round(score, self.decimals) + 0.0:.{self.decimals}f}"  # never -0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ class ScoreText:
     """What follows the score."""
 
 
+MINUS: Final = "\u2212"
+"""The minus sign of typesetting, which some models write; a dash is none."""
 _DECIMAL: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9}|,[0-9]{1,2})?"  # 3,500 is no decimal number
 _UNIT: Final = r"(?:\s*(?:points?|pts?|stars?|分|点|점)(?!\w))?"
 _NUMBER: Final = re.compile(
@@ -59,13 +61,13 @@ _OPENERS: Final = "*_`\"'“‘([<{ \t"
 _CLOSERS: Final = "*_`\"'”’)]>} \t"
 _NO_REMARK: Final = re.compile(r"\w|[%‰±+~^×⁄/]|[-–‑'’]\w")
 """A remark is set off by a punctuation mark; these continue the number or belong to a sentence."""
-_LIST_NUMBER: Final = re.compile(r"[*_`(]{0,4}[0-9]{1,2}[.):、]{1,2}(?![0-9])[*_`\s]*[^*_`\s]")
+_LIST_NUMBER: Final = re.compile(r"[*_`(]{0,4}-?[0-9]{1,2}[.):、]{1,2}(?![0-9])[*_`\s]*[^*_`\s]")
 _COUNT_OR_SCORE: Final = re.compile(r"(?<![0-9])[0-9]{1,9}(?:[.,][0-9]{1,9})?(?![0-9]|\s{0,3}[^\W\d_])")
 """A number that no word follows: next to an N/A it could be a score; `2 words` could not."""
 
 
 _GOES_ON: Final = re.compile(
-    r"[*_`]{0,3}(?:[.,]\s?[0-9]|[/⁄%±]|[-–—~][0-9]|(?:to|or|minus|plus)\s+[*_`]{0,3}[0-9]|,?\s*(?:out\s+)?of\s)",
+    r"[*_`]{0,3}(?:[.,]\s?[0-9]|[/⁄%±]|[-–—−~][0-9]|(?:to|or|minus|plus)\s+[*_`]{0,3}[0-9]|,?\s*(?:out\s+)?of\s)",
     re.IGNORECASE,
 )
 _NUMBER_WORDS: Final = (
@@ -84,7 +86,7 @@ def read_score(text: str, rubric: Rubric, *, alone: bool = False) -> ScoreText:
     `3.5 (was 3.0)` could mean either. `alone` is for places where any text can stand (a line of its
     own, or after a dimension's title): `3. Colours` begins a list there, and is no score.
     """
-    whole = plain(text).strip()
+    whole = plain(text).strip().replace(MINUS, "-")
     body = whole.lstrip(_OPENERS)
     if match := _NOT_APPLICABLE.match(body):
         return _not_applicable(body[match.end() :], rubric.scale)
@@ -109,7 +111,7 @@ def continues_a_number(line: str) -> bool:
 
 def _not_applicable(after: str, scale: Scale) -> ScoreText:
     numbers = (_float(found) for found in _COUNT_OR_SCORE.findall(after))
-    if any(scale.contains(number) for number in numbers):
+    if any(scale.contains(number) or scale.contains(-number) for number in numbers):
         return ScoreText(problem=Reason.UNREADABLE_SCORE)
     return ScoreText(remark=after.lstrip(_CLOSERS))
 

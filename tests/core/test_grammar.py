@@ -37,7 +37,10 @@ POSTERS = Rubric(
     layout=Layout(analysis=False, score_first=True, refinement=False, guidelines=False),
 )
 FINE = replace(POSTERS, name="fine", scale=Scale(minimum=9, maximum=12, decimals=2), layout=Layout(score_first=True))
-RUBRICS = {r.name: r for r in (generation_rubric(), edit_rubric(), POSTERS, FINE)}
+SIGNED = replace(POSTERS, name="signed", scale=Scale(minimum=-2, maximum=2, decimals=1))
+BELOW = replace(POSTERS, name="below", scale=Scale(minimum=-12, maximum=-9, decimals=2))
+LEVELS = replace(POSTERS, name="levels", scale=Scale(minimum=-10, maximum=0, decimals=0))
+RUBRICS = {r.name: r for r in (generation_rubric(), edit_rubric(), POSTERS, FINE, SIGNED, BELOW, LEVELS)}
 every_rubric = pytest.mark.parametrize("rubric", RUBRICS.values(), ids=list(RUBRICS))
 every_mode = pytest.mark.parametrize("mode", MODES)
 
@@ -127,8 +130,11 @@ class TestAccepts:
     def test_exactly_the_numbers_of_the_scale(self, rubric: Rubric) -> None:
         text = rendered(example(rubric), rubric, "critique")
         said = f"## Score: {rubric.scale.format(rubric.scale.minimum)}\n"
-        numbers = {f"{n / 100:.{places}f}" for n in range(1400) for places in range(4)} | {
+        steps = [n / 100 for n in (*range(1400), *range(-310, 0), *range(-1400, -310, 7))]
+        numbers = {f"{n:.{places}f}" for n in steps for places in range(4)} | {
             "-1",
+            "-0.0",
+            "-0.00",
             "05",
             "5.",
             ".5",
@@ -137,10 +143,11 @@ class TestAccepts:
         for number in numbers:
             places = len(number.partition(".")[2])
             wanted = (
-                number.replace(".", "").isdigit()
+                number.removeprefix("-").replace(".", "").isdigit()
                 and rubric.scale.contains(float(number))
                 and min(1, rubric.scale.decimals) <= places <= rubric.scale.decimals
-                and not number.startswith("05")
+                and not number.startswith(("05", "."))
+                and not (number.startswith("-") and float(number) == 0.0)
                 and not number.endswith(".")
             )
             assert accepts(text.replace(said, f"## Score: {number}\n", 1), rubric, "critique") == wanted, number

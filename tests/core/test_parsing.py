@@ -184,6 +184,49 @@ class TestReadScore:
         assert str(read_score("-0.0", rubric).value) == "0.0"
         assert read_score("10 (0-10)", rubric).value == 10.0
 
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("-1.5", -1.5),
+            ("\u22121.5", -1.5),
+            ("\uff0d1.5", -1.5),
+            ("**-2**", -2.0),
+            ("+1.5", 1.5),
+            ("-0.0", 0.0),
+            ("-1,5 (on the scale from -2 to 2)", -1.5),
+            ("-1 (\u22122 to 2)", -1.0),
+            ("-1 out of 2", -1.0),
+            ("-2.5", Reason.OUT_OF_SCALE),
+            ("1-2", Reason.UNREADABLE_SCORE),
+            ("-1, minus 0.5", Reason.UNREADABLE_SCORE),
+            ("-1 (was 1)", Reason.UNREADABLE_SCORE),
+            ("-1 or \u22122", Reason.UNREADABLE_SCORE),
+            ("\u20131", Reason.UNREADABLE_SCORE),  # a dash may be a minus or a separator
+            ("- 1", Reason.UNREADABLE_SCORE),
+            ("N/A (-1)", Reason.UNREADABLE_SCORE),
+        ],
+    )
+    def test_a_scale_with_negative_scores(self, text: str, value: float | Reason) -> None:
+        found = read_score(text, custom_rubric(("Mood",), Scale(minimum=-2, maximum=2)))
+        assert (found.problem if isinstance(value, Reason) else found.value) == value
+        assert str(found.value) != "-0.0"
+
+    def test_a_scale_below_zero(self) -> None:
+        rubric = custom_rubric(("Mood", "Words"), Scale(minimum=-5, maximum=-1))
+        assert read_score("-1.0 (-5 to -1)", rubric).value == -1.0
+        assert read_score("1.0", rubric).problem is Reason.OUT_OF_SCALE
+        assert read_score("N/A (-1)", rubric).problem is Reason.UNREADABLE_SCORE
+        assert read_score("-1. Dull colours", rubric, alone=True).problem is Reason.UNREADABLE_SCORE
+
+    def test_replies_with_negative_scores(self) -> None:
+        rubric = custom_rubric(("Mood", "Words"), Scale(minimum=-2, maximum=2))
+        text = "# Detailed Judgement\n1. Mood: {}\n2. Words:\n## Score:\n{}\n# Summary: Fine."
+        for first, second in (("-1.5", "-0.5"), ("\u22121.5", "**\u22120.5**")):
+            assert parse_critique(text.format(first, second), rubric, "score").scores == {"d0": -1.5, "d1": -0.5}
+        with pytest.raises(CritiqueParseError) as caught:
+            parse_critique(text.format("-1.5", "-0.5\n\u22120.5 for the sky"), rubric, "score")
+        assert caught.value.reason == Reason.UNREADABLE_SCORE.value
+
 
 def custom_rubric(titles: tuple[str, ...], scale: Scale | None = None, layout: Layout | None = None) -> Rubric:
     """A rubric whose last dimension is optional if it has several."""

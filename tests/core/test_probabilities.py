@@ -87,6 +87,37 @@ def test_three_digits_and_two_decimals() -> None:
     assert found == (pytest.approx(11.225), pytest.approx(0.025))
 
 
+SIGNED = Scale(minimum=-2, maximum=2)
+
+
+@pytest.mark.parametrize("minus", ["-", " -", "\u2212"])
+def test_a_sign_of_its_own_token(minus: str) -> None:
+    tokens = (minus, {minus: 0.75, "1": 0.25}), ("1", {"1": 0.5, "0": 0.5}), ".", ("5", {"5": 0.5, "0": 0.5})
+    found = on_one_dimension(SIGNED, -1.5, *tokens, "\n")
+    ends = [0.375 * 0.5, 0.375 * 0.5, 0.375, 0.25]
+    means = [-1.5, -1.0, -0.5, 1.45]
+    spreads = [0.0, 0.0, sum((n / 10) ** 2 for n in range(1, 10)) / 9 - 0.25, 0.0825]
+    mean = sum(p * m for p, m in zip(ends, means, strict=True))
+    variance = sum(p * (v + (m - mean) ** 2) for p, m, v in zip(ends, means, spreads, strict=True))
+    assert found == (pytest.approx(mean), pytest.approx(math.sqrt(variance)))
+
+
+def test_signs_inside_tokens() -> None:
+    whole = Scale(minimum=-10, maximum=10, decimals=0)
+    certain = on_one_dimension(whole, -10.0, ("-10", {"-10": 0.5, "\u221210": 0.25, "10": 0.25}), "\n")
+    assert certain == (pytest.approx(-5.0), pytest.approx(math.sqrt(75.0))), "10 below zero is 10 below zero"
+    plus = on_one_dimension(whole, 4.0, ("+", {"+": 0.75, "-": 0.25}), "4", "\n")
+    mean = 0.75 * 4 - 0.25 * 5.5  # a minus begins -1 to -10, whose variance is 8.25
+    variance = 0.75 * (4 - mean) ** 2 + 0.25 * (8.25 + (-5.5 - mean) ** 2)
+    assert plus == (pytest.approx(mean), pytest.approx(math.sqrt(variance)))
+
+
+def test_a_dash_after_a_score_is_no_part_of_it(generation: Rubric) -> None:
+    reply = reply_of(FIRST, "3", ".", "5", "-", " a good one", SECOND, "4", ".", "0", f"{THIRD}N/A")
+    found = score_statistics(reply, critique_of(3.5, 4.0), generation)
+    assert found["text_faithfulness"] == (pytest.approx(3.5), pytest.approx(0.0))
+
+
 def test_tokens_away_from_the_scores_need_no_alternatives(generation: Rubric) -> None:
     whole = reply_of(FIRST, "3", ".", "5", SECOND, "4", ".", "0", f"{THIRD}N/A")
     thin = tuple(t if t.text.isdigit() else replace(t, alternatives=()) for t in whole.tokens)

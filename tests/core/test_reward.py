@@ -8,7 +8,7 @@ import pytest
 
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.reward import failing, reward, reward_spread
-from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.rubric import Rubric, Scale
 
 
 def critique(faithfulness: float, quality: float, text: float | None) -> Critique:
@@ -34,6 +34,16 @@ def test_na_leaves_the_mean_with_its_weight(generation: Rubric) -> None:
 def test_bounds(generation: Rubric) -> None:
     assert reward(critique(1.0, 1.0, 1.0), generation) == 0.0
     assert reward(critique(4.0, 4.0, None), generation) == 1.0
+
+
+def test_a_scale_with_negative_scores(generation: Rubric) -> None:
+    bare = tuple(replace(d, anchors=()) for d in generation.dimensions)
+    signed = replace(generation, dimensions=bare, scale=Scale(minimum=-2, maximum=2))
+    assert reward(critique(-2.0, -2.0, None), signed) == 0.0
+    assert reward(critique(2.0, 2.0, 2.0), signed) == 1.0
+    assert reward(critique(-1.0, 0.0, 2.0), signed) == pytest.approx((0.25 + 0.5 + 1.0) / 3)
+    assert failing(critique(-1.0, 0.0, None), {}, -0.5) == ("text_faithfulness",)
+    assert (signed.scale.format(-0.04), signed.scale.format(-0.5)) == ("0.0", "-0.5")
 
 
 def test_expected_scores_are_used_where_there_are_any(generation: Rubric) -> None:
