@@ -8,6 +8,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from rationalrewards_core.messages import Message, UserRequest, critique_message
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.rubric import Scale
 from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
 
 pytestmark = pytest.mark.model
@@ -84,6 +86,34 @@ def test_writes_critiques_that_parse(backend: TransformersLocal) -> None:
                 assert judgement.spread is not None
                 assert 1.0 <= judgement.expected <= 4.0
                 assert 0.0 <= judgement.spread <= 1.5
+
+
+def test_a_scale_below_zero_is_written_read_and_weighed(backend: TransformersLocal) -> None:
+    plain = RUBRICS["generation"]
+    bare = tuple(replace(dimension, anchors=()) for dimension in plain.dimensions)
+    below = replace(plain, name="below", dimensions=bare, scale=Scale(minimum=-4, maximum=-1))
+    scorer = Scorer(backend, {"generation": below}, ScorerSettings(ask_again=0))
+    judged = [case for case in examples(9) if not case.request.sources][:3]
+    batch = asyncio.run(scorer.score_many(judged, "score"))
+    assert not batch.reasons
+    for critique in batch.critiques:
+        for judgement in critique.judgements:
+            if judgement.score is not None:
+                assert -4.0 <= judgement.score <= -1.0
+                assert judgement.expected is not None, "the sign is a token with alternatives"
+                assert -4.0 <= judgement.expected <= -1.0
+
+
+def test_sampled_critiques_are_the_same_again(backend: TransformersLocal) -> None:
+    case = next(case for case in examples(9) if not case.request.sources)
+    settings = ScorerSettings(ask_again=0, samples=3)
+    first, again = (
+        asyncio.run(Scorer(backend, RUBRICS, settings).score(case.request, case.candidate)) for _ in range(2)
+    )
+    assert [(j.score, j.spread, j.samples) for j in first.judgements] == [
+        (j.score, j.spread, j.samples) for j in again.judgements
+    ]
+    assert {j.samples for j in first.judgements if j.score is not None} <= {2, 3}
 
 
 def test_a_batch_answers_like_single_requests(backend: TransformersLocal) -> None:
