@@ -22,7 +22,11 @@ OVERALL: Final = (
     *("Total", "Average", "Mean", "Final", "Final Assessment", "Final Evaluation", "Final Rating", "Final Verdict"),
 )
 """Headings, with or without `Score` after them, under which judges sum up all dimensions; no dimension's own score."""
-CORRECTIONS: Final = ("Final Score", "Revised Score", "Corrected Score", "Updated Score", "Adjusted Score", "New Score")
+CORRECTIONS: Final = (
+    *("Final Score", "Revised Score", "Corrected Score", "Updated Score", "Adjusted Score", "New Score"),
+    *("Revised Rating", "Corrected Rating", "Updated Rating", "Adjusted Rating", "New Rating", "Correction"),
+    *("Score after deduction", "Score after deductions", "Score after penalty"),
+)
 """Headings under which a judge takes a score back."""
 
 _DECORATION: Final = re.compile(

@@ -55,6 +55,9 @@ _RULE: Final = "-*_=` \t"
 _FENCE: Final = re.compile(r"```\w{0,20}$")
 _SENTENCE_MARK: Final = re.compile(r"[.,;!?。，；！？…]")
 _LABEL: Final = re.compile(r"[*_`]{0,3}[^\W\d_][^.,;!?。，；！？…:]{0,79}[*_`]{0,3}:?[*_`]{0,3}")
+_FEW_WORDS: Final = re.compile(
+    r"[-*+•\s]{0,4}[*_`]{0,3}[^\W\d_][^\s.,;!?。，；！？…:：]*(?:\s[^\s.,;!?。，；！？…:：]+){0,2}[:：]?"
+)
 _TAKEN_BACK: Final = re.compile(r"revis|correct|final|updat|adjust|re-?eval|re-?assess|second thought", re.IGNORECASE)
 _IN_A_NUMBER: Final = re.compile(r"[0-9][.,]")
 
@@ -290,8 +293,8 @@ class Reading:
             block.text.append(heading.rest)
         elif heading.name in self._notes:
             block.notes[heading.name] = heading.rest
-        elif self._foreign:
-            pass
+        elif self._foreign or (not block.scores and _names_another(block.text)):
+            self._foreign = True
         elif heading.rest:
             self._record(dimension, heading.name, read_score(heading.rest, self._rubric))
         else:
@@ -390,6 +393,14 @@ def _is_label(line: str) -> bool:
     bold = len(bare) > 4 and bare[0] in "*_" and bare[0] == bare[-1].replace(":", bare[0])
     titled = all(len(word) < 4 or not word[0].islower() for word in bare.split())  # `In detail:` opens a list
     return bold or (titled and bare.rstrip("*_`").endswith(":"))
+
+
+def _names_another(text: list[str]) -> bool:
+    """Whether the last line before a score, after the end of a sentence, may name something else: `Composition`."""
+    *before, last = [line for line in text if line] or [""]
+    few = _FEW_WORDS.fullmatch(last) is not None
+    named = last.endswith((":", "：")) or last.lstrip("-*+•_` ")[:1].isupper()
+    return bool(before) and before[-1][-1] in ".!?。！？…" and few and named
 
 
 def _joined(lines: list[str]) -> str:

@@ -67,7 +67,8 @@ _COUNT_OR_SCORE: Final = re.compile(r"(?<![0-9])[0-9]{1,9}(?:[.,][0-9]{1,9})?(?!
 
 
 _GOES_ON: Final = re.compile(
-    r"[*_`]{0,3}(?:[.,]\s?[0-9]|[/⁄%±]|[-–—−~][0-9]|(?:to|or|minus|plus)\s+[*_`]{0,3}[0-9]|,?\s*(?:out\s+)?of\s)",
+    r"[*_`]{0,3}(?:[.,]\s?[0-9]|[/⁄%±½¼¾]|[-–—−~][0-9]|(?:->|=>|[→⇒])\s*[0-9]|(?:to|or|but|minus|plus)\s+[*_`]{0,3}[0-9]"
+    r"|,?\s*(?:points?\s+)?(?:out\s+)?of\s|[-–—−~(]?\s*[0-9]{1,9}(?:[.,][0-9]{1,9})?\)?[*_`]{0,3}$)",
     re.IGNORECASE,
 )
 _NUMBER_WORDS: Final = (
@@ -105,7 +106,7 @@ def read_score(text: str, rubric: Rubric, *, alone: bool = False) -> ScoreText:
 
 
 def continues_a_number(line: str) -> bool:
-    """Whether a line goes on with the number that ended the line before: `.5`, `/5`, `to 4`, `out of ten`."""
+    """Whether a line goes on with the number that ended the line before: `.5`, `/5`, `to 4`, `out of ten`, `5` alone."""
     return _GOES_ON.match(plain(line)) is not None
 
 

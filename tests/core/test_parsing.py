@@ -505,6 +505,8 @@ class TestScoresOfSomethingElse:
             *(
                 "- Objects:\n  - Score: 4.0\n- Colours:\n  - Score: 4.0",
                 "Composition\n## Justification: j\n## Score: 2.7",
+                "## Justification: It is well lit.\nComposition\n## Score: 2.7",
+                "It is well lit.\n- Final grade:\n  - Score: 2.7",
             ),
         ],
     )
@@ -523,14 +525,39 @@ class TestScoresOfSomethingElse:
 
 class TestScoresTakenBack:
     @pytest.mark.parametrize(
-        "line", ["## Final Score: 2.0", "Revised score: 2.0", "**Corrected Score:** 2.0", "Correction:\n## Score: 2.0"]
+        "line",
+        [
+            "## Final Score: 2.0",
+            "Revised score: 2.0",
+            "**Corrected Score:** 2.0",
+            "Correction:\n## Score: 2.0",
+            "## Adjusted rating: 2.0",
+            "Score after deductions: 2.0",
+        ],
     )
     def test_a_correction_contradicts(self, line: str, generation: Rubric) -> None:
         scores = TWO.replace("## Score: 3.5", f"## Score: 3.5\n{line}")
         assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "conflicting_scores"
 
     @pytest.mark.parametrize(
-        "rest", ["\n.5", "\n/5", "\nto 4", ", out of ten", "\n, out of ten", "\n-4", " of five", "\nout of 10"]
+        "rest",
+        [
+            "\n.5",
+            "\n/5",
+            "\nto 4",
+            ", out of ten",
+            "\n, out of ten",
+            "\n-4",
+            " of five",
+            "\nout of 10",
+            ".\n5",
+            "\n5",
+            " -\n4",
+            "\n(2)",
+            "\n→ 2",
+            "\n½",
+            "\npoints of 10",
+        ],
     )
     def test_a_number_that_goes_on_is_not_read(self, rest: str, generation: Rubric) -> None:
         scores = TWO.replace("## Score: 3.5", f"## Score: 3{rest}")
@@ -577,6 +604,11 @@ class TestControlTokens:
             "<end_of_turn>",
             "<|eot_id|>",
             "[/INST]",
+            "<|im_en",
+            "</refined_request>",
+            "[EOS]",
+            "<end_of_image>",
+            "<0x0A>",
         ],
     )
     def test_never_reach_a_prompt(self, token: str, generation: Rubric) -> None:
