@@ -90,8 +90,8 @@ def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[floa
         token = tokens[index]
         taken, ended = _further(written, _ascii(token.text)[len(lead) :])
         ways = _ways(token, lead, written, scale)
-        if not ways and not written:
-            return None
+        if (taken, ended) not in ways and (ways or not written):
+            return None  # the alternatives are none of this text's
         if ways:
             total = sum(ways.values())
             branches += [
@@ -99,7 +99,7 @@ def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[floa
                 for (text, done), p in ways.items()
                 if (text, done) != (taken, ended)
             ]
-            reached *= ways.get((taken, ended), 0.0) / total
+            reached *= ways[taken, ended] / total
         written, lead = taken, ""
         if ended:
             break
@@ -125,6 +125,8 @@ def _ways(token: TokenChoice, lead: str, written: str, scale: Scale) -> dict[tup
     """(number so far, ended) -> probability, of every alternative with which a number of the scale can be written."""
     ways: dict[tuple[str, bool], float] = {}
     for text, probability in token.alternatives:
+        if not probability > 0.0:  # some servers list what a grammar forbids, too
+            continue
         body = _ascii(text)
         if lead.strip() and not body.startswith(lead):
             continue

@@ -49,10 +49,10 @@ LONGEST_WAIT: Final = 30.0
 LARGEST_ANSWER: Final = 64 * 2**20
 """Bytes of an answer, unpacked; a server that sends more is not a chat server."""
 _FINISH: Final = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "STOP"), Finish.STOP),
-    **dict.fromkeys(("length", "max_tokens", "MAX_TOKENS"), Finish.LENGTH),
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn"), Finish.STOP),
+    **dict.fromkeys(("length", "max_tokens"), Finish.LENGTH),
 }
-"""How servers call an end; one that says nothing at all is an old one and has ended."""
+"""How servers call an end, in any case; one that says nothing at all is an old one and has ended."""
 _NAMED_IN_A_400: Final = (
     "model",
     "message",
@@ -148,7 +148,7 @@ class OpenAIChat:
             wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
             model = self._model or await self._first_model(session)
             answer = await self._answered(session, model, wire, sampling)
-        return self._reply(answer, model, time.perf_counter() - started, sampling.stop)
+        return self._reply(answer, model, sampling, time.perf_counter() - started)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -405,14 +405,18 @@ class OpenAIChat:
             raise _Retryable(error, retry_seconds(retry_after))
         raise error
 
-    def _reply(self, answer: dict[str, Any], model: str, seconds: float, stop: Sequence[str]) -> Reply:
+    def _reply(self, answer: dict[str, Any], model: str, sampling: Sampling, seconds: float) -> Reply:
         choice = first_choice(answer)
-        if choice is None:
-            said = f": {complaint(json.dumps(answer), self._key)}" if answer.get("error") else ""
+        failure = answer if answer.get("error") or choice is None else choice
+        if choice is None or failure.get("error"):  # whatever text stands beside an error is cut off somewhere
+            said = f": {complaint(json.dumps(failure), self._key)}" if failure.get("error") else ""
             raise BackendError(f"{self._who()} sent no reply in its answer{said}.", reason="bad_reply", status=200)
         message = choice["message"]
         said_finish = choice.get("finish_reason")
-        finish = Finish.STOP if said_finish is None else _FINISH.get(str(said_finish), Finish.OTHER)
+        finish = Finish.STOP if said_finish is None else _FINISH.get(str(said_finish).lower(), Finish.OTHER)
+        usage = answer.get("usage")
+        if finish is Finish.STOP and token_count(usage, "completion_tokens") >= sampling.max_tokens:
+            finish = Finish.LENGTH  # some servers call every end a stop
         written = content_text(message.get("content"))
         refusal = content_text(message.get("refusal"))
         if refusal and not written:
@@ -428,11 +432,10 @@ class OpenAIChat:
         if written is None and (finish is Finish.STOP or message.get("content") is not None):
             raise BackendError(f"{self._who()} sent a reply without text.", reason="bad_reply", status=200)
         text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
-        cut = min((text.index(ending) for ending in stop if ending in text), default=None)
+        cut = min((text.index(ending) for ending in sampling.stop if ending in text), default=None)
         answered = redacted(content_text(answer.get("model")) or model, self._key)
         if answered != model:
             self._notice("model", f"was asked for {model!r} and answers as {answered!r}")
-        usage = answer.get("usage")
         return Reply(
             text=text[:cut],
             finish=finish if cut is None else Finish.STOP,

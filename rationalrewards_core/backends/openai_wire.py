@@ -145,8 +145,12 @@ def token_choices(logprobs: Any) -> tuple[TokenChoice, ...]:
         if not isinstance(row, dict) or not isinstance(row.get("token"), str):
             return ()
         top = row.get("top_logprobs")
-        pairs = [_alternative(entry) for entry in top] if isinstance(top, list) else []
-        choices.append(TokenChoice(row["token"], tuple(pair for pair in pairs if pair is not None)))
+        alternatives = [_alternative(entry) for entry in top] if isinstance(top, list) else []
+        pairs = [pair for pair in alternatives if pair is not None]
+        own = _alternative(row)
+        if pairs and own is not None and own[0] not in dict(pairs):
+            pairs.append(own)  # drawn, or chosen by a grammar, from below the most likely ones
+        choices.append(TokenChoice(row["token"], tuple(pairs)))
     return tuple(choices)
 
 

@@ -16,6 +16,8 @@ from ..messages import Message
 
 SIDE: Final = 256
 QUESTION: Final = "Name the colour of the picture in one word."
+LEAST: Final = 12
+"""Tokens that a picture of this size takes at least; a word in its place, such as `[image]`, takes fewer."""
 REFUSED: Final = (400, 404, 415, 422, 501)
 """What servers answer to a picture that their model cannot take."""
 
@@ -40,7 +42,7 @@ async def why_blind(prompt_tokens: PromptTokens) -> str | None:
         raise
     if not (alone and plain and busy):
         raise ValueError("the server counts no tokens")
-    if plain <= alone:
+    if plain - alone < LEAST:
         return f"a prompt has {plain} tokens with a picture and {alone} without"
     if plain != busy:
         return f"two pictures of one size cost {plain - alone} and {busy - alone} tokens, as their text would"

@@ -92,6 +92,8 @@ FAULTS: list[tuple[str, Answer, str, int | None, int]] = [
     ("422 in FastAPI's form", raw('{"detail": [{"msg": "bad"}]}', 422), "client_error", 422, 1),
     ("redirect", raw("", 307, {"Location": "/elsewhere"}), "redirected", 307, 1),
     *[(f"200 {body}", raw(body), "bad_reply", 200, 1) for body in BAD_ANSWERS],
+    ("an error beside a text", completion("# Detailed", error={"message": "out of memory"}), "bad_reply", 200, 1),
+    ("an error in the choice", completion("# Detailed", choice={"error": {"code": 502}}), "bad_reply", 200, 1),
     ("no content", completion(None), "bad_reply", 200, 1),
     ("a number for content", completion(3), "bad_reply", 200, 1),
     ("refusal", completion(None, message={"refusal": "I will not."}), "refused", 200, 1),
@@ -147,6 +149,7 @@ WHOLE = (
         (completion(WHOLE, "content_filter"), Finish.OTHER, "truncated"),
         (completion(WHOLE, "error"), Finish.OTHER, "truncated"),
         (completion(WHOLE, "abort"), Finish.OTHER, "truncated"),
+        (completion(WHOLE, "stop", usage={"completion_tokens": 2048}), Finish.LENGTH, "truncated"),
         (completion("I cannot judge people.", "stop"), Finish.STOP, "no_judgement"),
     ],
 )

@@ -167,3 +167,19 @@ def test_a_score_quoted_in_prose_is_not_taken_for_one(generation: Rubric) -> Non
     )
     found = score_statistics(reply, critique_of(3.5, 4.0), generation)
     assert found["text_faithfulness"][0] == pytest.approx(3.5)
+
+
+def test_a_token_that_is_none_of_its_alternatives_tells_nothing() -> None:
+    scale = Scale(minimum=1, maximum=4)
+    assert on_one_dimension(scale, 3.5, ("3", {"1": 0.6, "2": 0.2}), ".", "5", "\n") is None
+    whole = on_one_dimension(scale, 3.5, ("3", {"3": 0.2, "1": 0.6}), ".", "5", "\n")
+    assert whole is not None
+    assert whole[0] < 3.0
+
+
+@pytest.mark.parametrize("impossible", [0.0, math.nan])
+def test_alternatives_without_a_probability_tell_nothing(impossible: float) -> None:
+    scale = Scale(minimum=1, maximum=4)
+    assert on_one_dimension(scale, 3.5, ("3", {"3": impossible, "1": impossible}), ".", "5", "\n") is None
+    certain = on_one_dimension(scale, 3.5, ("3", {"3": 1.0, "1": impossible}), ".", "5", "\n")
+    assert certain == (pytest.approx(3.5), pytest.approx(0.0))

@@ -52,6 +52,7 @@ def sees(ask: Ask) -> int:
 
 BLIND = {
     "drops pictures": lambda ask: 12,
+    "puts a word in their place": lambda ask: 12 + 3 * len(pictures(ask)),
     "hands them on as text": lambda ask: 12 + sum(len(url) // 3 for url in pictures(ask)),
 }
 
