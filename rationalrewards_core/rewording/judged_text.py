@@ -13,7 +13,10 @@ from typing import Final
 from .syntax import blanked, commands, fixed_spans, is_harmless, plain_words, without_comments
 
 _NO_CHANGE: Final = re.compile(
-    r"none(?: needed| required)?|n/?a|not applicable|unchanged|as is|(?:the )?same(?: as (?:the )?original(?: \w+)?)?"
+    r"none(?: needed| required)?|na|n/a(?:\W.*)?|not applicable|unchanged|as is|\W+"
+    r"|(?:the )?same(?: as (?:(?:the )?original(?: \w+)?|above|before))?"
+    r"|no (?:further )?(?:change|refinement|revision|modification|edit)s? (?:is|are|was|were) (?:needed|necessary|required)\W.*"
+    r"|(?:keep|use) the (?:original|same) (?:request|prompt)(?: unchanged| as is)?|\[your [^\]]*|your refined (?:request|prompt)(?: here)?"
     r"|no (?:further )?(?:change|refinement|revision|modification|edit|rewrite|rewriting)s?"
     r"(?: (?:is|are))?(?: (?:needed|necessary|required|made))?|无|不变|无需(?:修改|改动|更改)|没有变化"
 )
@@ -21,7 +24,7 @@ _NO_CHANGE: Final = re.compile(
 
 def says_no_change(rewritten: str) -> bool:
     """Whether a judge's refined request is empty or only says that there is nothing to change."""
-    words = rewritten.casefold().strip(" .。\n\t()[]*\"'“”")
+    words = " ".join(rewritten.casefold().split()).strip(" .。()（）[]*\"'“”")
     return not words or _NO_CHANGE.fullmatch(words) is not None
 
 

@@ -71,6 +71,12 @@ def test_minimal_change_adds_nothing_that_is_there() -> None:
         "**Unchanged**",
         "Same as the original prompt.",
         "无需修改。",
+        "（无）",
+        "-",
+        "Same as above.",
+        "N/A - the image already matches.",
+        "No changes were necessary; keep the original request.",
+        "[Your refined request here]",
     ],
 )
 @pytest.mark.parametrize("style", ["full rewrite", "minimal change"])
@@ -78,7 +84,9 @@ def test_no_change_keeps_the_prompt_untouched(said: str, style: str) -> None:
     assert full("  a cat ", said, style=style, prefix="best").prompt == "  a cat "
 
 
-@pytest.mark.parametrize("said", ["nana", "no changing rooms", "None of the cats", "the same cat, larger"])
+@pytest.mark.parametrize(
+    "said", ["nana", "no changing rooms", "None of the cats", "the same cat, larger", "NA plate", "no changes of light"]
+)
 def test_words_that_only_begin_like_no_change_are_used(said: str) -> None:
     assert full("a cat", said).prompt == said
 
