@@ -97,7 +97,9 @@ async def read_object(request: web.Request, known: frozenset[str], config: Serve
     except asyncio.TimeoutError:
         refuse(web.HTTPRequestTimeout, "body_timeout", f"The body did not arrive within {config.body_seconds:g} s.")
     except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError):
-        refuse(web.HTTPBadRequest, "bad_request", "The body is not packed as its headers say.")
+        # aiohttp ends the connection after such a body; a caller that is not told would send its next call there.
+        closing = {"Connection": "close"}
+        refuse(web.HTTPBadRequest, "bad_request", "The body is not packed as its headers say.", closing)
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):

@@ -114,6 +114,8 @@ class TestBodies:
                 url = client.url + "/v1/critique"
                 async with client.session.post(url, data=content, headers=headers, compress=False) as answer:
                     assert answer.status == 400, "aiohttp itself says so where it notices before we read"
+                async with client.session.post(url, json={"request": 7}) as answer:
+                    assert answer.status == 400, "the next call gets its answer"
                 assert "500" not in (await client.metrics())["rejected"]
 
         run(work())

@@ -9,6 +9,7 @@ fails is tried again, and then its items are `Unscored` too.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,8 +17,9 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from rationalrewards_core.backends.openai_wire import complaint
 from rationalrewards_core.critique import Critique, Unscored, critique_from_json
-from rationalrewards_core.errors import BackendError
+from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.images import data_url
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.parsing import Mode
@@ -39,13 +41,16 @@ class RemoteJudge:
         self._batch, self._attempts, self._seconds = batch, attempts, seconds
         self._gate = asyncio.Semaphore(together)
         self._session: ClientSession | None = None
+        self._learned = False
         self._rubrics: dict[Kind, Rubric] = {"generation": generation_rubric(), "edit": edit_rubric()}
 
     async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch:
         """Outcomes in the order of the cases."""
         if self._session is None:
             self._session = ClientSession(timeout=ClientTimeout(total=self._seconds))
+        if not self._learned:
             await self._learn_rubrics()
+            self._learned = True
         parts = [cases[i : i + self._batch] for i in range(0, len(cases), self._batch)]
         outcomes = await asyncio.gather(*(self._part(part, mode) for part in parts))
         return ScoreBatch(tuple(outcome for part in outcomes for outcome in part))
@@ -65,7 +70,11 @@ class RemoteJudge:
         table = await self._call("GET", "/v1/rubric", None)
         for kind in known:
             if kind in table:
-                self._rubrics[kind] = _rubric(table[kind], self._rubrics[kind])
+                try:
+                    self._rubrics[kind] = _rubric(table[kind], self._rubrics[kind])
+                except (ConfigError, KeyError, TypeError, ValueError) as error:
+                    message = f"The reward server {self._url} has a {kind} rubric that cannot be used: {error}"
+                    raise BackendError(message, reason="reward_server") from error
 
     async def _part(self, cases: Sequence[Case], mode: Mode) -> list[Outcome]:
         async with self._gate:
@@ -103,10 +112,10 @@ class RemoteJudge:
                 await asyncio.sleep(min(30.0, 0.5 * 2**attempt))
             try:
                 async with self._session.request(method, self._url + path, json=body) as answer:
-                    found: dict[str, Any] = await answer.json()
-                    if answer.status == 200:
-                        return found
-                    why = f"HTTP {answer.status}: {found.get('error', {}).get('message', '')}"
+                    content: Any = await answer.json()
+                    if answer.status == 200 and isinstance(content, dict):
+                        return content
+                    why = f"HTTP {answer.status}: {complaint(json.dumps(content), '')}"
                     if answer.status < 500 and answer.status != 429:
                         break
             except (ClientError, asyncio.TimeoutError, ValueError) as error:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.errors import BackendError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import generation_rubric
@@ -139,3 +140,44 @@ def test_bad_answers_fail_the_pictures_concerned_and_no_others(
         else:
             assert outcome.reason == "reward_server"
             assert str(outcome.message)
+
+
+@pytest.mark.parametrize(
+    ("status", "content"), [(200, "[]"), (200, "null"), (400, '{"error": "no"}'), (500, '["no"]'), (200, '{"items"')]
+)
+def test_an_answer_that_is_no_object_is_no_answer(status: int, content: str) -> None:
+    async def odd(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=content, content_type="application/json")
+
+    other = web.Application()
+    other.add_routes([web.get("/v1/rubric", odd), web.post("/v1/critique/batch", odd)])
+    with pytest.raises(BackendError, match="did not answer /v1/rubric"):
+        judged(other, 4, attempts=1)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"name": "g"},
+        {"name": "g", "scale": ["1", "4"], "dimensions": []},
+        {"name": "g", "scale": [1, 4], "dimensions": []},
+    ],
+)
+def test_a_rubric_that_cannot_be_used_is_said_and_never_replaced_by_ours(table: dict[str, Any]) -> None:
+    async def rubric(_: web.Request) -> web.Response:
+        return web.json_response({"generation": table})
+
+    async def work() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/v1/rubric", rubric)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        judge = RemoteJudge(f"http://127.0.0.1:{runner.addresses[0][1]}", attempts=1)
+        for _ in range(2):
+            with pytest.raises(BackendError, match="generation rubric that cannot be used"):
+                await judge.score_many(cases(1), "score")
+        await judge.close()
+        await runner.cleanup()
+
+    asyncio.run(work())

@@ -149,6 +149,9 @@ def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
         mark = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
         if mark is not None:
             raise ConfigError(f"{name} parts its columns by {mark!r}; save it with commas.")
+        twice = next((column for column in columns if columns.count(column) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"{name} has two columns {twice!r}; delete or rename one.")
         check(columns, name)
         for row in reader:
             yield _placed(row, f"{name}, line {reader.line_num}")
@@ -176,11 +179,13 @@ def _check_encoding(file: IO[bytes], name: str) -> None:
     beginning = file.read(4)
     file.seek(0)
     for mark, encoding in (
+        (codecs.BOM_UTF32_LE, "UTF-32"),  # begins like UTF-16's
+        (codecs.BOM_UTF32_BE, "UTF-32"),
         (codecs.BOM_UTF16_LE, "UTF-16"),
         (codecs.BOM_UTF16_BE, "UTF-16"),
-        (codecs.BOM_UTF32_BE, "UTF-32"),
+        (b"\0", "UTF-16"),
     ):
-        if beginning.startswith(mark):
+        if beginning.startswith(mark) or (mark == b"\0" and mark in beginning):
             raise ConfigError(f"{name} is in {encoding}, not in UTF-8; save it as UTF-8 and try again.")
 
 
