@@ -179,12 +179,13 @@ class TransformersLocal:
         rows = [decoder.row(job.messages, job.sampling) for job in jobs]
 
         def after_pass() -> None:
+            if self.progress is not None:
+                self.progress(max(len(row.ids) for row in rows), max(len(row.ids) + row.room for row in rows))
+            # Whoever watches the progress may have interrupted just now: no further pass is made.
             if any(job.interrupted for job in jobs):
                 raise Interrupted("The critique was interrupted.")
             for job, row in zip(jobs, rows, strict=True):
                 row.cancelled = job.abandoned
-            if self.progress is not None:
-                self.progress(max(len(row.ids) for row in rows), max(len(row.ids) + row.room for row in rows))
 
         decoder.run(rows, after_pass)
         now = time.perf_counter()

@@ -17,10 +17,10 @@ def seen(comfy: Comfy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     return run_probe(comfy, "engines", tmp_path_factory.mktemp("engines"))
 
 
-def test_an_interrupt_ends_a_critique_within_one_token(seen: dict[str, Any]) -> None:
+def test_an_interrupt_ends_a_critique_within_one_pass(seen: dict[str, Any]) -> None:
     run = seen["interrupted"]
     assert run["outcome"].startswith("InterruptProcessingException")
-    assert run["tokens"] == 5  # the flag was raised in the fifth step
+    assert run["passes"] == 5  # the flag was raised in the fifth
     assert run["flag"] is False
     assert run["next"] == SCORED["rewards"]
 

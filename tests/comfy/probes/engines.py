@@ -55,26 +55,22 @@ def interrupted() -> dict[str, Any]:
     scorer = load({"engine": "miniature"})
     judged(scorer)
     backend = scorer.engine._backend
-    steps: list[int] = []
-    generate = backend.load().model.generate
+    decoder = backend._decoder_of(backend.load())
+    passes: list[int] = []
+    one_pass = decoder._pass
 
-    def watched(*positional: Any, **keywords: Any) -> Any:
-        step = keywords["stopping_criteria"][0]
+    def watched(live: Any, cache: Any) -> Any:
+        passes.append(len(live))
+        if len(passes) == 5:
+            management.interrupt_current_processing(True)
+        return one_pass(live, cache)
 
-        def counted(input_ids: Any, scores: Any, **more: Any) -> Any:
-            steps.append(input_ids.shape[1])
-            if len(steps) == 5:
-                management.interrupt_current_processing(True)
-            return step(input_ids, scores, **more)
-
-        return generate(*positional, **{**keywords, "stopping_criteria": [counted]})
-
-    backend.load().model.generate = watched
+    decoder._pass = watched
     outcome = judged(scorer, mode="critique")
-    del backend.load().model.generate
+    del decoder._pass
     return {
         "outcome": outcome,
-        "tokens": len(steps),
+        "passes": len(passes),
         "flag": management.processing_interrupted(),
         "next": judged(scorer)["rewards"],
     }
@@ -117,21 +113,22 @@ def changed_adapter_is_another_engine() -> bool:
 def full_memory() -> dict[str, Any]:
     scorer = load({"engine": "miniature"})
     judged(scorer)
-    model = scorer.engine._backend.load().model
-    generate = model.generate
+    backend = scorer.engine._backend
+    decoder = backend._decoder_of(backend.load())
+    run = decoder.run
     seen = {}
     for name, failures in (("once", 2), ("always", 10**6)):
         left = [failures]
 
-        def starved(*positional: Any, left: list[int] = left, **keywords: Any) -> Any:
+        def starved(*positional: Any, left: list[int] = left) -> None:
             if left[0] > 0:
                 left[0] -= 1
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return generate(*positional, **keywords)
+            run(*positional)
 
-        model.generate = starved
+        decoder.run = starved
         seen[name] = judged(scorer, PICTURES[:1])
-    del model.generate
+    del decoder.run
     seen["next"] = judged(scorer)["rewards"]
     scorer.unload()
     seen["load"] = _memory_full_while_loading(scorer)
