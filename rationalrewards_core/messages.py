@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from PIL import Image
 
@@ -115,6 +115,7 @@ def defused(text: str) -> str:
 def critique_messages(request: UserRequest, candidate: Image.Image, rubric: Rubric) -> tuple[Message, ...]:
     """The prompt for one absolute critique of `candidate`."""
     _check_sources(request, rubric)
+    _check_pictures(*request.sources, candidate)
     wording = rubric.wording
     parts: list[str | Image.Image] = [_opening(request, wording.request_label, wording.images_line)]
     for source in request.sources:
@@ -130,6 +131,7 @@ def pairwise_messages(
 ) -> tuple[Message, ...]:
     """The prompt for one comparison; `first` is called A in the reply."""
     _check_sources(request, rubric)
+    _check_pictures(*request.sources, first, second)
     wording = rubric.pairwise
     parts: list[str | Image.Image] = [_opening(request, rubric.wording.request_label, wording.images_line)]
     for source in request.sources:
@@ -201,6 +203,15 @@ def pairwise_reply_format(rubric: Rubric) -> str:
             f"## {WINNER}: {winner}",
         ]
     return "\n".join([*lines, f"# {SUMMARY}: <one or two sentences>"])
+
+
+def _check_pictures(*pictures: Any) -> None:
+    """RequestError for a path in a picture's place: it would be words of the question, and be judged without eyes."""
+    for picture in pictures:
+        if isinstance(picture, str):
+            raise RequestError(
+                f"A picture must be a PIL image, not the text {picture[:60]!r}; open it with PIL.Image.open."
+            )
 
 
 def _check_sources(request: UserRequest, rubric: Rubric) -> None:

@@ -424,3 +424,18 @@ class TestSampledCritiques:
     def test_settings_without_a_spread_are_refused(self, settings: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="samples"):
             ScorerSettings(**settings)
+
+
+def test_a_path_in_a_pictures_place_is_judged_by_nobody(reply_text: Text, picture: Image.Image) -> None:
+    path: Any = "picture.png"
+    paths = [Case(UserRequest("a"), path), Case(UserRequest("a", sources=(path,)), picture)]
+    backend = ScriptedBackend(lambda messages, sampling: reply_text())
+    batch = asyncio.run(Scorer(backend, settings=ONCE).score_many([*paths, Case(UserRequest("a"), picture)]))
+    for outcome in batch.outcomes[:2]:
+        assert isinstance(outcome, Unscored)
+        assert outcome.reason == "bad_request"
+        assert "open it with PIL.Image.open" in outcome.message
+    assert isinstance(batch.outcomes[2], Critique)
+    for method in ("pointwise", "pairwise"):
+        with pytest.raises(RequestError, match="not the text 'picture.png'"):
+            asyncio.run(Scorer(backend, settings=ONCE).compare(UserRequest("a"), picture, path, method))
