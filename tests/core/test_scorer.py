@@ -437,5 +437,5 @@ def test_a_path_in_a_pictures_place_is_judged_by_nobody(reply_text: Text, pictur
         assert "open it with PIL.Image.open" in outcome.message
     assert isinstance(batch.outcomes[2], Critique)
     for method in ("pointwise", "pairwise"):
-        with pytest.raises(RequestError, match="not the text 'picture.png'"):
+        with pytest.raises(RequestError, match=r"not the text 'picture\.png'"):
             asyncio.run(Scorer(backend, settings=ONCE).compare(UserRequest("a"), picture, path, method))
