@@ -21,15 +21,10 @@ LOCAL = {
 }
 
 
-def graph(request: str, *, empty: int = 0, **engine: Any) -> Prompt:
-    """A judged picture, or `empty` black ones, with the scorer unloaded at the end and the reward shown."""
-    picture: dict[str, Any] = {
-        "class_type": "RR_MiniatureGenerate",
-        "inputs": {"prompt": request, "seed": 1, "batch_size": 1, "scale": 1, "method": "render", "edit": ""},
-    }
-    if empty:
-        sizes = {"width": 48, "height": 48, "batch_size": empty, "color": 0}
-        picture = {"class_type": "EmptyImage", "inputs": sizes}
+def graph(request: str, *, pictures: int = 1, **engine: Any) -> Prompt:
+    """Judged pictures, with the scorer unloaded at the end and the reward shown."""
+    drawing = {"prompt": request, "seed": 1, "batch_size": pictures, "scale": 1, "method": "render", "edit": ""}
+    picture: dict[str, Any] = {"class_type": "RR_MiniatureGenerate", "inputs": drawing}
     choice = {"engine": "miniature", "rubric": "automatic", "memory": "keep loaded", **engine}
     return {
         "load": {"class_type": "RR_LoadScorer", "inputs": choice},
@@ -52,7 +47,7 @@ def test_the_bar_moves_and_an_interrupt_mid_critique_leaves_the_next_run_alone(c
             if len(values) == 3:
                 await client.request("POST", "/interrupt", {})
 
-    stopped = client.run(graph("a red circle", empty=6), during)
+    stopped = client.run(graph("a red circle", pictures=64), during)
     assert stopped.interrupted
     assert values == sorted(values)
     assert 0 < values[2] < 1
