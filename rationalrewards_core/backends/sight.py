@@ -35,7 +35,7 @@ async def why_blind(prompt_tokens: PromptTokens) -> str | None:
     alone = await prompt_tokens(_question())
     try:
         plain = await prompt_tokens(_question(Image.new("RGB", (SIDE, SIDE), (200, 30, 30))))
-        busy = await prompt_tokens(_question(Image.effect_noise((SIDE, SIDE), 90).convert("RGB")))
+        busy = await prompt_tokens(_question(Image.effect_noise((SIDE, SIDE), 90)))
     except BackendError as error:
         if error.status in REFUSED:
             return f"it refuses them ({error})"

@@ -39,7 +39,7 @@ def test_a_clean_picture_is_praised_and_shown_on_a_card(results: dict[str, Any])
     assert "It shows a large red circle left of a small blue square, as asked." in critique["args"][2]
     cards = critique["ui"]["rr_critique"]
     assert [card["reward"] for card in cards] == [1.0, 1.0]
-    assert all(card["image"]["filename"].endswith(".png") for card in cards)
+    assert all(card["image"]["filename"].endswith(".webp") for card in cards)
 
 
 def test_an_edit_is_judged_against_its_source(results: dict[str, Any]) -> None:

@@ -50,7 +50,8 @@ def test_outcomes_of_the_core_scorer_become_tables(reply_text: Callable[..., str
     scorer = Scorer(ScriptedBackend(lines, concurrency=1), settings=ScorerSettings(ask_again=0))
     queue = RewardQueue(scorer, "score")  # type: ignore[arg-type]
     try:
-        outcomes = collected([queue.submit([case(1), case(2)]), queue.submit([case(3), case(4)])])
+        # One after the other: the backend answers in the order in which it is asked.
+        outcomes = [*collected([queue.submit([case(1), case(2)])]), *collected([queue.submit([case(3), case(4)])])]
     finally:
         queue.close()
     table = group_rewards(outcomes, [REQUEST, REQUEST], 2, scorer)  # type: ignore[arg-type]
