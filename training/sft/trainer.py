@@ -98,7 +98,8 @@ class Trainer:
         with closing(self.run):
             self._resume()
             self._note_data()
-            if self.development is not None and not self.progress.step:
+            # FSDP must see a forward of the whole before one of its parts, so sharded runs begin without this figure.
+            if self.development is not None and not self.progress.step and self.sharding is None:
                 self._accuracy(0)  # of the base: what there is to improve on, and never the best
             if not self._finished():
                 self._steps()

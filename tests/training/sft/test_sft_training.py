@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.checkpoint import CheckpointConfig, load_checkpoint
+from rationalrewards_core.backends.decoding.decoder import Decoder
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
@@ -38,7 +39,7 @@ from training.miniature.student import rubrics
 from training.sft import trainer as trainer_module
 from training.sft.artefacts import adapter_base, merge
 from training.sft.config import SftConfig, miniature
-from training.sft.development import Development, InProcess
+from training.sft.development import Development
 from training.sft.encoding import IGNORED, Encoder
 from training.sft.estimate import estimate
 from training.sft.loss import AnswerLoss, lr_factor
@@ -118,29 +119,20 @@ def trained(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestEncoding:
-    def test_the_student_learns_on_the_tokens_that_the_engine_sends(
-        self, checkpoint: Any, export: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        sent: list[dict[str, Tensor]] = []
-        generate = checkpoint.model.generate
-
-        def watched(**inputs: Any) -> Any:
-            sent.append(inputs)
-            return generate(**inputs)
-
-        monkeypatch.setattr(checkpoint.model, "generate", watched)
+    def test_the_student_learns_on_the_tokens_that_the_engine_sends(self, checkpoint: Any, export: Path) -> None:
         encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
-        engine = InProcess(checkpoint, batch_size=1)
+        decoder = Decoder(checkpoint)
         for index in (0, 2):  # a generation and an edit
             record = file[index]
-            asyncio.run(engine.reply(record.messages(), Sampling(max_tokens=1)))
+            prompt = decoder.row(record.messages(), Sampling(max_tokens=1)).prompt
+            assert prompt is not None
             encoded = encoder(record)
             batch = encoder.collate([encoded])
-            assert torch.equal(encoded.ids[: encoded.prompt], sent[-1]["input_ids"][0])
+            assert encoded.ids[: encoded.prompt].tolist() == list(prompt.ids)
             assert encoded.pixels is not None
-            assert torch.equal(encoded.pixels, sent[-1]["pixel_values"])
-            assert torch.equal(batch.inputs["mm_token_type_ids"][0, : encoded.prompt], sent[-1]["mm_token_type_ids"][0])
-        engine.unload()
+            assert torch.equal(encoded.pixels, torch.cat([picture.patches for picture in prompt.pictures]))
+            kinds = [int(token == prompt.image_token) for token in prompt.ids]
+            assert batch.inputs["mm_token_type_ids"][0, : encoded.prompt].tolist() == kinds
 
     def test_only_the_answer_and_its_end_are_learned(self, checkpoint: Any, export: Path) -> None:
         encoder, file = Encoder(checkpoint), ChatFile(export / "train.jsonl")
