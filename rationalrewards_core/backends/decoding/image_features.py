@@ -104,10 +104,7 @@ class VisionTower:
             )
             # transformers 4 answers with a pair, transformers 5 with names.
             pair = output if isinstance(output, tuple) else (output.pooler_output, output.deepstack_features)
-            pooled, deepstack = (
-                (pair[0].view(len(pictures), -1, pair[0].shape[-1])),
-                [layer.view(len(pictures), -1, layer.shape[-1]) for layer in pair[1]],
-            )
+            pooled, *deepstack = (part.view(len(pictures), -1, part.shape[-1]) for part in (pair[0], *pair[1]))
         return [
             ImageFeatures(pooled[number].clone(), tuple(layer[number].clone() for layer in deepstack))
             for number in range(len(pictures))

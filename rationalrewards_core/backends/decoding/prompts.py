@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 from ...messages import Message
@@ -35,13 +35,19 @@ class Prompt:
         return [token for token in self.ids if token != self.image_token]
 
     @cached_property
+    def _runs(self) -> list[tuple[Picture | None, int]]:
+        """The prompt as runs of tokens, each with its length: of one picture, or of text (None)."""
+        pictures = iter(self.pictures)
+        runs = groupby(self.ids, lambda token: token == self.image_token)
+        return [(next(pictures) if is_image else None, len(list(run))) for is_image, run in runs]
+
+    @cached_property
     def content(self) -> list[Hashable]:
         """What each position holds: a token, or a picture's key. Equal beginnings have equal keys and values."""
-        pictures = iter(self.pictures)
         content: list[Hashable] = []
-        for is_image, run in groupby(self.ids, lambda token: token == self.image_token):
-            tokens = list(run)
-            content += [next(pictures).key] * len(tokens) if is_image else tokens
+        for picture, length in self._runs:
+            start = len(content)
+            content += self.ids[start : start + length] if picture is None else [picture.key] * length
         return content
 
     @cached_property
@@ -52,15 +58,13 @@ class Prompt:
         """
         import torch
 
-        grids = iter(self.pictures)
         parts, step = [], 0
-        for is_image, run in groupby(self.ids, lambda token: token == self.image_token):
-            length = len(list(run))
-            if not is_image:
+        for picture, length in self._runs:
+            if picture is None:
                 parts.append((torch.arange(length) + step).expand(3, -1))
                 step += length
                 continue
-            _, height, width = next(grids).grid
+            _, height, width = picture.grid
             height, width = height // self.merge, width // self.merge
             rows = torch.arange(height).repeat_interleave(width)
             columns = torch.arange(width).repeat(height)
@@ -75,8 +79,8 @@ class Prompt:
 
     def pictures_after(self, start: int) -> tuple[Picture, ...]:
         """The pictures whose tokens stand at `start` or after; none stands on both sides of it."""
-        runs = groupby(self.ids[:start], lambda token: token == self.image_token)
-        return self.pictures[sum(is_image for is_image, _ in runs) :]
+        ends = accumulate(length for _, length in self._runs)
+        return tuple(p for (p, _), end in zip(self._runs, ends, strict=True) if p is not None and end > start)
 
 
 class PromptReader:
