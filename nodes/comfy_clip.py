@@ -20,6 +20,7 @@ from ..rationalrewards_core.errors import BackendError, ConfigError, RequestErro
 from ..rationalrewards_core.images import qwen_size
 from ..rationalrewards_core.messages import WORD_JOINER, Message
 from ..rationalrewards_core.rubric import Kind, Rubric
+from ..rationalrewards_core.scorer import Scope
 from .memory import evict, evict_others
 from .progress import NodeProgress
 from .tensors import to_images
@@ -43,6 +44,7 @@ class ClipEngine:
     def __init__(self, clip: Any, *, max_pixels: int, min_pixels: int = LEAST_PIXELS) -> None:
         self.rubrics: dict[Kind, Rubric] = {}
         self.max_tokens = FULL_REPLY
+        self.scope: Scope | None = None
         self._clip, self._model = clip, generating_model(clip)
         self._max_pixels, self._min_pixels = max_pixels, min(min_pixels, max_pixels)
 

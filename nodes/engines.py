@@ -13,10 +13,11 @@ from typing import Protocol, TypeVar
 from ..rationalrewards_core.backends.base import Backend, Reply, Sampling
 from ..rationalrewards_core.backends.openai_chat import OpenAIChat
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
-from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
+from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, scope_of
 from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 from ..rationalrewards_core.messages import Message
 from ..rationalrewards_core.rubric import Kind, Rubric
+from ..rationalrewards_core.scorer import Scope
 from .memory import ResidentModel, comfy_device
 from .models import stamp
 from .progress import NodeProgress, interrupted
@@ -45,6 +46,8 @@ class Engine(Backend, Protocol):
     """The rubrics its checkpoint was trained with; the built-in ones serve where it has none."""
     max_tokens: int
     """Longest reply worth waiting for."""
+    scope: Scope | None
+    """What it declares that it can judge; None: anything."""
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
         """Finish `work`, which asks this backend; shows progress and raises ComfyUI's interrupt."""
@@ -63,9 +66,16 @@ class LocalEngine:
     """A checkpoint in this process, by transformers."""
 
     def __init__(
-        self, name: str, backend: TransformersLocal, rubrics: dict[Kind, Rubric], identity: str, max_tokens: int
+        self,
+        name: str,
+        backend: TransformersLocal,
+        rubrics: dict[Kind, Rubric],
+        identity: str,
+        max_tokens: int,
+        scope: Scope | None = None,
     ) -> None:
         self.name, self.rubrics, self.identity, self.max_tokens = name, rubrics, identity, max_tokens
+        self.scope = scope
         self._backend = backend
         self._resident = ResidentModel(backend)
         self._brought = False
@@ -127,6 +137,7 @@ class ServerEngine:
         self.name = name
         self.rubrics: dict[Kind, Rubric] = {}
         self.max_tokens = FULL_REPLY
+        self.scope: Scope | None = None
         self._backend = backend
         self._runs = 0
 
@@ -194,7 +205,12 @@ def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_toke
     stamps = [stamp(Path(folder)) for folder in (backend.config.model, options.adapter) if folder]
     identity = ":".join([backend.identity, options.device, str(options.batch_size), *stamps])
     engine = _local.get(identity) or LocalEngine(
-        shown, backend, make_rubrics(name, adapter=options.adapter), identity, max_tokens
+        shown,
+        backend,
+        make_rubrics(name, adapter=options.adapter),
+        identity,
+        max_tokens,
+        scope_of(name, options.adapter),
     )
     remember(engine)
     return engine

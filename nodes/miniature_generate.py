@@ -11,6 +11,7 @@ from PIL import Image
 from ..rationalrewards_core.errors import ConfigError, RequestError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature import EXAMPLE
+from ..rationalrewards_core.miniature.scope import check_drawable
 from .miniature import Tuning, generate
 from .ranking import blocked
 from .schema import schema
@@ -103,6 +104,8 @@ class MiniatureGenerate(io.ComfyNode):
         strength: float = 1.0,
     ) -> io.NodeOutput:
         UserRequest(prompt)  # refuses, in a sentence, what no tokenizer takes
+        if lora == SHIPPED:
+            check_drawable(prompt)  # a LoRA may have taught it anything
         seeds = [(seed + index) % (LARGEST_SEED + 1) for index in range(batch_size)]
         if method == EDIT:
             source, pictures = edited(prompt, edit, seeds)

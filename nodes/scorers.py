@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..rationalrewards_core.comparison import Comparison
 from ..rationalrewards_core.critique import Unscored
-from ..rationalrewards_core.errors import BackendError, ConfigError, Interrupted, RequestError
+from ..rationalrewards_core.errors import BackendError, ConfigError, Interrupted, OutOfScopeError, RequestError
 from ..rationalrewards_core.memo import Memo
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.parsing import Mode, Reason
@@ -113,7 +113,8 @@ class LoadedScorer:
         self.engine.release()
 
     def _scorer(self, rubric: Rubric) -> Scorer:
-        return Scorer(self.engine, {rubric.kind: rubric}, ScorerSettings(max_tokens=self.engine.max_tokens), MEMO)
+        settings = ScorerSettings(max_tokens=self.engine.max_tokens)
+        return Scorer(self.engine, {rubric.kind: rubric}, settings, MEMO, self.engine.scope)
 
     async def _run(self, work: Work[T], progress: NodeProgress) -> T:
         try:
@@ -138,8 +139,11 @@ def check_sources(request: UserRequest, rubric: Rubric) -> None:
 
 
 def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
-    """One sentence on the node when the engine, and not the replies, is why nothing was scored."""
-    readings = {reason.value for reason in Reason}
+    """One sentence on the node when the engine, and not the replies, is why nothing was scored.
+
+    What a judge knows nothing of is no failure of it: its cards say so, and the graph goes on.
+    """
+    readings = {OutOfScopeError.reason, *(reason.value for reason in Reason)}
     failures = [o for o in outcomes if isinstance(o, Unscored) and o.reason not in readings]
     if outcomes and len(failures) == len(outcomes):
         first = failures[0]

@@ -10,9 +10,10 @@ from .backends.base import Backend
 from .errors import ConfigError
 from .memo import Memo
 from .miniature import scorer_folder
+from .miniature.scope import check_judgeable
 from .rubric import Kind, Rubric
 from .rubric_file import carried_rubrics, load_rubric
-from .scorer import Scorer, ScorerSettings
+from .scorer import Scope, Scorer, ScorerSettings
 
 EngineKind = Literal["miniature", "local", "server"]
 
@@ -107,6 +108,11 @@ def make_rubrics(
     return {kind: rubric for folder in folders for kind, rubric in carried_rubrics(folder).items()}
 
 
+def scope_of(name: EngineName, adapter: str | None = None) -> Scope | None:
+    """What an engine declares that it can judge; None: anything. An adapter may have taught the miniature more."""
+    return check_judgeable if name.kind == "miniature" and adapter is None else None
+
+
 def make_scorer(
     engine: str,
     options: EngineOptions | None = None,
@@ -118,4 +124,5 @@ def make_scorer(
     """A scorer from an engine's name, such as `make_scorer("local:/models/RationalRewards-8B-T2I")`."""
     name = EngineName.parse(engine)
     options = options or EngineOptions()
-    return Scorer(make_backend(name, options), make_rubrics(name, rubric, options.adapter), settings, memo)
+    rubrics = make_rubrics(name, rubric, options.adapter)
+    return Scorer(make_backend(name, options), rubrics, settings, memo, scope_of(name, options.adapter))

@@ -3,6 +3,7 @@
 * `ConfigError`: something the user wrote (an option, a rubric file, a config file) cannot be used.
 * `StorageError`: a file or folder cannot be written or read (a full disk, a read-only folder).
 * `RequestError`: the request or an image cannot be judged (too long, too large, not an image).
+* `OutOfScopeError`: the request is sound, and of something that this judge knows nothing of.
 * `BackendError`: the model or the server behind a backend failed; `status` is the HTTP status if any.
 * `CritiqueParseError`: a reply came, and it is not a critique; `reason` is one of `critique.Reason`.
 * `Interrupted`: the user asked to stop. It is never turned into `Unscored`.
@@ -37,6 +38,12 @@ class RequestError(RationalRewardsError):
     """The request or one of its images cannot be judged as it is."""
 
     reason = "bad_request"
+
+
+class OutOfScopeError(RequestError):
+    """The judge, or the generator, knows nothing of what the request asks for; the message says which one does."""
+
+    reason = "out_of_scope"
 
 
 class BackendError(RationalRewardsError):

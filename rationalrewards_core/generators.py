@@ -35,8 +35,15 @@ def make_generator(name: str) -> Draw:
 def _miniature() -> Draw:
     from .miniature import generator_folder
     from .miniature.generator import MiniatureGenerator
+    from .miniature.scope import check_drawable
 
-    return MiniatureGenerator.load(generator_folder()).generate
+    generator = MiniatureGenerator.load(generator_folder())
+
+    def draw(prompt: str, seed: int) -> Image.Image:
+        check_drawable(prompt)
+        return generator.generate(prompt, seed)
+
+    return draw
 
 
 def _diffusers(target: str) -> Draw:

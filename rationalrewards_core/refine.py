@@ -21,7 +21,7 @@ from typing import Final, Literal
 from PIL import Image
 
 from .critique import Critique, Unscored
-from .errors import ConfigError
+from .errors import ConfigError, OutOfScopeError
 from .messages import MAX_REQUEST_CHARACTERS, UserRequest
 from .reward import failing
 from .rewording import RewordingRules, reworded
@@ -118,6 +118,7 @@ class StopReason(str, Enum):
     BUDGET = "budget", "All images of the budget are used."
     NOTHING_NEW = "nothing_new", "With a fixed seed there is no new prompt to try."
     STOPPED = "stopped", "Stopped as you wished."
+    OUT_OF_SCOPE = "out_of_scope", "This judge knows nothing of what the prompt asks for."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +168,8 @@ def next_move(state: RefineState) -> Move | StopReason:
     policy, done = state.policy, len(state.steps)
     if state.reached:
         return StopReason.REACHED
+    if state.steps and _out_of_scope(state.steps[-1]):
+        return StopReason.OUT_OF_SCOPE  # all candidates are judged by the same request
     if done >= policy.max_iterations:
         return StopReason.BUDGET
     best = state.best
@@ -204,6 +207,10 @@ def refined_request(state: RefineState, source: RefineStep) -> str:
         return source.request
     rewording = reworded(state.request.text, critique.refinement.request, UNCUT)
     return source.request if rewording.unusable else rewording.prompt
+
+
+def _out_of_scope(step: RefineStep) -> bool:
+    return isinstance(step.outcome, Unscored) and step.outcome.reason == OutOfScopeError.reason
 
 
 def _sources(state: RefineState, best: RefineStep) -> list[RefineStep]:

@@ -33,6 +33,8 @@ log = logging.getLogger("rationalrewards.scorer")
 
 Outcome = Critique | Unscored
 CompareMethod = Literal["pointwise", "pairwise"]
+Scope = Callable[[UserRequest], None]
+"""What a judge declares of itself: raises OutOfScopeError for a request that it knows nothing of."""
 MAX_SAMPLES: Final = 100
 
 
@@ -128,8 +130,10 @@ class Scorer:
         rubrics: Mapping[Kind, Rubric] | None = None,
         settings: ScorerSettings | None = None,
         memo: Memo | None = None,
+        scope: Scope | None = None,
     ) -> None:
         self.backend = backend
+        self.scope = scope
         self.rubrics: dict[Kind, Rubric] = {
             "generation": generation_rubric(),
             "edit": edit_rubric(),
@@ -223,8 +227,13 @@ class Scorer:
         return with_samples(critique, await self._samples(question)) if self.settings.samples else critique
 
     def _question(self, case: Case) -> _Question:
+        self._check_scope(case.request)
         rubric = self.rubric_for(case.request)
         return _Question(critique_messages(case.request, case.candidate, rubric), rubric)
+
+    def _check_scope(self, request: UserRequest) -> None:
+        if self.scope is not None:
+            self.scope(request)
 
     async def _answer(self, question: _Question, mode: Mode) -> Critique:
         """The critique whose words are shown."""
@@ -303,6 +312,7 @@ class Scorer:
             return None
 
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
+        self._check_scope(request)
         rubric = self.rubric_for(request)
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
         await introduce(self.backend)

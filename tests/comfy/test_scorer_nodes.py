@@ -56,6 +56,20 @@ def test_the_bar_moves_and_an_interrupt_mid_critique_leaves_the_next_run_alone(c
     assert 0.0 <= float(after.text("shown")) <= 1.0
 
 
+def test_the_miniature_scores_nothing_that_it_does_not_know(client: Client) -> None:
+    """The graph goes on: the card says why there is no number."""
+    prompt = graph("a photo of a cat wearing a top hat")
+    prompt["picture"] = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 2, "color": 9}}
+    run = client.run(prompt)
+    assert (run.error, run.status, run.text("shown")) == ("", "success", "nan")
+    cards = run.ui("judge", "rr_critique")
+    assert [(card["reward"], card["unscored"]["reason"]) for card in cards] == [(None, "out_of_scope")] * 2
+    assert "'photo', 'cat', 'wearing'" in cards[0]["unscored"]["message"]
+    assert "huggingface.co/TIGER-Lab/RationalRewards-8B-T2I" in cards[0]["unscored"]["message"]
+    refused = client.run(graph("a photo of a cat wearing a top hat"))
+    assert "The miniature" in refused.error
+
+
 def test_a_missing_checkpoint_is_said_on_the_node(client: Client) -> None:
     from_lists = client.get("/object_info/RR_LoadScorer")[1]["RR_LoadScorer"]["input"]["required"]["engine"][1]
     local = next(option for option in from_lists["options"] if option["key"] == "local")

@@ -39,7 +39,14 @@ def eclipse() -> StopReason:
 
 
 def test_every_reason_is_a_sentence_and_keeps_its_value() -> None:
-    assert [reason.value for reason in StopReason] == ["reached", "patience", "budget", "nothing_new", "stopped"]
+    assert [reason.value for reason in StopReason] == [
+        "reached",
+        "patience",
+        "budget",
+        "nothing_new",
+        "stopped",
+        "out_of_scope",
+    ]
     assert StopReason("budget") is StopReason.BUDGET
     for reason in StopReason:
         assert reason.sentence[0].isupper()

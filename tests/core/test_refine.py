@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rationalrewards_core.critique import Critique, Judgement, Refinement, Unscored
@@ -110,6 +112,13 @@ def test_unscored_candidates_use_budget_and_never_become_best() -> None:
     best = state_of(0.1, None).best
     assert best is not None
     assert best.index == 0
+
+
+def test_a_judge_that_knows_nothing_of_the_request_is_not_asked_again() -> None:
+    state = state_of(None)
+    (step,) = state.steps
+    beyond = replace(step, outcome=Unscored(reason="out_of_scope", message="The judge knows no cats."))
+    assert next_move(replace(state, steps=(beyond,))) is StopReason.OUT_OF_SCOPE
 
 
 def test_request_stays_where_nothing_fails() -> None:

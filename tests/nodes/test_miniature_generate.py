@@ -113,10 +113,17 @@ def test_render_an_edit(pack: Pack, generate: Any) -> None:
         generate(method="render an edit")
 
 
-def test_only_the_renderer_refuses_what_is_not_of_its_world(pack: Pack, generate: Any, drawer: Drawer) -> None:
+@pytest.mark.parametrize("method", ["draw", "render"])
+def test_a_prompt_without_a_shape_is_refused(pack: Pack, generate: Any, drawer: Drawer, method: str) -> None:
+    with pytest.raises(pack.core("errors").OutOfScopeError, match="does not know 'castle'"):
+        generate(prompt="a castle", method=method)
+
+
+def test_words_beside_a_shape_are_left_to_the_model(pack: Pack, generate: Any, drawer: Drawer) -> None:
+    """A judge of another world writes such prompts; a loop must not die of one."""
+    assert generate(prompt="a red circle, cinematic light")[0].shape == (1, 48, 48, 3)
     with pytest.raises(pack.core("errors").RequestError, match="The miniature only knows requests such as"):
-        generate(prompt="a castle", method="render")
-    assert generate(prompt="a castle")[0].shape == (1, 48, 48, 3)
+        generate(prompt="a red circle, cinematic light", method="render")
 
 
 def test_a_lora_is_put_on_once_and_taken_off(pack: Pack, generate: Any, drawer: Drawer, lora: Path) -> None:

@@ -33,7 +33,7 @@ def engine(pack: Pack) -> Callable[..., Any]:
     """An engine that waits like a server's, or like a local one's, and answers from a script."""
 
     class ScriptedEngine:
-        name, max_tokens = "scripted", 100
+        name, max_tokens, scope = "scripted", 100, None
 
         def __init__(self, replies: Any, *, here: bool = False, room: bool = False) -> None:
             self.backend = pack.core("backends.scripted").ScriptedBackend(replies, concurrency=1)
