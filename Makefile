@@ -49,8 +49,8 @@ types: $(READY)  ## type check the core
 	@$(BIN)/mypy
 
 miniature: $(READY)  ## train the shipped miniature again from nothing (about seven hours on two cores)
-	@$(BIN)/python -m training.miniature.generator --ship rationalrewards_core/miniature/weights/generator
-	@$(BIN)/python -m training.miniature.scorer --ship rationalrewards_core/miniature/weights/scorer
+	@$(BIN)/python -m training.lab.miniature.generator --ship rationalrewards_core/miniature/weights/generator
+	@$(BIN)/python -m training.lab.miniature.scorer --ship rationalrewards_core/miniature/weights/scorer
 
 benchmarks: $(READY)  ## every benchmark, side by side; prints Markdown
 	@$(BIN)/python -m benchmarks

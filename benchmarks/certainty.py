@@ -26,7 +26,8 @@ from rationalrewards_core.miniature.flaws import Example
 from rationalrewards_core.reward import reward, reward_spread
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import read_reply
-from training.miniature.evaluate import case_of, held_out, spearman
+from training.lab.miniature.evaluate import case_of, held_out
+from training.rewards.figures import spearman
 
 SEEN = 0.05
 """Smaller spreads read 0.0 at one decimal."""

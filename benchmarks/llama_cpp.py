@@ -174,7 +174,7 @@ def _client(server: LlamaCpp) -> Backend:
 
 def _converted(python: Path, folder: Path) -> list[str]:
     """The scorer as GGUF: the language model's and the tower's path."""
-    command = [str(python), "-m", "training.miniature.gguf_files", str(scorer_folder()), str(folder)]
+    command = [str(python), "-m", "training.lab.miniature.gguf_files", str(scorer_folder()), str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
     return done.stdout.splitlines()
 

@@ -21,10 +21,10 @@ from benchmarks.nft_published import published_epoch
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
-from training.nft.oracle import OracleJudge
 from training.nft.presets import miniature_cpu
 from training.nft.train import train_epoch
 from training.nft.trainer import Trainer, make_trainer
+from training.rewards.oracle import OracleJudge
 
 WAIT = 0.05
 

@@ -38,7 +38,7 @@ def _measured(folder: Path, ratio: float, slots: int, latency: float) -> list[An
     port = _free_port()
     arguments = ["--port", str(port), "--slots", str(slots), "--latency", str(latency), "--sound"]
     teacher = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "training.parrot.teacher", *arguments], stdout=subprocess.DEVNULL, env=_environment()
+        [sys.executable, "-m", "training.lab.teacher", *arguments], stdout=subprocess.DEVNULL, env=_environment()
     )
     try:
         _wait(port)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 COMFY = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server"}
@@ -42,6 +48,19 @@ CORE_LAYERS = [
     ["cli"],
 ]
 """Modules of the core, lowest first: none imports a module of a later line."""
+
+
+TRAINING_FLOORS = [
+    ["settings", "pace", "figures", "contact_sheet"],
+    ["run_settings", "sharding"],
+    ["run"],
+    ["data"],
+    ["rewards"],
+    ["parrot", "evaluate", "sft"],
+    ["nft"],
+    ["lab"],
+]
+"""Rooms of training, lowest first: none imports from a later line, nor from another of its own line."""
 
 
 def imports(file: Path, *, module_level: bool = False) -> Iterator[tuple[str, ...]]:
@@ -80,6 +99,41 @@ def test_core_layers() -> None:
         for parts in imports(file):
             if parts[0] == "rationalrewards_core" and len(parts) > 1 and parts[1] in rank:
                 assert rank[parts[1]] <= rank[own], f"{file.relative_to(ROOT)} imports the higher {parts[1]}"
+
+
+def test_training_floors() -> None:
+    floor = {room: level for level, row in enumerate(TRAINING_FLOORS) for room in row}
+    for file in files("training"):
+        own = file.relative_to(ROOT / "training").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        assert own in floor, f"{own} is not in TRAINING_FLOORS; say where it belongs"
+        rooms = {parts[1] for parts in imports(file) if parts[0] == "training" and len(parts) > 1} & set(floor)
+        broken = [room for room in rooms - {own} if floor[room] >= floor[own]]
+        assert not broken, f"{file.relative_to(ROOT)} imports {sorted(broken)}"
+
+
+def test_training_names_itself_relatively() -> None:
+    """It is installed under another name than it has in a checkout."""
+    for file in files("training"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            assert not any(name.split(".")[0] in {"training", "rationalrewards_training"} for name in names), file
+
+
+def test_every_package_is_installed() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        setup = tomllib.load(file)["tool"]["setuptools"]
+    folders = {
+        ".".join(file.relative_to(ROOT).parent.parts)
+        for root in ("rationalrewards_core", "training")
+        for file in files(root)
+    }
+    names = {("rationalrewards_" + name if name.split(".")[0] == "training" else name) for name in folders}
+    assert set(setup["packages"]) == names
+    assert setup["package-dir"] == {"rationalrewards_training": "training"}
 
 
 @pytest.mark.parametrize("package", ["rationalrewards_core", "nodes"])

@@ -22,7 +22,8 @@ import torch
 from rationalrewards_core.errors import ConfigError, StorageError
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.storage import replacing, storing
-from training.run_settings import settle
+
+from .run_settings import settle
 
 log = logging.getLogger("rationalrewards.training")
 

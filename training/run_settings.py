@@ -9,7 +9,8 @@ from typing import Any
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.storage import replace_file
-from training.settings import read_settings
+
+from .settings import read_settings
 
 
 def settle(

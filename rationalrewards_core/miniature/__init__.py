@@ -31,6 +31,6 @@ def _shipped(name: str, marker: str) -> Path:
     if not (folder / marker).is_file():
         raise ConfigError(
             f"The miniature's {name} weights are missing from {folder}; install the package again, or train them "
-            f"with `python -m training.miniature.{name} --ship {folder}` from a checkout."
+            f"with `python -m training.lab.miniature.{name} --ship {folder}` from a checkout."
         )
     return folder

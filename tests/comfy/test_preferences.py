@@ -8,8 +8,8 @@ from typing import Any
 from tests.comfy.comfy_client import Client, Prompt
 from tests.comfy.comfy_server import ComfyServer
 from tests.comfy.conftest import one_mode
+from training.data.pairs import read_pairs
 from training.parrot.__main__ import main as parrot
-from training.parrot.pairs import read_pairs
 
 pytestmark = one_mode
 BASE = "/rationalrewards/preferences"

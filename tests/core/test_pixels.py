@@ -277,9 +277,9 @@ class TestEnginesSeeTheSame:
 
 OTHERS = (
     "rationalrewards_core/pixels.py",
-    "training/miniature",
-    "training/parrot/proof",
-    "training/parrot/teacher",
+    "training/lab/miniature",
+    "training/lab/parrot_proof",
+    "training/lab/teacher",
     "training/nft/metrics.py",
 )
 """Where pictures are made into RGB for something else than a judge's eyes, and the one place for those."""

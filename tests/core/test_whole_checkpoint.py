@@ -250,7 +250,7 @@ def test_a_folder_of_another_quantisation_is_not_quantised_again(copy: Path) -> 
 
 def test_a_head_of_our_own_is_whole_too(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
-    from training.nft.scalar import FILE, ScalarHead, scalar_judge
+    from training.rewards.picture_head import FILE, ScalarHead, scalar_judge
 
     weights = ScalarHead().state_dict()
     first = next(iter(weights))

@@ -22,7 +22,7 @@ from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 from rationalrewards_core.scorer import Case, ScorerSettings
-from training.miniature.evaluate import case_of, figures, held_out, held_out_pairs, judge, pair_figures
+from training.lab.miniature.evaluate import case_of, figures, held_out, held_out_pairs, judge, pair_figures
 
 pytestmark = pytest.mark.model
 

@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.nodes.comfy_stub import Pack
+from training.data.pairs import read_pairs
 from training.parrot.__main__ import main as parrot
-from training.parrot.pairs import read_pairs
 
 BASE = "/rationalrewards/preferences"
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests.nodes.comfy_stub import Pack
 from tests.nodes.preferences import Desk, colours
+from training.data.pairs import PreferencePair, read_pairs
+from training.data.store import ImageStore
 from training.parrot.__main__ import main as parrot
-from training.parrot.pairs import PreferencePair, read_pairs
-from training.parrot.store import ImageStore
 
 
 @pytest.fixture

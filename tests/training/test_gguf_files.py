@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rationalrewards_core.miniature import scorer_folder
-from training.miniature.gguf_files import gguf_tensors, read_safetensors
+from training.lab.miniature.gguf_files import gguf_tensors, read_safetensors
 
 CONFIG = json.loads((scorer_folder() / "config.json").read_text(encoding="utf-8"))
 TAPPED = CONFIG["vision_config"]["deepstack_visual_indexes"]

@@ -20,9 +20,9 @@ from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.miniature.render import place, render
 from rationalrewards_core.miniature.truth import Shown
 from rationalrewards_core.miniature.world import Content, is_reserved, parse_request, sample_wish, short_request
-from training.miniature.captions import WEB, sample_captioned
-from training.miniature.drawn import DrawnConfig, drawn_examples
-from training.miniature.sft import BatchMaker
+from training.lab.miniature.captions import WEB, sample_captioned
+from training.lab.miniature.drawn import DrawnConfig, drawn_examples
+from training.lab.miniature.sft import BatchMaker
 
 pytestmark = pytest.mark.model
 

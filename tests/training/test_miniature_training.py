@@ -21,12 +21,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
-from training.miniature import flow
-from training.miniature.autoencoder import AutoencoderConfig, build, train_autoencoder
-from training.miniature.optimiser import MuonAdamW
-from training.miniature.scorer import SftConfig, VisionConfig, train_critiques, train_vision
-from training.miniature.sft import Batch, BatchMaker, answer_loss, prompt_text
-from training.miniature.student import (
+from training.lab.miniature import flow
+from training.lab.miniature.autoencoder import AutoencoderConfig, build, train_autoencoder
+from training.lab.miniature.optimiser import MuonAdamW
+from training.lab.miniature.scorer import SftConfig, VisionConfig, train_critiques, train_vision
+from training.lab.miniature.sft import Batch, BatchMaker, answer_loss, prompt_text
+from training.lab.miniature.student import (
     CHAT_TEMPLATE,
     CONTROL,
     StudentConfig,
@@ -36,8 +36,8 @@ from training.miniature.student import (
     headings,
     rubrics,
 )
-from training.miniature.tokenisers import train_tokeniser
-from training.miniature.vision import DenseHeads, patches, tower
+from training.lab.miniature.tokenisers import train_tokeniser
+from training.lab.miniature.vision import DenseHeads, patches, tower
 
 pytestmark = pytest.mark.model
 

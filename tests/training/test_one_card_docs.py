@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from training.data.splits import fitting_shares
 from training.evaluate.__main__ import build_parser as evaluate_parser
 from training.nft.__main__ import build_parser as nft_parser
 from training.nft.__main__ import resolved
@@ -18,7 +19,6 @@ from training.nft.estimate import estimate as nft_estimate
 from training.nft.preflight import check_prompts
 from training.nft.prompts import make_prompts
 from training.parrot.options import build_parser as parrot_parser
-from training.parrot.splits import fitting_shares
 from training.sft.__main__ import build_parser as sft_parser
 from training.sft.__main__ import settings
 from training.sft.estimate import estimate as sft_estimate

@@ -18,16 +18,17 @@ from pathlib import Path
 from rationalrewards_core.backends.checkpoint import PRECISIONS
 from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.storage import replace_file
-from training.evaluate.benchmarks import BENCHMARKS, import_benchmark
-from training.evaluate.figures import retest_spread
-from training.evaluate.gate import gate, gate_table
-from training.evaluate.generation import command as generation
-from training.evaluate.judged import read_judged
-from training.evaluate.leakage import leakage
-from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
-from training.evaluate.report import report, retest_line
-from training.evaluate.running import JudgeSettings, StillOpen, judge_pairs, retest
-from training.evaluate.ties import PROTOCOLS
+
+from ..data.benchmarks import BENCHMARKS, import_benchmark
+from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
+from ..rewards.figures import retest_spread
+from ..rewards.ties import PROTOCOLS
+from .gate import gate, gate_table
+from .generation import command as generation
+from .judged import read_judged
+from .leakage import leakage
+from .report import report, retest_line
+from .running import JudgeSettings, StillOpen, judge_pairs, retest
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -14,12 +14,12 @@ from typing import Final
 
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
-from training.evaluate.figures import Share, accuracy, difference
-from training.evaluate.opinions import Opinion
-from training.evaluate.pairs import LabelledPair, PairFolder
-from training.evaluate.running import JudgeSettings, judge_pairs
-from training.evaluate.ties import PROTOCOLS
-from training.miniature.evaluate import spearman
+
+from ..data.labelled_pairs import LabelledPair, PairFolder
+from ..rewards.figures import Share, accuracy, difference, spearman
+from ..rewards.opinions import Opinion
+from ..rewards.ties import PROTOCOLS
+from .running import JudgeSettings, judge_pairs
 
 MOST_LOST: Final = 0.01
 LEAST_CORRELATION: Final = 0.98

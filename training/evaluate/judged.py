@@ -11,10 +11,11 @@ from typing import Any
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.jsonl import read_lines
 from rationalrewards_core.storage import replace_file
-from training.evaluate.opinions import Opinion, opinion_from_json
-from training.parrot.journal import Journal
-from training.run_settings import changed_settings
-from training.settings import read_settings
+
+from ..data.journal import Journal
+from ..rewards.opinions import Opinion, opinion_from_json
+from ..run_settings import changed_settings
+from ..settings import read_settings
 
 
 @dataclass

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from rationalrewards_core.errors import RequestError
 from rationalrewards_core.pixels import to_rgb
-from training.evaluate.pairs import LabelledPair, PairFolder
-from training.parrot.store import ImageStore
+
+from ..data.labelled_pairs import LabelledPair, PairFolder
+from ..data.store import ImageStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from training.evaluate.figures import (
+from ..rewards.figures import (
     Share,
     accuracy,
     calibration,
@@ -16,9 +16,9 @@ from training.evaluate.figures import (
     group_accuracy,
     order_flips,
 )
-from training.evaluate.judged import Judged
-from training.evaluate.opinions import Opinion
-from training.evaluate.ties import PROTOCOLS, protocol
+from ..rewards.opinions import Opinion
+from ..rewards.ties import PROTOCOLS, protocol
+from .judged import Judged
 
 
 def report(judged: Sequence[Judged], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:

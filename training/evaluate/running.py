@@ -16,11 +16,12 @@ from rationalrewards_core.engines import EngineName, EngineOptions, make_backend
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from rationalrewards_core.servers import server
-from training.evaluate.judged import JudgedFile
-from training.evaluate.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinion_of, opinions_of
-from training.evaluate.opinions import Opinion
-from training.evaluate.pairs import LabelledPair, PairFolder
-from training.parrot.job import Tally, run_job
+
+from ..data.job import Tally, run_job
+from ..data.labelled_pairs import LabelledPair, PairFolder
+from ..rewards.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinion_of, opinions_of
+from ..rewards.opinions import Opinion
+from .judged import JudgedFile
 
 Mode = Literal["pointwise", "expected", "pairwise", "plain"]
 SCALAR = "scalar:"
@@ -80,7 +81,7 @@ class Loaded:
 def load_judge(settings: JudgeSettings) -> Loaded:
     """Build a judge by name. Models load when first asked, except scalars, which load now."""
     if settings.judge.startswith((SCALAR, HEAD)):
-        from training.evaluate.scalars import ScalarJudge, load_scalar
+        from ..rewards.scalars import ScalarJudge, load_scalar
 
         return Loaded(ScalarJudge(load_scalar(settings.judge, settings.device), settings.name), None, 1)
     name = EngineName.parse(settings.judge)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
-from training.nft.config import NFTConfig, changed
-from training.nft.presets import PRESETS
-from training.settings import read_settings, settings_toml
+
+from ..settings import read_settings, settings_toml
+from .config import NFTConfig, changed
+from .presets import PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,8 +79,8 @@ def _table(setting: str) -> dict[str, Any]:
 
 def _estimate(config: NFTConfig, processes: int | None, shards: int | None) -> None:
     """Print it, once for all processes."""
-    from training.nft.estimate import estimate
-    from training.sharding import spread_over
+    from ..sharding import spread_over
+    from .estimate import estimate
 
     launched = int(os.environ.get("WORLD_SIZE", "1"))  # set by torch's launcher, like RANK
     if os.environ.get("RANK", "0") == "0":
@@ -101,7 +102,7 @@ def main() -> None:
             import torch
 
             torch.set_num_threads(arguments.threads)
-        from training.nft.train import train
+        from .train import train
 
         print(f"weights: {train(config, arguments.run)}")
     except RationalRewardsError as error:

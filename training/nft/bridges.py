@@ -25,8 +25,9 @@ from rationalrewards_core.errors import BackendError, RationalRewardsError, Requ
 from rationalrewards_core.images import data_url, open_image
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case
-from training.nft.config import RewardsConfig
-from training.nft.rewards import Judge, failures, make_judge
+
+from .config import RewardsConfig
+from .rewards import Judge, failures, make_judge
 
 log = logging.getLogger("rationalrewards.training.nft.bridges")
 MAX_PIXELS = 16_777_216

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
-from training.nft.advantage import AdvantageConfig
-from training.nft.timesteps import TimesConfig
+
+from .advantage import AdvantageConfig
+from .timesteps import TimesConfig
 
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Decay = Literal["on_policy", "ramp_to_half", "late_ramp", "late_ramp_95", "slow"]

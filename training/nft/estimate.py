@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import generator_folder, scorer_folder
-from training.nft.config import NFTConfig, RewardsConfig
-from training.nft.families import family_class
-from training.nft.policy import blocks_of
-from training.nft.shapes import TEXT_ENCODERS, TRANSFORMERS, VAE
-from training.nft.timesteps import times_per_rollout
+
+from .config import NFTConfig, RewardsConfig
+from .families import family_class
+from .policy import blocks_of
+from .shapes import TEXT_ENCODERS, TRANSFORMERS, VAE
+from .timesteps import times_per_rollout
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 NF4_BYTES = 0.57
@@ -143,7 +144,7 @@ def _judge(config: RewardsConfig) -> tuple[str, float]:
     if kind not in ("local", "miniature"):
         elsewhere = kind in ("server", "reward-server")
         return ("on its own server" if elsewhere else f"{kind} is not counted"), 0.0
-    from training.sft.estimate import held_bytes
+    from ..sft.estimate import held_bytes
 
     model, said = str(scorer_folder()) if kind == "miniature" else target, config.precision
     try:

@@ -16,14 +16,15 @@ from rationalrewards_core.critique import Critique
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case, Outcome
-from training.miniature.flow import contact_sheet
-from training.nft.config import NFTConfig
-from training.nft.families.base import ModelFamily
-from training.nft.gathering import evaluated
-from training.nft.metrics import diversity
-from training.nft.prompts import PromptSource
-from training.nft.rewards import Judge, RewardQueue, collected
-from training.nft.rollout import Encoded, sample_groups
+
+from ..contact_sheet import contact_sheet
+from .config import NFTConfig
+from .families.base import ModelFamily
+from .gathering import evaluated
+from .metrics import diversity
+from .prompts import PromptSource
+from .rewards import Judge, RewardQueue, collected
+from .rollout import Encoded, sample_groups
 
 PERFECT = 0.999
 """Reward from which an image counts as fully right."""

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from training.nft.advantage import GroupRewards
+from .advantage import GroupRewards
 
 
 def own(prompts: int, accelerator: Accelerator) -> range:

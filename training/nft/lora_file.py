@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.nft.families.base import ModelFamily
-from training.nft.policy import CURRENT, FullPolicy, LoraPolicy
-from training.sharding import whole_tensor
+from ..sharding import whole_tensor
+from .families.base import ModelFamily
+from .policy import CURRENT, FullPolicy, LoraPolicy
 
 FILE = "pytorch_lora_weights.safetensors"
 

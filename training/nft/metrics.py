@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from rationalrewards_core.rubric import Rubric
-from training.nft.advantage import Advantages, GroupRewards
+
+from .advantage import Advantages, GroupRewards
 
 BINS = 10
 """Of the histogram of r."""

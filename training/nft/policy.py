@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from training.nft.config import PolicyConfig
-from training.sharding import Sharding, give_back, shard, spread_as, whole_tensor
+from ..sharding import Sharding, give_back, shard, spread_as, whole_tensor
+from .config import PolicyConfig
 
 CURRENT, OLD = "current", "old"
 

@@ -12,10 +12,11 @@ from rationalrewards_core.critique import Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case
-from training.nft.config import NFTConfig
-from training.nft.families import family_class
-from training.nft.prompts import PromptSource
-from training.nft.rewards import RewardQueue
+
+from .config import NFTConfig
+from .families import family_class
+from .prompts import PromptSource
+from .rewards import RewardQueue
 
 log = logging.getLogger("rationalrewards.training.nft")
 

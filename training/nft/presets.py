@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from training.nft.advantage import AdvantageConfig
-from training.nft.config import (
+from .advantage import AdvantageConfig
+from .config import (
     LossConfig,
     ModelConfig,
     NFTConfig,
@@ -16,7 +16,7 @@ from training.nft.config import (
     RolloutConfig,
     RunConfig,
 )
-from training.nft.timesteps import TimesConfig
+from .timesteps import TimesConfig
 
 
 def miniature_cpu() -> NFTConfig:

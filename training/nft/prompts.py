@@ -19,8 +19,9 @@ from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.jsonl import whole_lines
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.world import sample_wish, short_request
-from training.nft.config import PromptsConfig
-from training.nft.timesteps import seeded
+
+from .config import PromptsConfig
+from .timesteps import seeded
 
 FIELDS = {"prompt", "image", "generate_with"}
 

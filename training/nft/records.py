@@ -21,8 +21,9 @@ from rationalrewards_core.report.parts import dimension_bars, escaped
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Outcome
 from rationalrewards_core.storage import replace_file
-from training.nft.advantage import Advantages, GroupRewards
-from training.nft.prompts import TrainingPrompt
+
+from .advantage import Advantages, GroupRewards
+from .prompts import TrainingPrompt
 
 STYLE = """
 .group{margin:28px 0}.group>header{display:flex;gap:14px;flex-wrap:wrap;align-items:baseline}

@@ -24,8 +24,9 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Case, FailureRateError, Outcome, ScoreBatch, ScorerSettings
-from training.nft.advantage import GroupRewards
-from training.nft.config import RewardsConfig
+
+from .advantage import GroupRewards
+from .config import RewardsConfig
 
 
 class Judge(Protocol):
@@ -49,13 +50,13 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
             f"rewards.adapter belongs to a judge in this process (miniature or local:FOLDER), not to {name!r}."
         )
     if name == "oracle":
-        from training.nft.oracle import OracleJudge
+        from ..rewards.oracle import OracleJudge
 
         return OracleJudge()
     if kind in ("scalar", "head") and target:
         return _scalar(kind, target, config)
     if kind == "reward-server" and target:
-        from training.nft.remote import RemoteJudge
+        from ..rewards.reward_server import RemoteJudge
 
         return RemoteJudge(target)
     if kind not in ("miniature", "local", "server"):
@@ -70,7 +71,7 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
 
 def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
     """A reward without words."""
-    from training.nft.scalar_judge import USUAL, head_judge, published_judge, remote_judge
+    from ..rewards.scalar_judge import USUAL, head_judge, published_judge, remote_judge
 
     if kind == "head":
         return head_judge(Path(target).expanduser(), config.batch)
@@ -78,7 +79,7 @@ def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
         return remote_judge(target, config.batch)
     if target in USUAL:
         return published_judge(target, config.batch)
-    from training.nft.scalar import scalar_judge
+    from ..rewards.picture_head import scalar_judge
 
     return scalar_judge(Path(target).expanduser())
 

@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from rationalrewards_core.messages import UserRequest
-from training.nft.config import RolloutConfig
-from training.nft.families.base import Conditioning, ModelFamily, joined
-from training.nft.prompts import TrainingPrompt, request_key
-from training.nft.timesteps import seeded
+
+from .config import RolloutConfig
+from .families.base import Conditioning, ModelFamily, joined
+from .prompts import TrainingPrompt, request_key
+from .timesteps import seeded
 
 
 class Encoded:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.nft.policy import Average, Policy
-from training.sharding import spread_as, whole_tensor
+from ..sharding import spread_as, whole_tensor
+from .policy import Average, Policy
 
 
 def run_state(

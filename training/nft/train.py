@@ -20,27 +20,28 @@ from tqdm import tqdm
 
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
-from training.nft.advantage import Advantages, advantages
-from training.nft.board import Board
-from training.nft.config import LENGTH, NFTConfig
-from training.nft.evaluation import FILE as EVALUATION
-from training.nft.evaluation import evaluate, evaluation_figures, write_evaluation
-from training.nft.gathering import counted, gathered, most_passes, own
-from training.nft.lora_file import save_weights
-from training.nft.loss import optimality
-from training.nft.metrics import diversity, failure_figures, optimality_histogram, reward_figures
-from training.nft.policy import DECAYS, stepped
-from training.nft.prompts import TrainingPrompt
-from training.nft.records import EpochRecord, write_record
-from training.nft.rewards import Judge, check_failures, collected, failures, group_rewards
-from training.nft.rollout import sample_groups
-from training.nft.state import restore, run_state
-from training.nft.timesteps import plan_times, times_per_rollout
-from training.nft.trainer import Trainer, make_trainer, place
-from training.nft.update import TrainingSet, gradients, pairs_of, split_groups
-from training.pace import Pace
-from training.run import RunDir
-from training.sharding import average_gradients, launched_on_cpu, whole_tensor
+
+from ..pace import Pace
+from ..run import RunDir
+from ..sharding import average_gradients, launched_on_cpu, whole_tensor
+from .advantage import Advantages, advantages
+from .board import Board
+from .config import LENGTH, NFTConfig
+from .evaluation import FILE as EVALUATION
+from .evaluation import evaluate, evaluation_figures, write_evaluation
+from .gathering import counted, gathered, most_passes, own
+from .lora_file import save_weights
+from .loss import optimality
+from .metrics import diversity, failure_figures, optimality_histogram, reward_figures
+from .policy import DECAYS, stepped
+from .prompts import TrainingPrompt
+from .records import EpochRecord, write_record
+from .rewards import Judge, check_failures, collected, failures, group_rewards
+from .rollout import sample_groups
+from .state import restore, run_state
+from .timesteps import plan_times, times_per_rollout
+from .trainer import Trainer, make_trainer, place
+from .update import TrainingSet, gradients, pairs_of, split_groups
 
 log = logging.getLogger("rationalrewards.training.nft")
 

@@ -10,15 +10,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from rationalrewards_core.errors import ConfigError
-from training.nft.config import NFTConfig, OptimiserConfig
-from training.nft.families import family_class
-from training.nft.families.base import ModelFamily
-from training.nft.policy import Average, FullPolicy, LoraPolicy, make_policy
-from training.nft.preflight import check_judge, check_prompts
-from training.nft.prompts import PromptSource, make_prompts
-from training.nft.rewards import Judge, RewardQueue, make_judge
-from training.nft.rollout import Encoded
-from training.sharding import Sharding, check_launch, launched_on_cpu, wanted_sharding
+
+from ..sharding import Sharding, check_launch, launched_on_cpu, wanted_sharding
+from .config import NFTConfig, OptimiserConfig
+from .families import family_class
+from .families.base import ModelFamily
+from .policy import Average, FullPolicy, LoraPolicy, make_policy
+from .preflight import check_judge, check_prompts
+from .prompts import PromptSource, make_prompts
+from .rewards import Judge, RewardQueue, make_judge
+from .rollout import Encoded
 
 
 @dataclass

@@ -16,16 +16,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from training.nft.advantage import AdvantageConfig
-from training.nft.config import LossConfig, NFTConfig
-from training.nft.families.base import Conditioning, ModelFamily
-from training.nft.loss import awm_loss, nft_loss, noisy, norm_guard, norm_ratio, optimality, velocity_kl
-from training.nft.metrics import UpdateFigures
-from training.nft.policy import Policy
-from training.nft.prompts import TrainingPrompt
-from training.nft.rollout import Encoded
-from training.nft.timesteps import seeded, training_noise
-from training.sharding import unsynced
+from ..sharding import unsynced
+from .advantage import AdvantageConfig
+from .config import LossConfig, NFTConfig
+from .families.base import Conditioning, ModelFamily
+from .loss import awm_loss, nft_loss, noisy, norm_guard, norm_ratio, optimality, velocity_kl
+from .metrics import UpdateFigures
+from .policy import Policy
+from .prompts import TrainingPrompt
+from .rollout import Encoded
+from .timesteps import seeded, training_noise
 
 Pair = tuple[int, int, int]
 """Prompt (in this process), member of its group, number of its time."""

@@ -9,17 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+from ..data.pairs import digest
+from ..data.records import Record, Usage
+from ..rewards.teaching import total_usage
 from .calibration import Calibration, Fate, fates
-from .pairs import digest
 from .prompts import Variant
-from .records import (
-    Check,
-    Projection,
-    Record,
-    Usage,
-)
+from .records import Check, Projection
 from .run import ParrotRun, Rubrics
-from .teaching import total_usage
 
 R = TypeVar("R", bound=Record)
 KEPT = "kept"

@@ -21,11 +21,11 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import check_finished
 
+from ..rewards.teaching import Question, Teacher
 from .evidence import leak
 from .prompts import TeacherTexts, Variant, consistency_question
 from .records import Check, Rationale
 from .run import ParrotRun, Rubrics
-from .teaching import Question, Teacher
 
 _ANSWER: Final = re.compile(
     r"\b(?:(?:image|candidate)\s+)?(?P<letter>[AB])\s+(?:is|would\s+be)\s+(?:the\s+)?(?:preferred|better)\b"

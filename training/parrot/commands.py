@@ -18,26 +18,28 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
 
+from ..data.budget import Budget
+from ..data.importers.catalogue import image_roots, read_dataset
+from ..data.importers.clicks import FOLDER
+from ..data.importers.intake import Intake, write_pairs
+from ..data.importers.labels import Labels
+from ..data.importers.miniature import Crowd, miniature_pairs
+from ..data.job import Shard, Tally, TaskT, run_job
+from ..data.journal import Journal
+from ..data.pairs import digest
+from ..data.records import Record
+from ..data.splits import fitting_shares
+from ..data.store import ImageRoots
+from ..rewards.teaching import Teacher
 from .agreement import Agreement
 from .calibration import Calibration
 from .check import Checker, CheckSettings, check_tasks
 from .export import Exporter, ExportSettings
-from .importers.catalogue import image_roots, read_dataset
-from .importers.clicks import FOLDER
-from .importers.intake import Intake, write_pairs
-from .importers.labels import Labels
-from .importers.miniature import Crowd, miniature_pairs
-from .job import Shard, Tally, TaskT, run_job
-from .journal import Journal
-from .pairs import digest
 from .project import Projector, direct_tasks, projection_tasks
 from .prompts import TeacherTexts, load_texts
 from .rationalize import Rationalizer, rationale_tasks
-from .records import Rationale, Record
+from .records import Rationale
 from .run import ParrotRun, Rubrics, load_rubrics
-from .splits import fitting_shares
-from .store import ImageRoots
-from .teaching import Budget, Teacher
 
 DONE, OPEN = 0, 3
 """Exit codes: all is done; something is left for the next run."""

@@ -31,15 +31,16 @@ from rationalrewards_core.parsing import parse_critique
 from rationalrewards_core.rubric import Kind
 from rationalrewards_core.rubric_file import rubric_to_toml
 
+from ..data.pairs import PreferencePair
+from ..data.records import Record
+from ..data.splits import SPLITS, Shares, Split, assign_splits
 from .agreement import Agreement
 from .calibration import Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
-from .pairs import PreferencePair
 from .project import Arm
 from .prompts import Variant
-from .records import Projection, Rationale, Record
+from .records import Projection, Rationale
 from .run import ParrotRun, Rubrics
-from .splits import SPLITS, Shares, Split, assign_splits
 
 
 @dataclass(frozen=True, kw_only=True)

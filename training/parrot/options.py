@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..data.importers.labels import Labels
 from .chat import FORMATS
-from .importers.labels import Labels
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -19,13 +19,13 @@ from rationalrewards_core.errors import CritiqueParseError, RequestError
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import read_reply
 
+from ..data.pairs import PreferencePair, digest
+from ..rewards.teaching import Question, Teacher
 from .hints import hint_mentions
 from .language import Language, is_english
-from .pairs import PreferencePair, digest
 from .prompts import TeacherTexts, projection_question
 from .records import Check, Projection, Rationale, Side
 from .run import ParrotRun, Rubrics
-from .teaching import Question, Teacher
 
 Arm = Literal["parrot", "unfiltered", "direct"]
 

@@ -26,8 +26,8 @@ from rationalrewards_core.messages import (
 )
 from rationalrewards_core.rubric import Rubric
 
+from ..rewards.teaching import Question, prompt_hash
 from .evidence import evidence
-from .teaching import Question, prompt_hash
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -17,9 +17,9 @@ from typing import Any
 
 from rationalrewards_core.errors import ConfigError
 
+from ..data.records import reply_hash
 from .records import Check
 from .run import ParrotRun
-from .teacher.server import reply_hash
 
 LEAKS = ("states_label", "no_evidence")
 

@@ -17,12 +17,12 @@ from rationalrewards_core.errors import CritiqueParseError, RequestError
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import check_finished
 
+from ..data.pairs import PreferencePair, digest
+from ..rewards.teaching import Question, Teacher
 from .language import Language, is_english
-from .pairs import PreferencePair, digest
 from .prompts import TeacherTexts, anchored_question
 from .records import Order, Rationale
 from .run import ParrotRun, Rubrics
-from .teaching import Question, Teacher
 
 TIE_MARGIN: Final = 0.1
 """Reward by which the images of a tie may differ: few judges give two sets of scores that come out exactly equal."""

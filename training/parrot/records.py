@@ -7,73 +7,19 @@ what it cost. It holds no clock: the same questions give the same lines, however
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, critique_from_json
 
-from .pairs import PreferencePair, pair_from_json
+from ..data.pairs import PreferencePair, pair_from_json
+from ..data.records import Provenance, Record, Usage
 
 Order = Literal["AB", "BA"]
 """Which candidate the teacher saw as Image A: the pair's first (AB) or its second (BA)."""
 Side = Literal["A", "B"]
 """A candidate, by its place in the pair."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where a reply came from."""
-
-    model: str
-    """As the server names it."""
-    prompt: str
-    """Hash of the prompt's fixed texts (rubric and stage)."""
-    question: str
-    """Hash of the whole question, images included."""
-    rubric: str
-    temperature: float
-    seed: int | None
-    """None where nothing was drawn."""
-    version: str
-    """Version of this project."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a record cost, replies that could not be used included."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What all stages write."""
-
-    key: str
-    """Unique in the stage: the pair's key and what was asked about it."""
-    pair: PreferencePair
-    reason: str = ""
-    """Stable code of why it was dropped; empty if it was kept."""
-    message: str = ""
-    """The reason as a sentence."""
-    reply: str = field(default="", repr=False)
-    """The teacher's words; the last ones where it was asked again."""
-    provenance: Provenance | None = None
-    """None if no question was asked."""
-    usage: Usage = field(default_factory=Usage)
-
-    @property
-    def kept(self) -> bool:
-        return not self.reason
-
-    def to_json(self) -> dict[str, Any]:
-        table = {f.name: getattr(self, f.name) for f in fields(self)}
-        table |= {"kept": self.kept, "pair": self.pair.to_json(), "usage": asdict(self.usage)}
-        table["provenance"] = None if self.provenance is None else asdict(self.provenance)
-        return table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,14 @@ import rationalrewards_core.report
 from rationalrewards_core.errors import RequestError
 from rationalrewards_core.report.parts import escaped, picture
 
+from ..data.pairs import PreferencePair
+from ..data.records import Record
+from ..data.store import ImageStore
 from .accounting import KEPT, Account, StageCount, account
 from .calibration import Calibration
-from .pairs import PreferencePair
 from .quality import Measured, measure
-from .records import Check, Ordered, Projection, Record
+from .records import Check, Ordered, Projection
 from .run import ParrotRun, Rubrics
-from .store import ImageStore
 
 EXTRA_STYLE = """
 .run pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.45 ui-monospace, monospace; margin: 12px 0 0;

@@ -26,13 +26,13 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
-from training.run_settings import settle
 
-from .job import Shard
-from .pairs import PreferencePair, read_pairs
+from ..data.job import Shard
+from ..data.pairs import PreferencePair, read_pairs
+from ..data.store import ImageStore
+from ..run_settings import settle
 from .prompts import teacher_rubric
 from .records import Check, Projection, Rationale, check_from_json, projection_from_json, rationale_from_json
-from .store import ImageStore
 
 log = logging.getLogger("rationalrewards.parrot.run")
 

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rationalrewards_core.errors import RationalRewardsError
-from training.settings import read_settings, settings_toml
-from training.sft.config import PRESETS, SftConfig, changed, preset
+
+from ..settings import read_settings, settings_toml
+from .config import PRESETS, SftConfig, changed, preset
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,11 +88,11 @@ def _run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "scalar":
         _scalar(arguments)
     elif arguments.command == "estimate":
-        from training.sft.estimate import estimate
+        from .estimate import estimate
 
         print(estimate(settings(arguments), longest=arguments.longest, shards=arguments.shards))
     elif arguments.command == "merge":
-        from training.sft.artefacts import adapter_base, merge
+        from .artefacts import adapter_base, merge
 
         merge(
             arguments.model or adapter_base(arguments.adapter),
@@ -109,9 +110,9 @@ def _run(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
-    from training.sft.estimate import estimate
-    from training.sft.trainer import Trainer
-    from training.sharding import spread_over
+    from ..sharding import spread_over
+    from .estimate import estimate
+    from .trainer import Trainer
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -125,7 +126,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _scalar(arguments: argparse.Namespace) -> None:
     import torch
 
-    from training.sft.scalar import ScalarConfig, ScalarTrainer
+    from .scalar import ScalarConfig, ScalarTrainer
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

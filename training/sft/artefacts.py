@@ -14,12 +14,13 @@ from torch import Tensor
 from rationalrewards_core import __version__
 from rationalrewards_core.backends.adapter import stays_beside
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, own_quantisation
-from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.rubric_file import carried_rubrics, rubric_to_toml
-from training.sft.config import SftConfig
-from training.sft.weights import Trainee
+
+from ..rewards.student_rubrics import student_rubrics
+from .config import SftConfig
+from .weights import Trainee
 
 BESIDE_WEIGHTS = (
     "*.toml",
@@ -84,11 +85,6 @@ def merge(model: str, adapter: Path, folder: Path, *, download: bool = False) ->
     checkpoint.model.to(torch.bfloat16)
     save_checkpoint(checkpoint, folder, model)
     _save_rubrics(carried_rubrics(adapter), folder)  # in place of the base's: it was taught in these
-
-
-def student_rubrics(model: str, export: Path) -> dict[Kind, Rubric]:
-    """The rubrics to ask a student in: those in the export, else those of its checkpoint, else the built-in ones."""
-    return make_rubrics(EngineName("local", model)) | carried_rubrics(export)
 
 
 def _save_rubrics(rubrics: Mapping[Kind, Rubric], folder: Path) -> None:

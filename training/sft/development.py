@@ -18,13 +18,14 @@ from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfi
 from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import Scorer, ScorerSettings
-from training.evaluate.figures import Share, accuracy
-from training.evaluate.judges import PointwiseJudge, opinions_of
-from training.evaluate.opinions import Opinion
-from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
-from training.evaluate.ties import PROTOCOLS
-from training.sft.artefacts import student_rubrics
-from training.sft.config import SftConfig
+
+from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
+from ..rewards.figures import Share, accuracy
+from ..rewards.judges import PointwiseJudge, opinions_of
+from ..rewards.opinions import Opinion
+from ..rewards.student_rubrics import student_rubrics
+from ..rewards.ties import PROTOCOLS
+from .config import SftConfig
 
 log = logging.getLogger("rationalrewards.training.sft")
 

@@ -16,7 +16,8 @@ from rationalrewards_core.backends.checkpoint import Checkpoint
 from rationalrewards_core.backends.qwen_chat import IMAGE_TOKEN, chat_text, model_inputs, takes_token_kinds
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.images import MAX_PIXELS, image_header
-from training.sft.records import ChatRecord
+
+from .records import ChatRecord
 
 IGNORED = -100
 """Label of a token that is not learned."""

@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, Qwen3VLConfig
 from rationalrewards_core.backends.checkpoint import NOT_QUANTIZED
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
-from training.sft.config import SftConfig
-from training.sft.weights import target_modules, trains
+
+from .config import SftConfig
+from .weights import target_modules, trains
 
 GIB: Final = 2**30
 HELD_BYTES: Final = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "int8": 1.0, "nf4": 0.516}

@@ -10,10 +10,11 @@ import torch
 from tqdm import tqdm
 
 from rationalrewards_core.errors import ConfigError
-from training.sft.batches import epoch_batches, micro_batches
-from training.sft.config import SftConfig
-from training.sft.encoding import Encoded, Encoder
-from training.sft.records import ChatFile
+
+from .batches import epoch_batches, micro_batches
+from .config import SftConfig
+from .encoding import Encoded, Encoder
+from .records import ChatFile
 
 FEWEST_STEPS: Final = 100
 PASSES: Final = (2.0, 8.0)

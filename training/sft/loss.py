@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.sft.encoding import IGNORED
+from .encoding import IGNORED
 
 
 class AnswerLoss(nn.Module):

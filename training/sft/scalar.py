@@ -7,7 +7,6 @@ students see the same tokens. The language model trains through the same kind of
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
@@ -20,26 +19,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
-from rationalrewards_core.backends.device import choose_device, fast_autocast
-from rationalrewards_core.backends.loading_report import fill
-from rationalrewards_core.backends.qwen_chat import model_inputs
+from rationalrewards_core.backends.device import choose_device
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.messages import UserRequest, critique_messages
-from rationalrewards_core.rubric import Kind, Rubric
-from training.evaluate.pairs import LabelledPair, PairFolder, with_winner
-from training.run import RunDir
-from training.sft.artefacts import save_student, student_rubrics
-from training.sft.batches import batch_at
-from training.sft.config import LENGTH, SftConfig
-from training.sft.development import development_pairs
-from training.sft.examples import interval, planned_steps
-from training.sft.loss import lr_factor
-from training.sft.weights import load_trainee
+from rationalrewards_core.messages import UserRequest
+
+from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
+from ..rewards.head import Head, ScalarReward
+from ..rewards.student_rubrics import student_rubrics
+from ..run import RunDir
+from .artefacts import save_student
+from .batches import batch_at
+from .config import LENGTH, SftConfig
+from .development import development_pairs
+from .examples import interval, planned_steps
+from .loss import lr_factor
+from .weights import load_trainee
 
 log = logging.getLogger("rationalrewards.training.scalar")
 
@@ -57,42 +55,6 @@ class ScalarConfig:
             raise ConfigError("The scalar head trains beside an adapter; set method=lora.")
         if self.pairs < 0:
             raise ConfigError(f"pairs must not be negative, not {self.pairs}.")
-
-
-class Head(nn.Module):
-    """Hidden state -> reward, in fp32."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """[B, width] -> [B]."""
-        rewards: Tensor = self.linear(hidden.float()).squeeze(-1)
-        return rewards
-
-
-class ScalarReward:
-    """A checkpoint with its head: request and candidates in, unbounded rewards out."""
-
-    def __init__(self, checkpoint: Checkpoint, head: Head, rubrics: dict[Kind, Rubric], autocast: bool) -> None:
-        self.checkpoint, self.head, self._rubrics, self._autocast = checkpoint, head, rubrics, autocast
-
-    def rewards(self, questions: Sequence[tuple[UserRequest, Image.Image]]) -> Tensor:
-        """[B] rewards of B candidates, with gradients if the caller wants them."""
-        conversations = [
-            critique_messages(request, candidate, self._rubrics["edit" if request.sources else "generation"])
-            for request, candidate in questions
-        ]
-        # Padding is on the left, as the engine has it, so the last place is the end of every prompt.
-        inputs = model_inputs(self.checkpoint, conversations)
-        device = self.checkpoint.device.split(":")[0]
-        with fast_autocast(device, self._autocast):
-            hidden = self.checkpoint.model.model(**inputs, use_cache=False).last_hidden_state[:, -1]
-        rewards: Tensor = self.head(hidden)
-        return rewards
 
 
 def bradley_terry_loss(first: Tensor, second: Tensor, first_wins: Tensor) -> Tensor:
@@ -224,26 +186,6 @@ class ScalarTrainer:
             shutil.rmtree(self.path / "head", ignore_errors=True)
             shutil.copytree(self.path / "best", self.path / "head")
         return self.path / "head"
-
-
-def load_head(folder: Path, device: str = "auto") -> ScalarReward:
-    """A finished head with its checkpoint and adapter, ready to judge."""
-    if not (folder / "head.safetensors").is_file():
-        raise ConfigError(f"{folder} is no trained head: it has no head.safetensors.")
-    sft = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]["sft"]
-    checkpoint = load_checkpoint(
-        CheckpointConfig(
-            model=sft["model"],
-            precision=sft["precision"],
-            adapter=str(folder),
-            device=choose_device(device),
-            max_pixels=sft["max_pixels"],
-        )
-    )
-    head = Head(checkpoint.model.config.get_text_config().hidden_size)
-    fill(head, load_file(folder / "head.safetensors"), str(folder / "head.safetensors"))
-    rubrics = student_rubrics(sft["model"], folder)
-    return ScalarReward(checkpoint, head.to(checkpoint.device), rubrics, sft["autocast"])
 
 
 def _parts(pairs: Sequence[LabelledPair], size: int) -> Iterator[Sequence[LabelledPair]]:

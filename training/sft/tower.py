@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from training.sft.encoding import Batch
+from .encoding import Batch
 
 GIB = 2**30
 

@@ -28,19 +28,10 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.utils.data import DataLoader
 
 from rationalrewards_core.errors import ConfigError
-from training.pace import Pace
-from training.run import RunDir
-from training.sft.artefacts import save_student
-from training.sft.batches import micro_batches
-from training.sft.config import LENGTH, SftConfig
-from training.sft.development import Development, dev_accuracy
-from training.sft.encoding import Batch, Encoder
-from training.sft.examples import Examples, Order, interval, planned_steps
-from training.sft.loss import AnswerLoss, lr_factor
-from training.sft.records import ChatFile
-from training.sft.tower import TowerMemory
-from training.sft.weights import load_trainee
-from training.sharding import (
+
+from ..pace import Pace
+from ..run import RunDir
+from ..sharding import (
     average_gradients,
     check_launch,
     gathered_weights,
@@ -50,6 +41,16 @@ from training.sharding import (
     wanted_sharding,
     whole_tensor,
 )
+from .artefacts import save_student
+from .batches import micro_batches
+from .config import LENGTH, SftConfig
+from .development import Development, dev_accuracy
+from .encoding import Batch, Encoder
+from .examples import Examples, Order, interval, planned_steps
+from .loss import AnswerLoss, lr_factor
+from .records import ChatFile
+from .tower import TowerMemory
+from .weights import load_trainee
 
 log = logging.getLogger("rationalrewards.training.sft")
 

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
 from rationalrewards_core.errors import ConfigError
-from training.sft.adapter import use_products
-from training.sft.config import SftConfig
+
+from .adapter import use_products
+from .config import SftConfig
 
 LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 TOWER = r".*visual\.blocks\..*\.(qkv|proj|linear_fc1|linear_fc2)"

@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
+from training.data.benchmarks import BENCHMARKS, images_of, import_benchmark
+from training.data.importers.intake import Intake
+from training.data.labelled_pairs import LabelledPair, PairFolder
+from training.data.store import ImageRoots, ImageStore
 from training.evaluate.__main__ import main
-from training.evaluate.benchmarks import BENCHMARKS, images_of, import_benchmark
-from training.evaluate.pairs import LabelledPair, PairFolder
-from training.parrot.importers.intake import Intake
-from training.parrot.store import ImageRoots, ImageStore
 
 
 def cell(shade: int) -> dict[str, Any]:

@@ -14,8 +14,10 @@ pytest.importorskip("torch")
 from rationalrewards_core.comparison import Verdict, agreed, parse_comparison
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from training.evaluate.benchmarks import label_of
-from training.evaluate.figures import (
+from training.data.benchmarks import label_of
+from training.data.importers.intake import Skip
+from training.evaluate.gate import gate_row
+from training.rewards.figures import (
     accuracy,
     calibration,
     coverage,
@@ -27,10 +29,8 @@ from training.evaluate.figures import (
     order_flips,
     retest_spread,
 )
-from training.evaluate.gate import gate_row
-from training.evaluate.opinions import Opinion, opinion_from_json
-from training.evaluate.ties import PROTOCOLS, credit, protocol
-from training.parrot.importers.intake import Skip
+from training.rewards.opinions import Opinion, opinion_from_json
+from training.rewards.ties import PROTOCOLS, credit, protocol
 
 A, B, TIE = Verdict.A, Verdict.B, Verdict.TIE
 

@@ -23,16 +23,16 @@ from rationalrewards_core.messages import Message
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from tests.core.fault_server import FaultServer, completion, fault, serving
 from tests.training.sft.exports import labelled_pairs, png, write_export
+from training.data.labelled_pairs import LabelledPair, PairFolder, write_pairs
+from training.data.pairs import PreferencePair
+from training.data.store import ImageStore
 from training.evaluate.__main__ import main
 from training.evaluate.gate import gate
 from training.evaluate.judged import JudgedFile, read_judged
-from training.evaluate.judges import Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of, read_choice
 from training.evaluate.leakage import leakage
-from training.evaluate.opinions import Opinion
-from training.evaluate.pairs import LabelledPair, PairFolder, write_pairs
 from training.evaluate.running import JudgeSettings
-from training.parrot.pairs import PreferencePair
-from training.parrot.store import ImageStore
+from training.rewards.judges import Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinions_of, read_choice
+from training.rewards.opinions import Opinion
 
 BRIGHT, DARK = 200, 20
 

@@ -14,8 +14,8 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from rationalrewards_core.comparison import Verdict
+from training.data.labelled_pairs import PairFolder
 from training.evaluate.__main__ import main
-from training.evaluate.pairs import PairFolder
 
 
 def png(shade: int) -> bytes:

@@ -16,11 +16,11 @@ pytest.importorskip("pyarrow")
 
 from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.evaluate import suites
+from training.data.store import ImageStore
 from training.evaluate.generation.command import SUITES, add_options, load
 from training.evaluate.generation.outputs import Expected, Picture, Question, Setup
 from training.evaluate.generation.showing import Shown, cut_out, message, on_canvas, opened
 from training.evaluate.generation.wording import python_literals
-from training.parrot.store import ImageStore
 
 
 def expected(name: str, tmp_path: Path, *, made: dict[str, Any] | None = None, **places: Any) -> Expected:

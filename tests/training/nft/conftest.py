@@ -18,8 +18,8 @@ from rationalrewards_core.critique import Unscored
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
-from training.nft.oracle import OracleJudge
 from training.nft.presets import miniature_cpu
+from training.rewards.oracle import OracleJudge
 
 SMALL: dict[str, Any] = {
     "model": {"precision": "fp32"},

@@ -20,10 +20,10 @@ from rationalrewards_core.critique import Unscored  # noqa: E402
 from rationalrewards_core.parsing import Mode  # noqa: E402
 from rationalrewards_core.scorer import Case, ScoreBatch  # noqa: E402
 from training.nft.config import changed  # noqa: E402
-from training.nft.oracle import OracleJudge  # noqa: E402
 from training.nft.presets import miniature_cpu  # noqa: E402
 from training.nft.train import train_epoch  # noqa: E402
 from training.nft.trainer import Trainer, make_trainer  # noqa: E402
+from training.rewards.oracle import OracleJudge  # noqa: E402
 from training.sharding import whole_tensor  # noqa: E402
 
 SETTINGS: dict[str, Any] = {

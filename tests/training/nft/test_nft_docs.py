@@ -15,13 +15,13 @@ pytest.importorskip("diffusers")
 import numpy as np
 from PIL import Image
 
+from training.lab.nft_proof.arms import Curve, ProofOptions, read_curve, settings_of
+from training.lab.nft_proof.report import CURVES, arm_figures, lead, picture_grid, save_training_curves, write_report
+from training.lab.nft_proof.rivals import Ways, compared
 from training.nft.__main__ import build_parser, resolved
 from training.nft.config import NFTConfig
 from training.nft.families import MODULES
 from training.nft.policy import DECAYS
-from training.nft.proof.arms import Curve, ProofOptions, read_curve, settings_of
-from training.nft.proof.report import CURVES, arm_figures, lead, picture_grid, save_training_curves, write_report
-from training.nft.proof.rivals import Ways, compared
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "nft.md").read_text(encoding="utf-8")

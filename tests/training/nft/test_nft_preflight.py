@@ -58,7 +58,7 @@ def test_a_reward_server_that_is_down_is_said(monkeypatch: pytest.MonkeyPatch) -
     async def at_once(seconds: float) -> None:
         return None
 
-    monkeypatch.setattr("training.nft.remote.asyncio.sleep", at_once)
+    monkeypatch.setattr("training.rewards.reward_server.asyncio.sleep", at_once)
     with pytest.raises(ConfigError, match=r"'reward-server:http://127.0.0.1:9' does not judge"):
         make_trainer(config('rewards.judge="reward-server:http://127.0.0.1:9"'))
 

@@ -22,8 +22,8 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import generation_rubric
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
 from rationalrewards_core.server import ServeConfig, make_app
-from training.nft.remote import RemoteJudge
 from training.nft.rewards import make_judge
+from training.rewards.reward_server import RemoteJudge
 
 REQUEST = UserRequest("a red circle")
 

@@ -23,15 +23,15 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.parsing import Mode
 from rationalrewards_core.scorer import Case, FailureRateError, ScoreBatch, Scorer, ScorerSettings
-from training.evaluate.scalars import SCALARS
 from training.nft.config import PolicyConfig, RewardsConfig
 from training.nft.metrics import diversity, optimality_histogram
-from training.nft.oracle import OracleJudge
 from training.nft.policy import Average, FullPolicy
-from training.nft.preferences import Preference
 from training.nft.rewards import RewardQueue, check_failures, collected, failures, group_rewards, make_judge
-from training.nft.scalar import ScalarHead, fit, ordered_right, scalar_judge, stacked, train_scalar
-from training.nft.scalar_judge import USUAL, ScalarRewardJudge
+from training.rewards.oracle import OracleJudge
+from training.rewards.picture_head import ScalarHead, fit, ordered_right, scalar_judge, stacked, train_scalar
+from training.rewards.rendered_preferences import Preference
+from training.rewards.scalar_judge import USUAL, ScalarRewardJudge
+from training.rewards.scalars import SCALARS
 
 REQUEST = UserRequest("a large red circle")
 

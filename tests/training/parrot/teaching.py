@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.training.app_thread import serving as serving_application
+from training.lab.teacher.faults import NO_FAULTS, FaultShares
+from training.lab.teacher.mind import Mind
+from training.lab.teacher.server import TeacherServer, TeacherServing
 from training.parrot.__main__ import main
 from training.parrot.prompts import load_texts
 from training.parrot.run import load_rubrics
-from training.parrot.teacher.faults import NO_FAULTS, FaultShares
-from training.parrot.teacher.mind import Mind
-from training.parrot.teacher.server import TeacherServer, TeacherServing
 
 
 @dataclass

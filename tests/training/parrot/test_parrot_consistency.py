@@ -9,12 +9,12 @@ from rationalrewards_core.comparison import PairJudgement, Verdict, parse_compar
 from rationalrewards_core.errors import CritiqueParseError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+from training.data.pairs import PreferencePair
+from training.lab.teacher.writing import render_comparison
 from training.parrot.check import Prediction, read_prediction
 from training.parrot.evidence import evidence, label_mentions, leak, withheld
-from training.parrot.pairs import PreferencePair
 from training.parrot.prompts import consistency_question, load_texts, teacher_rubric
 from training.parrot.rationalize import read_rationale
-from training.parrot.teacher.writing import render_comparison
 
 RUBRIC = teacher_rubric(generation_rubric())
 REQUEST = UserRequest("a large red circle")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from training.parrot.importers.catalogue import DATASETS
+from training.data.importers.catalogue import DATASETS
+from training.lab.parrot_proof.__main__ import build_parser as build_proof_parser
 from training.parrot.options import build_parser
-from training.parrot.proof.__main__ import build_parser as build_proof_parser
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "parrot.md").read_text(encoding="utf-8")

@@ -17,11 +17,11 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.parrot.schemas import SCHEMAS, clicks, image, images_in, parquet
 from tests.training.parrot.teaching import rows
+from training.data.importers.catalogue import DATASETS
+from training.data.importers.tables import CHUNK, json_elements, read_rows
+from training.data.pairs import PreferencePair, read_pairs
+from training.data.store import ImageRoots, ImageStore
 from training.parrot.__main__ import main
-from training.parrot.importers.catalogue import DATASETS
-from training.parrot.importers.tables import CHUNK, json_elements, read_rows
-from training.parrot.pairs import PreferencePair, read_pairs
-from training.parrot.store import ImageRoots, ImageStore
 
 ROOT = Path(__file__).resolve().parents[3]
 A, B, TIE = Verdict.A, Verdict.B, Verdict.TIE

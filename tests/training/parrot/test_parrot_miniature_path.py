@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.training.parrot.teaching import teaching
-from training.parrot.teacher.faults import FaultShares
+from training.lab.teacher.faults import FaultShares
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "parrot.md").read_text(encoding="utf-8")

@@ -24,10 +24,10 @@ from rationalrewards_core.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import load_rubric
 from tests.training.parrot.teaching import Teaching, import_miniature, rows
-from training.evaluate.pairs import PairFolder
+from training.data.labelled_pairs import PairFolder
+from training.data.pairs import read_pairs
 from training.parrot.__main__ import main
-from training.parrot.pairs import read_pairs
-from training.sft.artefacts import student_rubrics
+from training.rewards.student_rubrics import student_rubrics
 from training.sft.records import ChatFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,14 +37,14 @@ GIVEN = [word for path in RUBRICS for word in ("--rubric", str(path))]
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teaching]:
-    """`python -m training.parrot.teacher` with its stated faults."""
+    """`python -m training.lab.teacher` with its stated faults."""
     folder = tmp_path_factory.mktemp("teacher")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     one = Teaching(port, folder)
     one.name_server(concurrency=4)
-    command = [sys.executable, "-m", "training.parrot.teacher", "--port", str(port), "--log", str(one.log)]
+    command = [sys.executable, "-m", "training.lab.teacher", "--port", str(port), "--log", str(one.log)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         _wait_for(f"http://127.0.0.1:{port}/v1/models", process)

@@ -23,17 +23,17 @@ from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.parsing import parse_critique
 from tests.training.parrot.teaching import import_miniature, rows
-from training.evaluate.judges import AskedPair, PointwiseJudge
-from training.evaluate.pairs import PairFolder
-from training.miniature.student import rubrics
-from training.parrot.proof.__main__ import main, named_step
-from training.parrot.proof.base import BaseConfig, new_base, sample_lesson, train_base
-from training.parrot.proof.data import make_test, subset
-from training.parrot.proof.measure import READINGS
-from training.parrot.proof.options import ProofOptions, smoke
-from training.parrot.proof.plan import plan
-from training.parrot.proof.report import draw, page
-from training.parrot.proof.steps import Step, StepFailed, finish, is_done, run_steps
+from training.data.labelled_pairs import PairFolder
+from training.lab.miniature.student import rubrics
+from training.lab.parrot_proof.__main__ import main, named_step
+from training.lab.parrot_proof.base import BaseConfig, new_base, sample_lesson, train_base
+from training.lab.parrot_proof.data import make_test, subset
+from training.lab.parrot_proof.measure import READINGS
+from training.lab.parrot_proof.options import ProofOptions, smoke
+from training.lab.parrot_proof.plan import plan
+from training.lab.parrot_proof.report import draw, page
+from training.lab.parrot_proof.steps import Step, StepFailed, finish, is_done, run_steps
+from training.rewards.judges import AskedPair, PointwiseJudge
 
 
 def test_captions_say_nothing_of_the_request_and_critiques_nothing_of_the_picture() -> None:
@@ -73,7 +73,7 @@ def test_a_stopped_base_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.parrot.proof.base.save_student", killed)
+        patch.setattr("training.lab.parrot_proof.base.save_student", killed)
         with pytest.raises(Killed):
             train_base(config, tmp_path / "stopped")
     assert (train_base(config, tmp_path / "stopped") / "model.safetensors").read_bytes() == (
@@ -217,7 +217,7 @@ def test_the_whole_proof_runs_small_and_a_second_time_does_nothing(
         AcceleratorState._reset_state(reset_partial_state=True)
         return SimpleNamespace(poll=lambda: code, returncode=code, terminate=lambda: None)
 
-    monkeypatch.setattr("training.parrot.proof.steps._start", here)
+    monkeypatch.setattr("training.lab.parrot_proof.steps._start", here)
     out = tmp_path / "proof"
     assert main(["--smoke", "--out", str(out), "--jobs", "1"]) == 0
     assert len(started) == len(set(started)) == len(plan(smoke(), out))

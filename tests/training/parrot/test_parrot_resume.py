@@ -19,11 +19,11 @@ import pytest
 from rationalrewards_core.errors import ConfigError
 from tests.training.parrot.teaching import Teaching, import_miniature, rows, teaching
 from tests.training.parrot.zygote import Zygote
+from training.data.journal import Journal
+from training.lab.teacher.faults import FaultShares
+from training.lab.teacher.server import TeacherServing
 from training.parrot.__main__ import main
-from training.parrot.journal import Journal
 from training.parrot.run import ParrotRun
-from training.parrot.teacher.faults import FaultShares
-from training.parrot.teacher.server import TeacherServing
 
 KILLS = 10
 CONCURRENCY = 2

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.parrot.teaching import import_miniature, teaching
+from training.data.splits import Shares, fitting_shares
 from training.parrot.__main__ import main
-from training.parrot.splits import Shares, fitting_shares
 
 
 def test_a_taste_that_the_teacher_does_not_share_is_said_with_numbers(

@@ -13,16 +13,16 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+from training.data.budget import Budget
+from training.data.job import Shard
+from training.data.pairs import PreferencePair, pair_from_json
+from training.data.splits import Shares, assign_splits
+from training.data.store import ImageRoots
 from training.parrot.calibration import Calibration
 from training.parrot.chat import chat_rows
-from training.parrot.job import Shard
-from training.parrot.pairs import PreferencePair, pair_from_json
 from training.parrot.prompts import anchored_question, load_texts, projection_question, teacher_rubric
 from training.parrot.quality import share
 from training.parrot.rationalize import rationale_tasks
-from training.parrot.splits import Shares, assign_splits
-from training.parrot.store import ImageRoots
-from training.parrot.teaching import Budget
 
 PAIR = PreferencePair(
     request="a red circle",

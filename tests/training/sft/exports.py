@@ -13,12 +13,12 @@ from PIL import Image
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.miniature.flaws import Example, Picture, sample_edited, sample_generation
-from training.evaluate.pairs import LabelledPair, write_pairs
-from training.miniature.evaluate import held_out_pairs, true_reward
-from training.miniature.student import answer_text, rubrics
+from training.data.labelled_pairs import LabelledPair, write_pairs
+from training.data.pairs import PreferencePair
+from training.data.store import ImageStore
+from training.lab.miniature.evaluate import held_out_pairs, true_reward
+from training.lab.miniature.student import answer_text, rubrics
 from training.parrot.chat import ChatFormat, chat_rows
-from training.parrot.pairs import PreferencePair
-from training.parrot.store import ImageStore
 
 
 def write_export(

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("torch")
 
 from rationalrewards_core.cli.parser import build_parser as core_parser
+from training.data.benchmarks import BENCHMARKS
 from training.evaluate.__main__ import build_parser as evaluate_parser
-from training.evaluate.benchmarks import BENCHMARKS
-from training.evaluate.scalars import SCALARS
-from training.evaluate.ties import PROTOCOLS
+from training.rewards.scalars import SCALARS
+from training.rewards.ties import PROTOCOLS
 from training.sft.__main__ import build_parser as sft_parser
 from training.sft.config import PRESETS
 

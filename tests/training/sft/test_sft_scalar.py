@@ -24,17 +24,18 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case
 from tests.training.app_thread import serving
 from tests.training.sft.exports import labelled_pairs
+from training.data.labelled_pairs import LabelledPair, write_pairs
+from training.data.store import ImageStore
 from training.evaluate.__main__ import main
 from training.evaluate.judged import read_judged
-from training.evaluate.pairs import LabelledPair, write_pairs
-from training.evaluate.scalars import load_scalar
 from training.nft.bridges import flow_factory_app
 from training.nft.config import RewardsConfig
 from training.nft.rewards import make_judge
-from training.nft.scalar_judge import ScalarRewardJudge
-from training.parrot.store import ImageStore
+from training.rewards.head import load_head
+from training.rewards.scalar_judge import ScalarRewardJudge
+from training.rewards.scalars import load_scalar
 from training.sft.config import miniature
-from training.sft.scalar import ScalarConfig, ScalarTrainer, bradley_terry_loss, load_head
+from training.sft.scalar import ScalarConfig, ScalarTrainer, bradley_terry_loss
 
 RED = Image.new("RGB", (48, 48), (200, 0, 0))
 
@@ -206,7 +207,7 @@ class TestPublishedScalars:
         from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
         from rationalrewards_core.miniature import generator_folder
-        from training.evaluate.scalars import _pickscore
+        from training.rewards.scalars import _pickscore
 
         tokeniser = AutoTokenizer.from_pretrained(generator_folder() / "tokenizer")
         small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

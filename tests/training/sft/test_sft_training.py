@@ -34,8 +34,8 @@ from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.scorer import Case, ScorerSettings
 from tests.training.sft.exports import write_export
-from training.evaluate.pairs import PairFolder
-from training.miniature.student import rubrics
+from training.data.labelled_pairs import PairFolder
+from training.lab.miniature.student import rubrics
 from training.sft import trainer as trainer_module
 from training.sft.artefacts import adapter_base, merge
 from training.sft.config import SftConfig, miniature

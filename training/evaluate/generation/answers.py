@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rationalrewards_core.jsonl import read_lines
-from training.evaluate.generation.outputs import Scores
-from training.parrot.pairs import digest
-from training.run_settings import settle
+
+from ...data.pairs import digest
+from ...run_settings import settle
+from .outputs import Scores
 
 ANSWERS_FILE = "answers.jsonl"
 RUN_FILE = "run.json"

@@ -19,14 +19,15 @@ from rationalrewards_core.errors import BackendError, CritiqueParseError, Reques
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.scorer import Scorer, ScorerSettings, check_finished
-from training.evaluate.generation.answers import Answer, AnswerFolder, answer_key
-from training.evaluate.generation.outputs import Output, Question, Scores
-from training.evaluate.generation.showing import Shown, message, opened
-from training.evaluate.judges import Metered
-from training.parrot.job import Tally, run_job
-from training.parrot.journal import Journal
-from training.parrot.store import ImageStore
-from training.parrot.teaching import AN_ANSWER
+
+from ...data.job import Tally, run_job
+from ...data.journal import Journal
+from ...data.store import ImageStore
+from ...rewards.judges import Metered
+from ...rewards.teaching import AN_ANSWER
+from .answers import Answer, AnswerFolder, answer_key
+from .outputs import Output, Question, Scores
+from .showing import Shown, message, opened
 
 RUBRIC: Final = "rubric"
 """Name of the one question of our own scorer."""

@@ -11,19 +11,20 @@ from typing import Any, Final, get_args
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.scorer import ScorerSettings
-from training.evaluate.generation.answers import Answer, AnswerFolder
-from training.evaluate.generation.asking import Asker, ask
-from training.evaluate.generation.figures import Standing, standing, tables_of
-from training.evaluate.generation.gedit import GEDIT
-from training.evaluate.generation.imgedit import IMGEDIT
-from training.evaluate.generation.outputs import Expected, Output, Setup, Suite
-from training.evaluate.generation.pica import PICA
-from training.evaluate.generation.tables import About, write_tables
-from training.evaluate.generation.unigenbench import UNIGENBENCH
-from training.evaluate.generation.wording import WordingChoice
-from training.evaluate.running import JudgeSettings
-from training.parrot.job import Tally
-from training.parrot.store import ImageStore
+
+from ...data.job import Tally
+from ...data.store import ImageStore
+from ..running import JudgeSettings
+from .answers import Answer, AnswerFolder
+from .asking import Asker, ask
+from .figures import Standing, standing, tables_of
+from .gedit import GEDIT
+from .imgedit import IMGEDIT
+from .outputs import Expected, Output, Setup, Suite
+from .pica import PICA
+from .tables import About, write_tables
+from .unigenbench import UNIGENBENCH
+from .wording import WordingChoice
 
 SUITES: Final = {suite.name: suite for suite in (IMGEDIT, GEDIT, UNIGENBENCH, PICA)}
 

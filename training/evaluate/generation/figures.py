@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate.generation.answers import Answer
-from training.evaluate.generation.asking import RUBRIC
-from training.evaluate.generation.outputs import Output, Scores, Sheet, Suite
+from .answers import Answer
+from .asking import RUBRIC
+from .outputs import Output, Scores, Sheet, Suite
 
 RESAMPLES: Final = 2000
 OVERALL: Final = "overall"

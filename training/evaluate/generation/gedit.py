@@ -18,24 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError, RequestError
-from training.evaluate.generation.outputs import (
-    Expected,
-    Output,
-    Picture,
-    Place,
-    Question,
-    Scores,
-    Setup,
-    Sheet,
-    Suite,
-    image_named,
-    safe_name,
-)
-from training.evaluate.generation.replies import json_scores
-from training.evaluate.generation.wording import Wording, filled, official_file, our_texts, python_literals, text_of
-from training.parrot.importers.intake import Row, check_columns
-from training.parrot.importers.tables import read_rows
-from training.parrot.store import ImageStore
+
+from ...data.importers.intake import Row, check_columns
+from ...data.importers.tables import read_rows
+from ...data.store import ImageStore
+from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named, safe_name
+from .replies import json_scores
+from .wording import Wording, filled, official_file, our_texts, python_literals, text_of
 
 KINDS: Final = (
     "background_change", "color_alter", "material_alter", "motion_change", "ps_human", "style_change", "subject-add",

@@ -18,30 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
-from training.evaluate.generation.outputs import (
-    Expected,
-    Output,
-    Picture,
-    Place,
-    Question,
-    Scores,
-    Setup,
-    Sheet,
-    Suite,
-    image_named,
-    safe_name,
-)
-from training.evaluate.generation.replies import scored_lines
-from training.evaluate.generation.wording import (
-    Wording,
-    filled,
-    find_file,
-    json_texts,
-    official_file,
-    our_texts,
-    text_of,
-)
-from training.parrot.store import ImageRoots
+
+from ...data.store import ImageRoots
+from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named, safe_name
+from .replies import scored_lines
+from .wording import Wording, filled, find_file, json_texts, official_file, our_texts, text_of
 
 KINDS: Final = ("add", "adjust", "extract", "replace", "remove", "background", "style", "compose", "action")
 TABLES: Final = ("basic_edit.json", "singleturn.json")

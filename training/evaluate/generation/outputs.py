@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from rationalrewards_core.errors import ConfigError
-from training.evaluate.generation.wording import Wording, WordingChoice
+
+from .wording import Wording, WordingChoice
 
 Scores: TypeAlias = tuple[float, ...]
 """Numbers read from one reply, or what one image is worth in each column of a table."""

@@ -22,21 +22,11 @@ from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import defused
-from training.evaluate.generation.outputs import (
-    Expected,
-    Output,
-    Picture,
-    Place,
-    Question,
-    Scores,
-    Setup,
-    Sheet,
-    Suite,
-    image_named,
-)
-from training.evaluate.generation.replies import as_yes_or_no, yes_or_no
-from training.evaluate.generation.wording import Wording, find_file, official_file, our_texts, python_literals, text_of
-from training.parrot.store import ImageRoots
+
+from ...data.store import ImageRoots
+from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named
+from .replies import as_yes_or_no, yes_or_no
+from .wording import Wording, find_file, official_file, our_texts, python_literals, text_of
 
 TABLE: Final = "meta_info.json"
 KEYS: Final = ("index", "edit_instruction", "physics_category", "physics_law", "edit_operation", "annotated_qa_pairs")

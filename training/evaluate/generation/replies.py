@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from rationalrewards_core.errors import CritiqueParseError
 from rationalrewards_core.parsing import Reason
-from training.evaluate.generation.outputs import Scores
+
+from .outputs import Scores
 
 SCORED_LINE: Final = re.compile(
     r"[\s*_#>\-]*(?P<title>[^:：]*[^:：\s*_])[*_]*\s*[:：][\s*_]*(?P<score>\d+)(?:\s*/\s*(?P<of>\d+))?[\s*_.]*"

@@ -11,8 +11,9 @@ from PIL import Image
 from rationalrewards_core.errors import RequestError
 from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import Message
-from training.evaluate.generation.outputs import Output, Picture, Question
-from training.parrot.store import ImageStore
+
+from ...data.store import ImageStore
+from .outputs import Output, Picture, Question
 
 CANVAS: Final = 1024
 """Pixels of the longer side of an image to which boxes refer."""

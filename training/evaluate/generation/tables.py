@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluate.generation.figures import OVERALL, Line, Mean, Standing, Table
-from training.evaluate.generation.outputs import Suite
+from .figures import OVERALL, Line, Mean, Standing, Table
+from .outputs import Suite
 
 OVERALL_RULES = {"categories": "mean of the categories", "images": "mean of the images", "none": ""}
 

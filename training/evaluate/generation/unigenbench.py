@@ -18,30 +18,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rationalrewards_core.errors import ConfigError
-from training.evaluate.generation.outputs import (
-    Expected,
-    Output,
-    Picture,
-    Place,
-    Question,
-    Scores,
-    Setup,
-    Sheet,
-    Suite,
-    image_named,
-)
-from training.evaluate.generation.replies import tagged_marks
-from training.evaluate.generation.wording import (
-    Wording,
-    filled,
-    find_file,
-    official_file,
-    our_texts,
-    python_literals,
-    text_of,
-)
-from training.parrot.importers.intake import Row, Skip, check_columns
-from training.parrot.importers.tables import read_rows
+
+from ...data.importers.intake import Row, Skip, check_columns
+from ...data.importers.tables import read_rows
+from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named
+from .replies import tagged_marks
+from .wording import Wording, filled, find_file, official_file, our_texts, python_literals, text_of
 
 OFFICIAL: Final = "eval_common.py"
 QUOTED: Final = ("\u300c", "\n\u300d")

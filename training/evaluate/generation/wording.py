@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import defused
-from training.parrot.pairs import digest
+
+from ...data.pairs import digest
 
 if sys.version_info >= (3, 11):
     import tomllib

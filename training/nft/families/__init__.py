@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from rationalrewards_core.errors import ConfigError
-from training.nft.families.base import ModelFamily
+
+from .base import ModelFamily
 
 MODULES = {
     "miniature": "Miniature",
@@ -23,5 +24,5 @@ def family_class(name: str) -> type[ModelFamily]:
     """The family of this name; ConfigError lists the known ones."""
     if name not in MODULES:
         raise ConfigError(f"model.family must be one of {', '.join(MODULES)}, not {name!r}.")
-    found: type[ModelFamily] = getattr(import_module(f"training.nft.families.{name}"), MODULES[name])
+    found: type[ModelFamily] = getattr(import_module(f"{__name__}.{name}"), MODULES[name])
     return found

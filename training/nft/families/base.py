@@ -17,7 +17,8 @@ from torch import Tensor
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.pixels import to_rgb
-from training.nft.config import ModelConfig
+
+from ..config import ModelConfig
 
 Conditioning = dict[str, Tensor]
 """What the transformer gets beside latents and time, by name, each `[1 ...]`, or `[B ...]` once joined."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from rationalrewards_core.messages import UserRequest
-from training.nft.families.base import Conditioning
-from training.nft.families.flux import Flux
+
+from .base import Conditioning
+from .flux import Flux
 
 
 class FluxKontext(Flux):

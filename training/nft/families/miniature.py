@@ -12,9 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
-from training.nft.config import ModelConfig
-from training.nft.families.base import Conditioning
-from training.nft.families.sd3 import StableDiffusion3
+
+from ..config import ModelConfig
+from .base import Conditioning
+from .sd3 import StableDiffusion3
 
 
 class Miniature(StableDiffusion3):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from rationalrewards_core.messages import UserRequest
-from training.nft.families.base import Conditioning
-from training.nft.families.qwen_image import QwenImage, mask_of
+
+from .base import Conditioning
+from .qwen_image import QwenImage, mask_of
 
 
 class QwenImageEdit(QwenImage):

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from rationalrewards_core.messages import UserRequest
-from training.nft.families.base import Conditioning, ModelFamily
+
+from .base import Conditioning, ModelFamily
 
 
 class StableDiffusion3(ModelFamily):

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from rationalrewards_core.messages import UserRequest
-from training.nft.families.base import Conditioning, ModelFamily, even_times
+
+from .base import Conditioning, ModelFamily, even_times
 
 
 class ZImage(ModelFamily):

@@ -1,0 +1,98 @@
+"""A folder of labelled pairs: `pairs.jsonl` beside `images/`, as PARROT exports and benchmark imports write it.
+
+A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and, where people rated dimensions,
+`ratings` (`{"text_faithfulness": [3.0, 2.0]}` for A and B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rationalrewards_core.comparison import Verdict
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.jsonl import Row, encoded, read_lines
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.storage import replacing
+
+from .pairs import PreferencePair, pair_from_json
+from .store import ImageStore
+
+PAIRS_FILE = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """A pair with what an evaluation needs beside it."""
+
+    pair: PreferencePair
+    split: str = ""
+    ratings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Dimension key -> what people gave A and B; empty where they only chose."""
+
+    @property
+    def key(self) -> str:
+        """The pair's."""
+        return self.pair.key
+
+    def to_json(self) -> dict[str, Any]:
+        ratings = {key: list(scores) for key, scores in self.ratings.items()}
+        return self.pair.to_json() | {"split": self.split} | ({"ratings": ratings} if ratings else {})
+
+
+class PairFolder:
+    """The pairs of a folder and their pictures. Pictures are read when a judge needs them."""
+
+    def __init__(self, path: Path) -> None:
+        if not (path / PAIRS_FILE).is_file():
+            raise ConfigError(f"{path} is no folder of labelled pairs: it has no {PAIRS_FILE}.")
+        self.path = path
+        self._store = ImageStore(path)
+
+    def pairs(self, split: str | None = None, limit: int | None = None) -> list[LabelledPair]:
+        """Pairs of a split (None: all), in the file's order. ConfigError if there are none."""
+        read = read_lines(self.path / PAIRS_FILE, _labelled, finished=True)
+        found = list(islice((each for each in read if split is None or each.split == split), limit))
+        if not found:
+            raise ConfigError(
+                f"{self.path / PAIRS_FILE} has no pairs" + (f" of the split {split!r}." if split else ".")
+            )
+        return found
+
+    def request(self, pair: PreferencePair) -> UserRequest:
+        """The request with its sources loaded. RequestError if a picture is missing or damaged."""
+        return UserRequest(pair.request, tuple(self._store.open(reference) for reference in pair.sources))
+
+    def candidates(self, pair: PreferencePair) -> tuple[Image.Image, Image.Image]:
+        return self._store.open(pair.first), self._store.open(pair.second)
+
+
+def _labelled(row: Row) -> LabelledPair:
+    ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
+    return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
+
+
+def with_winner(pairs: Sequence[LabelledPair], origin: str) -> list[LabelledPair]:
+    """Pairs with a winner. ConfigError if there is none; `origin` names the pairs."""
+    found = [one for one in pairs if one.pair.preference is not Verdict.TIE]
+    if not found:
+        raise ConfigError(
+            f"{origin}: all {len(pairs)} pairs are ties, so there is no preference to learn or to measure; import pairs "
+            "with a winner."
+        )
+    return found
+
+
+def write_pairs(pairs: Iterable[LabelledPair], folder: Path) -> int:
+    """Write `pairs.jsonl`; returns how many pairs it has."""
+    count = 0
+    with replacing(folder / PAIRS_FILE) as file:
+        for labelled in pairs:
+            file.write(encoded(labelled.to_json()))
+            count += 1
+    return count

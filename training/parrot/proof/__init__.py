@@ -1,4 +1,0 @@
-"""The proof on the miniature world: from preference labels alone to a judge, measured against its rivals.
-
-`python -m training.parrot.proof --out runs/parrot-proof` runs all of it, about an hour on two cores.
-"""
