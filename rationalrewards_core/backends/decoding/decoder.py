@@ -95,11 +95,10 @@ class Decoder:
 
     def _without_ended(self, live: list[Row], cache: KeyValueCache) -> list[Row]:
         """Rows that ended leave the batch; where passes are recorded they stay, for the cache must not move."""
-        keep = [number for number, row in enumerate(live) if row.live]
-        if len(keep) == len(live) or self._recorded is not None:
+        ended = [number for number, row in enumerate(live) if not row.live]
+        if not ended or self._recorded is not None:
             return live
-        cache.keep(keep)
-        return [live[number] for number in keep]
+        return [live[number] for number in cache.drop(ended)]
 
     def _take(self, live: Sequence[Row], logits: Any, drafts: Sequence[Draft]) -> None:
         choices = self._choices(live, logits)
@@ -137,8 +136,7 @@ class Decoder:
             except RuntimeError as error:
                 log.warning("passes of this model cannot be recorded (%s); they run one by one", error)
                 self._recorded = None
-        positions = (place.index + shifts[:, None]).expand(3, -1, -1)
-        return self._head(self._text(self._text.embed(tokens), positions, cache, place))
+        return self._head(self._text(self._text.embed(tokens), place.index + shifts[:, None], cache, place))
 
     def _prefill(self, rows: Sequence[Row]) -> tuple[KeyValueCache, Any]:
         """The cache with every prompt in it, and logits [rows, 1, vocabulary] after each prompt.

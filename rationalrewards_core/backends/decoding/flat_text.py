@@ -28,7 +28,8 @@ class FlatText:
 
     def __init__(self, text_model: Any) -> None:
         config = text_model.config
-        self.embed, self._rotary, self._norm = text_model.embed_tokens, text_model.rotary_emb, text_model.norm
+        self.embed, self._rotary = text_model.embed_tokens, text_model.rotary_emb
+        self._norm = RootMeanSquare(text_model.norm.weight, text_model.norm.variance_epsilon)
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = text_model.layers[0].self_attn.head_dim
         self._layers = [_FlatLayer(layer) for layer in text_model.layers]
@@ -48,16 +49,33 @@ class FlatText:
     def __call__(
         self, hidden: Any, positions: Any, cache: KeyValueCache, place: Place, deepstack: Deepstack | None = None
     ) -> Any:
-        """Hidden states [rows, width, hidden] of embedded tokens at rotary `positions` [3, rows, width]."""
-        turn = _turn(*self._rotary(hidden, positions))
+        """Hidden states [rows, width, hidden] of embedded tokens at rotary `positions` [3, rows, width].
+
+        Positions of text alone, where time, height and width are one, may be given as [rows, width].
+        """
+        rows, width, _ = hidden.shape
+        turn = self._turn(hidden, positions)
         mask = None if place.mask is None else self._additive(place.mask, hidden.dtype)
+        hidden = hidden.view(rows * width, -1)
         for number, layer in enumerate(self._layers):
-            hidden = hidden + layer.leave(self._attend(layer, number, hidden, turn, cache, place, mask))
-            hidden = hidden + layer.feed_forward(hidden)
+            attended = self._attend(layer, number, hidden, (rows, width), turn, cache, place, mask)
+            hidden = layer.leave(hidden, attended)
+            hidden = layer.feed_forward(hidden)
             if deepstack is not None and number < len(deepstack.features):
-                hidden = hidden.clone()
-                hidden[deepstack.mask] += deepstack.features[number].to(hidden.dtype)
-        return _norm(hidden, self._norm)
+                hidden[deepstack.mask.flatten()] += deepstack.features[number].to(hidden.dtype)
+        return self._norm(hidden).view(rows, width, -1)
+
+    def _turn(self, hidden: Any, positions: Any) -> tuple[Any, Any]:
+        """Rotary factors [tokens, 1, head width] for `x * cos + roll(x) * sin`: the sign of the half turn is in sin."""
+        import torch
+
+        if positions.dim() == 2 and self._rotary.rope_type == "default":
+            angles = positions.reshape(-1, 1, 1).float() * self._rotary.inv_freq
+            cos, sin = angles.cos(), angles.sin()
+            return torch.cat((cos, cos), -1).to(hidden.dtype), torch.cat((-sin, sin), -1).to(hidden.dtype)
+        cos, sin = self._rotary(hidden, positions.expand(3, *positions.shape[-2:]))
+        first, second = sin.view(-1, 1, self._width).chunk(2, dim=-1)
+        return cos.view(-1, 1, self._width), torch.cat((-first, second), dim=-1)
 
     def _additive(self, mask: Any, dtype: Any) -> Any:
         """0 or minus infinity, for every head of a group: spelt out once, not anew in every layer."""
@@ -71,21 +89,22 @@ class FlatText:
         layer: _FlatLayer,
         number: int,
         hidden: Any,
+        shape: tuple[int, int],
         turn: tuple[Any, Any],
         cache: KeyValueCache,
         place: Place,
         mask: Any,
     ) -> Any:
+        """What the heads read for each token, [tokens, heads * head width]."""
         import torch
         import torch.nn.functional as F
 
-        rows, width, _ = hidden.shape
-        heads, groups = self._heads, self._groups
-        mixed = layer.enter(hidden).view(rows, width, heads + 2 * groups, self._width)
-        turned, values = torch.split(mixed, [heads + groups, groups], dim=2)
-        turned = F.rms_norm(turned, (self._width,), None, layer.epsilon) * layer.query_key_weight
+        (rows, width), heads, groups = shape, self._heads, self._groups
+        mixed = layer.enter(hidden).view(rows * width, heads + 2 * groups, self._width)
+        turned = layer.query_key_norm(mixed[:, : heads + groups])
         turned = torch.addcmul(turned * turn[0], turned.roll(self._width // 2, -1), turn[1])
-        queries, keys = torch.split(turned, [heads, groups], dim=2)
+        queries, keys = torch.split(turned.view(rows, width, -1, self._width), [heads, groups], dim=2)
+        values = mixed.view(rows, width, -1, self._width)[:, :, heads + groups :]
         keys, values = cache.update(number, keys, values, place)
         # The heads of a group become further query positions, so that keys and values are never repeated.
         share = heads // groups
@@ -93,38 +112,66 @@ class FlatText:
         queries = queries.reshape(rows, groups, share * width, self._width)
         attended = F.scaled_dot_product_attention(queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
         attended = attended.view(rows, groups, share, width, self._width).permute(0, 3, 1, 2, 4)
-        return attended.reshape(rows, width, heads * self._width)
+        return attended.reshape(rows * width, heads * self._width)
+
+
+class RootMeanSquare:
+    """RMS norm over the last axis as transformers rounds it: normalised in fp32, rounded, then weighted."""
+
+    def __init__(self, weight: Any, epsilon: float) -> None:
+        import torch
+
+        self._weight, self._epsilon, self._size = weight, epsilon, weight.shape[-1]
+        # In fp32 on a CPU a few large calls take half the time of the many small ones that make up torch's own.
+        self._few_calls = weight.dtype is torch.float32 and weight.device.type == "cpu"
+        self._least = torch.tensor([epsilon])
+
+    def __call__(self, hidden: Any) -> Any:
+        import torch
+        import torch.nn.functional as F
+
+        if not self._few_calls or hidden.dtype is not torch.float32:
+            return F.rms_norm(hidden, (self._size,), None, self._epsilon) * self._weight
+        length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
+        scale = torch.addcmul(self._least, length, length, value=1.0 / self._size).rsqrt_()
+        return (hidden * scale).mul_(self._weight)
 
 
 class _FlatLayer:
-    """One decoder layer's weights, reached with as few calls as they allow."""
+    """One decoder layer's weights, reached with as few calls as they allow; hidden states are [tokens, hidden]."""
 
     def __init__(self, layer: Any) -> None:
         import torch
 
         attention, mlp = layer.self_attn, layer.mlp
-        self._before, self._after = layer.input_layernorm, layer.post_attention_layernorm
-        query, key = attention.q_norm, attention.k_norm
+        before, after, query, key = (
+            layer.input_layernorm,
+            layer.post_attention_layernorm,
+            attention.q_norm,
+            attention.k_norm,
+        )
+        self._before = RootMeanSquare(before.weight, before.variance_epsilon)
+        self._after = RootMeanSquare(after.weight, after.variance_epsilon)
         heads = [
             attention.q_proj.out_features // attention.head_dim,
             attention.k_proj.out_features // attention.head_dim,
         ]
-        self.query_key_weight = torch.cat(
-            [m.weight.data.expand(n, -1) for m, n in zip((query, key), heads, strict=True)]
-        )
-        """[heads + groups, head width]: queries and keys are normalised and turned together."""
-        self.epsilon = query.variance_epsilon
+        weight = torch.cat([m.weight.data.expand(n, -1) for m, n in zip((query, key), heads, strict=True)])
+        self.query_key_norm = RootMeanSquare(weight, query.variance_epsilon)
+        """Queries and keys [tokens, heads + groups, head width] are normalised together."""
         self._qkv = _together([attention.q_proj, attention.k_proj, attention.v_proj])
         self._gate_up = _together([mlp.gate_proj, mlp.up_proj])
-        self._down, self._activation, self.leave = mlp.down_proj, mlp.act_fn, attention.o_proj
+        self._activation = mlp.act_fn
+        self.leave, self._down = _added(attention.o_proj), _added(mlp.down_proj)
+        """What was attended to, added to the hidden states."""
 
     def enter(self, hidden: Any) -> Any:
         """Queries, keys and values side by side."""
-        return self._qkv(_norm(hidden, self._before))
+        return self._qkv(self._before(hidden))
 
     def feed_forward(self, hidden: Any) -> Any:
-        gate, up = self._gate_up(_norm(hidden, self._after)).chunk(2, dim=-1)
-        return self._down(self._activation(gate) * up)
+        gate, up = self._gate_up(self._after(hidden)).chunk(2, dim=-1)
+        return self._down(hidden, self._activation(gate).mul_(up))
 
 
 def _together(modules: list[Any]) -> Any:
@@ -132,12 +179,27 @@ def _together(modules: list[Any]) -> Any:
     import torch
     import torch.nn.functional as F
 
-    plain = all(type(m) is torch.nn.Linear and not m.weight.requires_grad for m in modules)
-    if not plain or any((m.bias is None) != (modules[0].bias is None) for m in modules):
+    if not all(map(_plain, modules)) or any((m.bias is None) != (modules[0].bias is None) for m in modules):
         return lambda hidden: torch.cat([module(hidden) for module in modules], dim=-1)
     weight = _stacked([m.weight for m in modules])
     bias = None if modules[0].bias is None else _stacked([m.bias for m in modules])
     return lambda hidden: F.linear(hidden, weight, bias)
+
+
+def _added(module: Any) -> Any:
+    """A projection whose outcome is added to the hidden states: one call in fp32, where it rounds no differently."""
+    import torch
+
+    if not _plain(module) or module.bias is not None or module.weight.dtype is not torch.float32:
+        return lambda hidden, inner: hidden + module(inner)
+    weight = module.weight.data.t()
+    return lambda hidden, inner: torch.addmm(hidden, inner, weight)
+
+
+def _plain(module: Any) -> bool:
+    import torch
+
+    return type(module) is torch.nn.Linear and not module.weight.requires_grad
 
 
 def _stacked(parameters: list[Any]) -> Any:
@@ -148,18 +210,3 @@ def _stacked(parameters: list[Any]) -> Any:
     for parameter, view in zip(parameters, torch.split(stack, [len(p) for p in parameters]), strict=True):
         parameter.data = view
     return stack
-
-
-def _norm(hidden: Any, module: Any) -> Any:
-    """RMS norm as transformers rounds it: normalised in fp32, rounded, then weighted."""
-    import torch.nn.functional as F
-
-    return F.rms_norm(hidden, (hidden.shape[-1],), None, module.variance_epsilon) * module.weight
-
-
-def _turn(cos: Any, sin: Any) -> tuple[Any, Any]:
-    """Rotary factors [rows, width, 1, head width] for `x * cos + roll(x) * sin`: the sign of the half turn is in sin."""
-    import torch
-
-    first, second = sin.chunk(2, dim=-1)
-    return cos[:, :, None], torch.cat((-first, second), dim=-1)[:, :, None]

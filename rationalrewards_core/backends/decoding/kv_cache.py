@@ -6,6 +6,7 @@ A token that was drafted and refused is simply overwritten by the next pass: not
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ class Place:
 
     index: Any
     """[rows, width] positions that the pass writes."""
+    row: Any
+    """[rows, 1] numbers of the rows."""
     used: int
     """Positions from the start that any row may attend to."""
     start: int | None
@@ -33,11 +36,12 @@ def place_of(starts: list[int], width: int, device: Any) -> Place:
 
     used = max(starts) + width
     index = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
+    row = torch.arange(len(starts), device=device)[:, None]
     same = starts[0] if len(set(starts)) == 1 else None
     if width == 1 and same is not None:
-        return Place(index, used, same, None)
+        return Place(index, row, used, same, None)
     mask = (torch.arange(used, device=device) <= index[..., None])[:, None]
-    return Place(index, used, same, mask)
+    return Place(index, row, used, same, mask)
 
 
 class KeyValueCache:
@@ -61,19 +65,33 @@ class KeyValueCache:
 
     def update(self, layer: int, keys: Any, values: Any, place: Place) -> tuple[Any, Any]:
         """Write [rows, width, heads, head width] and return all positions in use, in the same order of axes."""
-        import torch
-
         if self.keys[layer] is None:
             self.keys[layer], self.values[layer] = self._empty(keys), self._empty(values)
         for store, new in ((self.keys[layer], keys), (self.values[layer], values)):
             if place.start is not None:
                 store[:, place.start : place.start + new.shape[1]] = new
             else:
-                store[torch.arange(self.rows, device=new.device)[:, None], place.index] = new
+                store[place.row, place.index] = new
         return self.keys[layer][:, : place.used], self.values[layer][:, : place.used]
 
+    def drop(self, rows: Collection[int]) -> list[int]:
+        """Drop these rows; the last ones take their places, so that few are moved. Returns who stands where now."""
+        order, moves = list(range(self.rows)), []
+        for row in sorted(rows, reverse=True):
+            last = order.pop()
+            if row < len(order):
+                order[row] = last
+                moves.append((len(order), row))
+        for store in (self.keys, self.values):
+            for layer, old in enumerate(store):
+                for source, target in moves:
+                    old[target] = old[source]
+                store[layer] = old[: len(order)]
+        self.rows = len(order)
+        return order
+
     def keep(self, rows: list[int]) -> None:
-        """Drop every row but these."""
+        """Only these rows, in this order; a row may be there twice."""
         for store in (self.keys, self.values):
             for layer, old in enumerate(store):
                 store[layer] = None if old is None else old[rows]

@@ -90,6 +90,6 @@ class RecordedPasses:
         import torch
 
         mask = (torch.arange(cache.capacity, device=index.device) <= index[..., None])[:, None]
-        place = Place(index, cache.capacity, None, mask)
-        positions = (index + shifts[:, None]).expand(3, -1, -1)
-        return self._head(self._text(self._text.embed(tokens), positions, cache, place))
+        row = torch.arange(cache.rows, device=index.device)[:, None]
+        place = Place(index, row, cache.capacity, None, mask)
+        return self._head(self._text(self._text.embed(tokens), index + shifts[:, None], cache, place))

@@ -71,6 +71,17 @@ def test_a_prompt_with_deepstack_features(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_text_alone_needs_one_position_per_token(seed: int) -> None:
+    """What the loop gives for a draft: the same number in time, height and width."""
+    model, tokens = text_model(seed), ids(2, 12)
+    positions = torch.stack([torch.arange(12) + 5, torch.arange(12) + 90])
+    expected = of_transformers(model, tokens, positions.expand(3, -1, -1))
+    text = FlatText(model)
+    got = flat(text, tokens, positions, KeyValueCache(text.depth, 2), [0, 0])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_rows_of_unequal_length_padded_on_the_right_and_continued_raggedly(seed: int) -> None:
     """Whatever stands in the padding, in a refused draft or in an earlier use of the cache is not seen."""
     model, lengths, grown = text_model(seed), [17, 5, 11], [6, 9, 1]

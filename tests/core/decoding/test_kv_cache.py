@@ -7,6 +7,8 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rationalrewards_core.backends.decoding.kv_cache import BLOCK, KeyValueCache, place_of
 
@@ -55,6 +57,26 @@ def test_rows_leave_and_are_doubled() -> None:
     assert torch.equal(cache.keys[1][:, :5], keys[[0, 2, 0]])
     cache.reserve(BLOCK + 5)
     assert cache.keys[0].shape == (3, 2 * BLOCK, 2, 3)
+
+
+@given(st.integers(1, 6).flatmap(lambda rows: st.tuples(st.just(rows), st.sets(st.integers(0, rows - 1)))))
+def test_rows_that_are_dropped_leave_the_others_whole_and_the_memory_where_it_is(
+    rows_and_ended: tuple[int, set[int]],
+) -> None:
+    rows, ended = rows_and_ended
+    cache = KeyValueCache(2, rows)
+    keys, values = filled(cache, [0] * rows, 5)
+    memory = [store.data_ptr() for store in (*cache.keys, *cache.values)]
+    order = cache.drop(ended)
+    assert sorted(order) == sorted(set(range(rows)) - ended)
+    assert cache.rows == len(order)
+    for layer in range(2):
+        assert torch.equal(cache.keys[layer][:, :5], keys[order])
+        assert torch.equal(cache.values[layer][:, :5], values[order])
+    if order:
+        assert [store.data_ptr() for store in (*cache.keys, *cache.values)] == memory
+        filled(cache, [BLOCK] * len(order), 2, seed=3)
+        assert torch.equal(cache.keys[1][:, :5], keys[order])
 
 
 def test_a_token_attends_to_what_stands_before_it_in_its_row() -> None:
