@@ -368,6 +368,13 @@ def check_finished(reply: Reply) -> None:
     if reply.finish is Finish.LENGTH:
         message = f"The reply was cut off after {reply.completion_tokens} tokens; raise max_tokens."
         raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
+    if reply.finish is Finish.CONTEXT:
+        message = (
+            f"The server's context was full after {reply.prompt_tokens} tokens of the question and {reply.completion_tokens} of "
+            "the reply; start it with a larger one (vLLM: --max-model-len; llama.cpp: -c, which -np divides), or lower "
+            "max_pixels in the config file."
+        )
+        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
     if reply.finish is Finish.OTHER:
         # What stands there may be cut anywhere, and its last words would become the next prompt.
         if not reply.text.strip():

@@ -7,8 +7,7 @@ A workflow or a command names a server; only this file says where it is and whic
     model = "RationalRewards-8B-T2I"
     api_key_env = "JUDGE_KEY"
 
-    [servers.judge.template]          # for models that think first
-    enable_thinking = false
+    thinking = "off"                  # for models that think first
 
 The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
 `repr`, logs or error messages.
@@ -24,7 +23,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
@@ -35,6 +34,18 @@ else:  # pragma: no cover
     import tomli as tomllib
 
 Structured = Literal["auto", "vllm", "sglang", "llama_cpp", "none"]
+Thinking = Literal["default", "on", "off"]
+
+THINKING_SWITCHES: Final = ("enable_thinking", "thinking")
+"""How chat templates call the switch: Qwen's and GLM's, and DeepSeek's."""
+_LEAST: Final = {
+    "timeout_seconds": 0.1,
+    "connect_seconds": 0.1,
+    "wait_seconds": 0,
+    "concurrency": 1,
+    "max_pixels": 1024,
+    "thinking_tokens": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,34 +70,54 @@ class ServerConfig:
     """Requests under way at once."""
     retries: int = 4
     """Further attempts after a 429, a 5xx, a timeout or a broken connection."""
+    wait_seconds: float = 180.0
+    """How long all callers together wait for a server that was there and is gone, or is still loading; 0 does not wait."""
     structured: Structured = "auto"
-    """How the server takes a grammar: vllm, sglang, llama_cpp, none; auto tries vllm's way and falls back to none."""
+    """How the server takes a grammar: vllm, sglang, llama_cpp, none; auto finds out."""
     logprobs: bool = True
     """Whether to ask for token probabilities, from which `expected` and `spread` come."""
     check_sight: bool = True
-    """Whether a judge must show once that it sees pictures (three tiny questions) before it scores any."""
+    """Whether a judge must show once that it sees pictures (four tiny questions) before it scores any."""
+    probe: bool = True
+    """Whether to find out once what the server honours (about eight short questions): grammar, token probabilities, stop
+    texts, seed, thinking."""
+    remember: bool = True
+    """Whether what was found out is kept in the user's cache folder, for a week or until the server lists another model."""
     max_pixels: int = 802_816
     """Larger images are scaled down before they are sent."""
+    processor: str = ""
+    """Folder that holds the model's preprocessor_config.json, so that pictures are scaled here exactly as the checkpoint
+    asks; empty uses the folder that the server lists, else the grid that its token counts show."""
+    thinking: Thinking = "default"
+    """For models that can think before they answer: on, off, or as the server's chat template has it."""
+    thinking_tokens: int = 0
+    """Tokens that a reply may have beside its limit, for what is thought first."""
     template: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    """What the server's chat template takes, such as `enable_thinking = false`; sent as chat_template_kwargs."""
+    """What else the server's chat template takes, such as `language = "en"`; sent as chat_template_kwargs."""
 
     def __post_init__(self) -> None:
         self._check_url()
         if self.api_key and self.api_key_env:
             raise ConfigError(f"servers.{self.name} has both api_key and api_key_env; keep one of them.")
-        if self.structured not in get_args(Structured):
-            raise ConfigError(f"servers.{self.name}.structured must be one of {', '.join(get_args(Structured))}.")
-        for key, low in (("timeout_seconds", 0.1), ("connect_seconds", 0.1), ("concurrency", 1), ("max_pixels", 1024)):
+        for key, allowed in (("structured", get_args(Structured)), ("thinking", get_args(Thinking))):
+            if getattr(self, key) not in allowed:
+                raise ConfigError(f"servers.{self.name}.{key} must be one of {', '.join(allowed)}.")
+        for key, low in _LEAST.items():
             if not low <= getattr(self, key) < math.inf:
                 raise ConfigError(f"servers.{self.name}.{key} must be at least {low}, not {getattr(self, key)}.")
         if not 0 <= self.retries <= 20:
             raise ConfigError(f"servers.{self.name}.retries must be between 0 and 20, not {self.retries}.")
-
         for key, value in self.template.items():
             if not key.isidentifier() or not isinstance(value, (bool, int, float, str)):
                 raise ConfigError(
                     f"servers.{self.name}.template.{key} must be a plain name with a text, number or true or false."
                 )
+
+    @property
+    def chat_template(self) -> dict[str, bool | int | float | str]:
+        """Everything that the server's chat template is told. Templates overlook what they do not know."""
+        switches = {} if self.thinking == "default" else dict.fromkeys(THINKING_SWITCHES, self.thinking == "on")
+        return {**switches, **self.template}
 
     def _check_url(self) -> None:
         where = f"servers.{self.name}.url"
@@ -158,6 +189,7 @@ def _server(name: str, row: Any, path: Path) -> ServerConfig:
     types: dict[str, Any] = {
         "str": str,
         "Structured": str,
+        "Thinking": str,
         "bool": bool,
         "int": int,
         "float": (int, float),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from rationalrewards_core.backends import profile_store
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
@@ -18,6 +19,14 @@ SERVER_FOLDER = "comfy"
 # The same examples in every run, so that a change is judged by its own merits and not by the day's luck.
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _no_server_is_known(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test finds out about servers is none of the user's, nor of the next test's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(profile_store, "cache_folder", lambda: folder)
+    monkeypatch.setattr(profile_store, "_HERE", {})
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -34,6 +34,7 @@ CORE_LAYERS = [
     ["rubric"],
     ["rubric_file", "messages", "critique"],
     ["reward", "rewording", "images", "servers"],
+    ["picture_grid"],
     ["score_text"],
     ["parsing"],
     ["free_lines", "grammar", "comparison", "backends"],

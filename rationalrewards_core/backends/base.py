@@ -22,6 +22,8 @@ class Finish(str, Enum):
     """The model ended its turn, or a stop string was reached."""
     LENGTH = "length"
     """The token limit cut it off: the reply is truncated."""
+    CONTEXT = "context"
+    """What the server holds of prompt and reply together was full before the token limit: the reply is truncated."""
     OTHER = "other"
     """A content filter, an abort, or a reason this project does not know."""
 

@@ -15,9 +15,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from PIL import Image
+
 from ..images import data_url, for_server
 from ..messages import Message
-from ..servers import Structured
+from ..picture_grid import PictureGrid
 from .base import TokenChoice
 
 LONGEST_COMPLAINT: Final = 300
@@ -25,10 +27,19 @@ LONGEST_COMPLAINT: Final = 300
 LIKELY_SECRET: Final = 8
 """Keys at least this long are hidden wherever they occur; shorter ones (`EMPTY`) only as a word of their own."""
 HIDDEN: Final = "[key]"
+_THINKS: Final = re.compile(
+    r"\s*<(think|thinking|thought|reasoning)>|.*</(think|thinking|thought|reasoning)>", re.DOTALL
+)
+"""A reply that begins with thoughts, or holds their end: templates may have begun them in the prompt."""
 
 
-def wire_messages(messages: Sequence[Message], max_pixels: int) -> list[dict[str, Any]]:
-    """Messages in the OpenAI form: text-only ones as strings, others as lists of parts."""
+def wire_messages(
+    messages: Sequence[Message], max_pixels: int, grid: PictureGrid | None = None
+) -> list[dict[str, Any]]:
+    """Messages in the OpenAI form: text-only ones as strings, others as lists of parts.
+
+    Pictures are scaled as `grid` says; without one only those that have more than `max_pixels`.
+    """
     wire: list[dict[str, Any]] = []
     for message in messages:
         if not message.images:
@@ -37,23 +48,20 @@ def wire_messages(messages: Sequence[Message], max_pixels: int) -> list[dict[str
         parts: list[dict[str, Any]] = [
             {"type": "text", "text": part}
             if isinstance(part, str)
-            else {"type": "image_url", "image_url": {"url": data_url(for_server(part, max_pixels))}}
+            else {"type": "image_url", "image_url": {"url": data_url(_scaled(part, max_pixels, grid))}}
             for part in message.parts
         ]
         wire.append({"role": message.role, "content": parts})
     return wire
 
 
-def grammar_option(structured: Structured, grammar: str) -> dict[str, Any]:
-    """The request field in which a server of this kind takes a grammar."""
-    match structured:
-        case "auto" | "vllm":
-            return {"structured_outputs": {"grammar": grammar}}
-        case "sglang":
-            return {"ebnf": grammar}
-        case "llama_cpp":
-            return {"grammar": grammar}
-    return {}
+def _scaled(picture: Image.Image, max_pixels: int, grid: PictureGrid | None) -> Image.Image:
+    return for_server(picture, max_pixels) if grid is None else grid.fit(picture, max_pixels)
+
+
+def grammar_option(names: Sequence[str], grammar: str) -> dict[str, Any]:
+    """The request fields, under each of these names, that ask for a reply in this grammar."""
+    return {name: {"grammar": grammar} if name == "structured_outputs" else grammar for name in names}
 
 
 def json_object(text: str) -> dict[str, Any] | None:
@@ -116,16 +124,39 @@ def content_text(content: Any) -> str | None:
     return _whole(content) if isinstance(content, str) else None
 
 
+def thoughts(answer: Mapping[str, Any]) -> str:
+    """What the model thought before its reply, where the server sets that apart or leaves it before the reply."""
+    message = (first_choice(answer) or {"message": {}})["message"]
+    apart = [content_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
+    written = content_text(message.get("content")) or ""
+    return next((text for text in apart if text), "") or (written if _THINKS.match(written) else "")
+
+
 def _whole(text: str) -> str:
     """The text without half characters: JSON can spell a lone surrogate, and no file can hold one."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def listed_model(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entry of that name in a list of models, else the first one, else nothing."""
+    listed = answer.get("data")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return next(iter([entry for entry in entries if entry.get("id") == name] or entries), {})
+
+
+def named_alike(asked_for: str, answering: str) -> bool:
+    """Whether a model answers under the name it was asked by; some servers append the revision."""
+    return answering.partition("@")[0] == asked_for.partition("@")[0]
+
+
 def model_digest(entry: Mapping[str, Any]) -> str:
-    """Digest of what a server's list says of its model; empty if nothing. Times and permissions change by themselves."""
-    lasting = {
-        key: entry[key] for key in ("id", "root", "parent", "max_model_len", "meta") if entry.get(key) is not None
-    }
+    """Digest of what a server's list says of its model; empty if nothing.
+
+    Times and permissions change by themselves, and the context is the server's, not the model's.
+    """
+    lasting = {key: entry[key] for key in ("id", "root", "parent", "meta") if entry.get(key) is not None}
+    if isinstance(lasting.get("meta"), dict):
+        lasting["meta"] = {key: value for key, value in lasting["meta"].items() if key != "n_ctx"}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16] if lasting else ""
 
 

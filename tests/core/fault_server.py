@@ -120,6 +120,8 @@ class FaultServer:
 
     script: Script
     models: Answer = field(default_factory=lambda: raw('{"data": [{"id": "judge-8b"}]}'))
+    pages: dict[str, Answer] = field(default_factory=dict)
+    """What stands beside /v1, such as /health."""
     port: int = 0
     asks: list[Ask] = field(default_factory=list)
     model_lists: int = 0
@@ -128,7 +130,14 @@ class FaultServer:
 
     def config(self, **options: Any) -> ServerConfig:
         """How a user would name this server."""
-        given = {"model": "judge-8b", "retries": 2, "timeout_seconds": 5.0, "check_sight": False, **options}
+        given = {
+            "model": "judge-8b",
+            "retries": 2,
+            "timeout_seconds": 5.0,
+            "check_sight": False,
+            "probe": False,
+            **options,
+        }
         return ServerConfig(name="judge", url=f"http://127.0.0.1:{self.port}/v1", **given)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -146,10 +155,15 @@ class FaultServer:
         self.model_lists += 1
         return await self.models(request)
 
+    async def _beside(self, request: web.Request) -> web.StreamResponse:
+        answer = self.pages.get(request.path)
+        return web.Response(status=404) if answer is None else await answer(request)
+
     async def _start(self) -> web.AppRunner:
         application = web.Application(client_max_size=2**26)
         application.router.add_post("/v1/chat/completions", self._chat)
         application.router.add_get("/v1/models", self._models)
+        application.router.add_get("/{page:.*}", self._beside)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

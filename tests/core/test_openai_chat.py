@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rationalrewards_core.backends import openai_chat
+from rationalrewards_core.backends import server_calls
 from rationalrewards_core.backends.base import Finish, Reply, Sampling, TokenChoice
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Critique, Unscored
@@ -142,8 +142,10 @@ WHOLE = (
 @pytest.mark.parametrize(
     ("answer", "finish", "reason"),
     [
-        (completion("# Detailed Judg", "length"), Finish.LENGTH, "truncated"),
-        (completion(None, "length"), Finish.LENGTH, "truncated"),
+        (completion("# Detailed Judg", "length", usage={"completion_tokens": 2048}), Finish.LENGTH, "truncated"),
+        (completion("# Detailed Judg", "length", usage=None), Finish.LENGTH, "truncated"),
+        (completion("# Detailed Judg", "length", usage={"completion_tokens": 275}), Finish.CONTEXT, "truncated"),
+        (completion(None, "length"), Finish.CONTEXT, "truncated"),
         (completion("", "stop"), Finish.STOP, "empty_reply"),
         (completion(None, "content_filter"), Finish.OTHER, "empty_reply"),
         (completion(WHOLE, "content_filter"), Finish.OTHER, "truncated"),
@@ -172,7 +174,7 @@ def test_nobody_listens() -> None:
 
 
 def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_chat, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(server_calls, "LARGEST_ANSWER", 1000)
     with serving(lambda ask: completion("a" * 2000)) as server:
         assert failure(server.config()).reason == "bad_reply"
 
@@ -299,10 +301,10 @@ def test_closing_in_a_later_loop() -> None:
     with serving(lambda ask: completion("fine")) as server:
         backend = OpenAIChat(server.config())
         asyncio.run(backend.reply(QUESTION, Sampling()))
-        session = backend._session
+        calls = backend._calls
         asyncio.run(backend.close())
-        assert session is not None
-        assert session.closed
+        assert calls is not None
+        assert calls.session.closed
 
 
 class TestKeys:
@@ -386,6 +388,8 @@ class TestWhatIsSent:
             "logprobs": True,
             "top_logprobs": 3,
             "structured_outputs": {"grammar": "root ::= x"},
+            "grammar": "root ::= x",
+            "ebnf": "root ::= x",
         }
 
     def test_a_server_that_breaks_over_stop_texts_is_asked_without_them(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -405,8 +409,8 @@ class TestWhatIsSent:
             first, second, whole = asyncio.run(work(server.config(), waits))
             assert ["stop" in ask.body for ask in server.asks] == [True, False, False, False]
         assert (first.text, first.finish) == (second.text, second.finish) == ("3.5", Finish.STOP)
-        assert (whole.text, whole.finish) == ("3.5\n# Summary: good\n# More", Finish.LENGTH)
-        assert waits == [openai_chat.FIRST_WAIT], "once, and never again"
+        assert (whole.text, whole.finish) == ("3.5\n# Summary: good\n# More", Finish.CONTEXT)
+        assert waits == [server_calls.FIRST_WAIT], "once, and never again"
         assert caplog.text.count("answers only without stop texts") == 1
 
     @pytest.mark.parametrize("status", [500, 503])
@@ -593,7 +597,7 @@ class TestRefusedOptions:
         with serving(lambda ask: completion(None, message=thought)) as server:
             error = failure(server.config())
         assert error.reason == "bad_reply"
-        assert "enable_thinking = false" in str(error)
+        assert 'thinking = "off"' in str(error)
 
 
 class TestWhatComesBack:

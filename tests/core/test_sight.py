@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rationalrewards_core.backends import openai_chat
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.memo import Memo
@@ -19,11 +18,6 @@ from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
 from tests.core.fault_server import Answer, Ask, FaultServer, Script, completion, fault, raw, serving
 
 CASE = Case(UserRequest("a red circle"), Image.new("RGB", (64, 64), "red"))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_chat, "_SEEING", set())
 
 
 @pytest.fixture
@@ -69,13 +63,12 @@ def judged(server: FaultServer, cases: int = 1, memo: Memo | None = None, **opti
     return asyncio.run(work())
 
 
-def test_a_judge_that_sees_is_asked_three_questions_once(critique: str) -> None:
+def test_a_judge_that_sees_is_asked_four_questions_once(critique: str) -> None:
     with serving(script(critique, sees)) as server:
         assert isinstance(judged(server)[0], Critique)
-        assert len(server.asks) == 4
-        assert [len(pictures(ask)) for ask in server.asks] == [0, 1, 1, 1]
+        assert [len(pictures(ask)) for ask in server.asks] == [0, 1, 1, 2, 1]
         assert isinstance(judged(server)[0], Critique)
-        assert len(server.asks) == 5, "it is remembered"
+        assert len(server.asks) == 6, "it is remembered"
 
 
 @pytest.mark.parametrize("kind", BLIND)
@@ -138,7 +131,7 @@ def test_another_model_behind_the_same_address_is_another_judge(critique: str) -
         server.models = listing(created=2, meta={"size": 2, "n_params": 20})
         judged(server, memo=memo)
         assert (memo.hits, memo.misses) == (1, 2)
-        assert len(server.asks) == asked + 4, "and it has to show that it sees"
+        assert len(server.asks) == asked + 5, "and it has to show that it sees"
 
 
 def test_a_server_without_a_list_judges(critique: str) -> None:

@@ -210,7 +210,7 @@ def server() -> dict[str, Any]:
     config.parent.mkdir(parents=True)
     address = f"http://127.0.0.1:{listening.server_port}/v1"
     config.write_text(
-        f'[servers.judge]\nurl = "{address}"\nmodel = "judge"\nretries = 0\nconcurrency = 1\ncheck_sight = false\n'
+        f'[servers.judge]\nurl = "{address}"\nmodel = "judge"\nretries = 0\nconcurrency = 1\ncheck_sight = false\nprobe = false\n'
     )
     scorer = load({"engine": "server", "server": "judge"})
     seen: dict[str, Any] = {}

@@ -134,7 +134,7 @@ def judging(config_home: Path, faults: Faults | None = None, latency: float = 0.
     config.parent.mkdir(parents=True, exist_ok=True)
     retries = 0 if server.faults.down else 2
     config.write_text(
-        f'[servers.judge]\nurl = "http://127.0.0.1:{port}/v1"\nconcurrency = 2\nretries = {retries}\ncheck_sight = false\n',
+        f'[servers.judge]\nurl = "http://127.0.0.1:{port}/v1"\nconcurrency = 2\nretries = {retries}\ncheck_sight = false\nprobe = false\n',
         encoding="utf-8",
     )
     try:

@@ -238,7 +238,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply_text: Callable
         config.parent.mkdir()
         config.write_text(
             f'[servers.judge]\nurl = "http://127.0.0.1:{running.port}/v1"\nmodel = "judge-8b"\nretries = 0\n'
-            'structured = "none"\nconcurrency = 2\ncheck_sight = false\n'
+            'structured = "none"\nconcurrency = 2\ncheck_sight = false\nprobe = false\n'
         )
         yield running
 
