@@ -74,6 +74,10 @@ def _command(name: str) -> Callable[..., int]:
         from .cli import making
 
         return _named(making, name)
+    if name == "servers":
+        from .cli import servers
+
+        return _named(servers, name)
     from .cli import service
 
     return _named(service, name)

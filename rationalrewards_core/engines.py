@@ -1,10 +1,10 @@
-"""Engines by name: what a user types (`miniature`, `local:PATH_OR_ID`, `server:NAME`) becomes a scorer."""
+"""Engines by name: what a user types (`miniature`, `local:PATH_OR_ID`, `gguf:FILE`, `server:NAME`) becomes a scorer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from .backends.base import Backend
 from .errors import ConfigError
@@ -15,7 +15,10 @@ from .rubric import Kind, Rubric
 from .rubric_file import carried_rubrics, load_rubric
 from .scorer import Scope, Scorer, ScorerSettings
 
-EngineKind = Literal["miniature", "local", "server"]
+EngineKind = Literal["miniature", "local", "gguf", "server"]
+LOCAL_BATCH: Final = 8
+GGUF_BATCH: Final = 2
+"""Every question of llama.cpp has room for its longest reply set aside on the card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +32,9 @@ class EngineOptions:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps (local engines)."""
     max_pixels: int | None = 802_816
-    """Pixel cap per image (local engines)."""
-    batch_size: int = 8
-    """Images judged together (local engines)."""
+    """Pixel cap per image (local and GGUF engines)."""
+    batch_size: int | None = None
+    """Images judged together (local and GGUF engines); None is 8 in this process and 2 for a GGUF file."""
     download: bool = False
     """Whether a hub id may be downloaded (local engines)."""
     config_file: Path | None = None
@@ -44,16 +47,16 @@ class EngineName:
 
     kind: EngineKind
     target: str = ""
-    """Checkpoint folder or hub id, or the server's name."""
+    """Checkpoint folder or hub id, a GGUF model's file, or the server's name."""
 
     @classmethod
     def parse(cls, text: str) -> EngineName:
         kind, _, target = text.partition(":")
         if kind == "miniature" and not target:
             return cls("miniature")
-        if kind in ("local", "server") and target:
+        if kind in ("local", "gguf", "server") and target:
             return cls(kind, target)  # type: ignore[arg-type]
-        raise ConfigError(f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME.")
+        raise ConfigError(f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID, gguf:FILE or server:NAME.")
 
 
 def make_backend(name: EngineName, options: EngineOptions) -> Backend:
@@ -64,10 +67,14 @@ def make_backend(name: EngineName, options: EngineOptions) -> Backend:
                 f"server:{name.target} cannot be given an adapter here: load it in that server (vLLM: --lora-modules) and "
                 "name it as the server's model in your config file."
             )
+        from .backends.managed_chat import ManagedChat
         from .backends.openai_chat import OpenAIChat
         from .servers import server
 
-        return OpenAIChat(server(name.target, options.config_file))
+        place = server(name.target, options.config_file)
+        return ManagedChat(place) if place.managed else OpenAIChat(place)
+    if name.kind == "gguf":
+        return _gguf(Path(name.target).expanduser(), options)
     from .backends.checkpoint import CheckpointConfig
     from .backends.transformers_local import TransformersLocal
 
@@ -80,7 +87,24 @@ def make_backend(name: EngineName, options: EngineOptions) -> Backend:
         max_pixels=options.max_pixels,
         download=options.download,
     )
-    return TransformersLocal(config, batch_size=options.batch_size)
+    return TransformersLocal(config, batch_size=LOCAL_BATCH if options.batch_size is None else options.batch_size)
+
+
+def _gguf(file: Path, options: EngineOptions) -> Backend:
+    """A GGUF judge; ConfigError for the options that are made when such a file is written."""
+    if options.adapter is not None:
+        raise ConfigError(f"{file.name} cannot be given an adapter here: merge it before you write the GGUF file.")
+    if options.precision != "auto":
+        raise ConfigError(f"{file.name} has its precision already; leave --precision at auto, or take another file.")
+    if options.device not in ("auto", "cpu"):
+        raise ConfigError("A GGUF judge takes device auto or cpu; which card is CUDA_VISIBLE_DEVICES' affair.")
+    slots = GGUF_BATCH if options.batch_size is None else options.batch_size
+    if slots < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {slots}.")
+    from .backends.managed_chat import ManagedChat
+    from .gguf.engine import gguf_config
+
+    return ManagedChat(*gguf_config(file, max_pixels=options.max_pixels, slots=slots, cpu=options.device == "cpu"))
 
 
 def _checkpoint(target: str) -> str:
@@ -103,6 +127,8 @@ def make_rubrics(
     if name.kind == "server":
         return {}
     folders = [scorer_folder() if name.kind == "miniature" else Path(name.target).expanduser()]
+    if name.kind == "gguf":
+        folders = [folders[0].parent]
     if adapter is not None:
         folders.append(Path(adapter).expanduser())  # trained in its own rubric: that one is asked in
     return {kind: rubric for folder in folders for kind, rubric in carried_rubrics(folder).items()}

@@ -9,6 +9,12 @@ A workflow or a command names a server; only this file says where it is and whic
 
     thinking = "off"                  # for models that think first
 
+A server that this program starts itself, when it is first asked, has a command in place of the url:
+
+    [servers.own]
+    command = ["llama-server", "--model", "judge.gguf", "--mmproj", "mmproj.gguf", "--port", "{port}"]
+    environment = { LLAMA_API_KEY = "{key}" }
+
 The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
 `repr`, logs or error messages.
 """
@@ -38,7 +44,12 @@ Thinking = Literal["default", "on", "off"]
 
 THINKING_SWITCHES: Final = ("enable_thinking", "thinking")
 """How chat templates call the switch: Qwen's and GLM's, and DeepSeek's."""
+PORT: Final = "{port}"
+KEY: Final = "{key}"
 _LEAST: Final = {
+    "start_seconds": 1,
+    "idle_seconds": 1,
+    "memory_gb": 0,
     "timeout_seconds": 0.1,
     "connect_seconds": 0.1,
     "wait_seconds": 0,
@@ -54,8 +65,18 @@ class ServerConfig:
 
     name: str
     """What the user calls it."""
-    url: str
-    """Base URL, such as `http://127.0.0.1:8000/v1`; `/chat/completions` is appended."""
+    url: str = ""
+    """Base URL, such as `http://127.0.0.1:8000/v1`; `/chat/completions` is appended. Empty where there is a command."""
+    command: tuple[str, ...] = ()
+    """Program and arguments that start the server on this machine; `{port}` and `{key}` in them are filled in."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the command's environment, filled in likewise: arguments can be seen by other users, these cannot."""
+    idle_seconds: float = 300.0
+    """A started server is stopped when nobody has asked it for so long."""
+    start_seconds: float = 900.0
+    """How long a started server may take until it answers."""
+    memory_gb: float = 0.0
+    """Memory that a started server takes of the card; 0 is not known, so ComfyUI makes all the room it can."""
     model: str = ""
     """Model to ask for; empty asks the server for its first one."""
     api_key: str = field(default="", repr=False)
@@ -96,7 +117,10 @@ class ServerConfig:
     """What else the server's chat template takes, such as `language = "en"`; sent as chat_template_kwargs."""
 
     def __post_init__(self) -> None:
-        self._check_url()
+        if self.command:
+            self._check_command()
+        else:
+            self._check_url()
         if self.api_key and self.api_key_env:
             raise ConfigError(f"servers.{self.name} has both api_key and api_key_env; keep one of them.")
         for key, allowed in (("structured", get_args(Structured)), ("thinking", get_args(Thinking))):
@@ -118,6 +142,25 @@ class ServerConfig:
         """Everything that the server's chat template is told. Templates overlook what they do not know."""
         switches = {} if self.thinking == "default" else dict.fromkeys(THINKING_SWITCHES, self.thinking == "on")
         return {**switches, **self.template}
+
+    @property
+    def managed(self) -> bool:
+        """Whether this program starts the server itself."""
+        return bool(self.command)
+
+    def _check_command(self) -> None:
+        where = f"servers.{self.name}"
+        if self.url or self.api_key or self.api_key_env:
+            raise ConfigError(
+                f"{where} has a command, so it takes no url and no key: both are made when it is started."
+            )
+        if not all(isinstance(word, str) and "\0" not in word for word in self.command) or not self.command[0].strip():
+            raise ConfigError(f"{where}.command must be a list of texts: the program and its arguments.")
+        for name, value in self.environment.items():
+            if not name.isidentifier() or not isinstance(value, str) or "\0" in value:
+                raise ConfigError(f"{where}.environment must hold texts by the names of variables.")
+        if not any(PORT in text for text in (*self.command, *self.environment.values())):
+            raise ConfigError(f"{where}.command must say where the port goes: write {PORT} in its place.")
 
     def _check_url(self) -> None:
         where = f"servers.{self.name}.url"
@@ -193,6 +236,8 @@ def _server(name: str, row: Any, path: Path) -> ServerConfig:
         "bool": bool,
         "int": int,
         "float": (int, float),
+        "tuple[str, ...]": list,
+        "Mapping[str, str]": dict,
         "Mapping[str, bool | int | float | str]": dict,
     }
     known = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
@@ -204,9 +249,13 @@ def _server(name: str, row: Any, path: Path) -> ServerConfig:
         if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
             # The value is not shown: it may be a key.
             raise ConfigError(f"{path}: servers.{name}.{key} has the wrong type.")
-    if "url" not in row:
-        raise ConfigError(f"{path}: servers.{name} needs a url.")
+    if "url" not in row and "command" not in row:
+        raise ConfigError(f"{path}: servers.{name} needs a url, or a command that starts it.")
+    if "environment" in row and "command" not in row:
+        raise ConfigError(f"{path}: servers.{name}.environment goes with a command.")
+    if row.get("command") == []:
+        raise ConfigError(f"{path}: servers.{name}.command is empty; name the program and its arguments.")
     try:
-        return ServerConfig(name=name, **row)
+        return ServerConfig(name=name, **{**row, "command": tuple(row.get("command", ()))})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -35,7 +35,7 @@ CORE_LAYERS = [
     ["rubric_file", "messages", "critique"],
     ["reward", "rewording", "images", "servers"],
     ["picture_grid"],
-    ["score_text"],
+    ["score_text", "managed", "server_entries", "gguf"],
     ["parsing"],
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo"],

@@ -43,13 +43,17 @@ class OpenAIChat:
         config: ServerConfig,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        grid: PictureGrid | None = None,
+        place: str = "",
     ) -> None:
+        """`grid` is known beforehand of some; `place` is what profiles are remembered under, else it is the address."""
         self.config = config
+        self._stated_grid, self._place = grid, place or config.url
         self._sleep = sleep
         self._calls: ServerCalls | None = None
         self._model = config.model
         self._options = ChatOptions(config)
-        self._grid: PictureGrid | None = None
+        self._grid: PictureGrid | None = grid
         self._listing = ""
         self._introducing = asyncio.Lock()
         self._acquaintance: ServerCalls | BackendError | None = None
@@ -134,7 +138,7 @@ class OpenAIChat:
         software = await software_of(calls, entry)
         under = (config.structured, config.logprobs, config.chat_template, config.probe, config.check_sight)
         context = context_of(entry) or software.context
-        key = profile_key(config.url, self._model, self._listing, software, context, under)
+        key = profile_key(self._place, self._model, self._listing, software, context, under)
         profile = remembered(key, on_disk=config.remember)
         if profile is None:
             self._options.profile = replace(
@@ -197,6 +201,8 @@ class OpenAIChat:
 
     def _grid_of(self, entry: Mapping[str, Any]) -> PictureGrid | None:
         """The checkpoint's own grid where its folder can be read, else the one that token counts show."""
+        if self._stated_grid is not None:
+            return self._stated_grid
         folder = self.config.processor or entry.get("root") or ""
         stated = grid_of_folder(Path(folder)) if isinstance(folder, str) and folder else None
         return stated or grid_of_side(self.profile.grid)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .server_arguments import add_servers_arguments
+
 ENGINE_HELP = """\
 engines (--backend):
   miniature            the small model that comes with the package; judges coloured shapes only (default)
   local:FOLDER_OR_ID   a Qwen3-VL-class checkpoint, for example local:/models/RationalRewards-8B-T2I
-  server:NAME          an OpenAI-compatible server named in your config file (see: rationalrewards serve --help)
+  gguf:FILE            a GGUF model with its mmproj file beside it, run by llama.cpp (pip install xllamacpp)
+  server:NAME          an OpenAI-compatible server named in your config file (see: rationalrewards servers --help)
 
 exit codes: 0 done; 1 something failed; 2 wrong arguments or configuration; 3 some images could not be
 scored; 4 below --threshold; 130 interrupted
@@ -33,13 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     _refine(commands.add_parser("refine", help="generate, critique and refine until the score is reached"))
     _serve(commands.add_parser("serve", help="answer critiques over HTTP (for trainers and other programs)"))
     _rubric(commands.add_parser("rubric", help="show, check or start a rubric of your own"))
+    add_servers_arguments(commands.add_parser("servers", help="add, list or remove model servers of your config file"))
     return parser
 
 
 def _engine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("engine")
     group.add_argument(
-        "--backend", default="miniature", metavar="ENGINE", help="miniature, local:FOLDER_OR_ID or server:NAME"
+        "--backend",
+        default="miniature",
+        metavar="ENGINE",
+        help="miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME",
     )
     group.add_argument(
         "--precision",
@@ -49,8 +56,10 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--adapter", metavar="FOLDER", help="LoRA adapter for a local engine")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    group.add_argument("--max-pixels", type=int, default=802_816, help="pixel cap per image for local engines")
-    group.add_argument("--batch", type=int, default=8, help="images judged together by a local engine")
+    group.add_argument("--max-pixels", type=int, default=802_816, help="pixel cap per image for local and GGUF engines")
+    group.add_argument(
+        "--batch", type=int, metavar="N", help="images judged together (default: 8 by a local engine, 2 by a GGUF one)"
+    )
     group.add_argument("--download", action="store_true", help="allow a hub id to be downloaded")
     group.add_argument("--config", type=Path, metavar="FILE", help="config file that names servers")
     group.add_argument("--rubric", metavar="NAME_OR_FILE", help="generation, edit, or a TOML file of your own")

@@ -20,6 +20,7 @@ from rationalrewards_core.rubric_file import rubric_to_toml
         ("local:/models/8B", "local", "/models/8B"),
         ("local:org/name", "local", "org/name"),
         ("local:C:\\models\\8B", "local", "C:\\models\\8B"),
+        ("gguf:models/8B-Q4_K_M.gguf", "gguf", "models/8B-Q4_K_M.gguf"),
         ("server:judge", "server", "judge"),
     ],
 )
@@ -28,12 +29,15 @@ def test_names(text: str, kind: str, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gpt", "Miniature", "miniature:x", "local", "local:", "server:", "http://x/v1", ":judge"]
+    "text", ["", "gpt", "Miniature", "miniature:x", "local", "local:", "gguf:", "server:", "http://x/v1", ":judge"]
 )
 def test_unknown_names_say_what_is_known(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         EngineName.parse(text)
-    assert str(caught.value) == f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID or server:NAME."
+    assert (
+        str(caught.value)
+        == f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID, gguf:FILE or server:NAME."
+    )
 
 
 @pytest.mark.parametrize("target", ["/no/such/folder", "./gone", "../gone", "~/no/such/folder", "C:\\gone"])

@@ -1,0 +1,30 @@
+"""Arguments of the commands around model servers: servers, doctor."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_servers_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="name the servers of the config file")
+    listed.add_argument("--json", action="store_true", help="machine-readable output")
+    _add(actions.add_parser("add", help="write an entry for a server that is started when it is first asked"))
+    removed = actions.add_parser("remove", help="cut a server out of the config file")
+    removed.add_argument("name", metavar="NAME")
+    for action in actions.choices.values():
+        action.add_argument("--config", type=Path, metavar="FILE", help="config file (default: your own)")
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what you call it: --backend server:NAME")
+    parser.add_argument("kind", choices=("vllm", "llama.cpp", "sglang"))
+    parser.add_argument("model", metavar="MODEL", help="checkpoint folder or hub id; for llama.cpp a GGUF file")
+    parser.add_argument("--mmproj", metavar="FILE", help="the picture tower, a GGUF file (llama.cpp)")
+    parser.add_argument("--program", metavar="PATH", help="the server's program, if it is not on the PATH")
+    parser.add_argument("--slots", type=int, default=2, help="questions answered at once (llama.cpp; default: 2)")
+    parser.add_argument(
+        "--memory-share", type=float, default=0.9, help="share of the card's memory (vllm, sglang; default: 0.9)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the entry and write nothing")

@@ -1,0 +1,93 @@
+"""A GGUF judge as a server that is started here, with pictures made as the transformers engine makes them."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigError
+from ..picture_grid import PictureGrid
+from ..servers import KEY, PORT, ServerConfig
+from .header import GgufHeader, read_header
+from .pairs import GgufPair, pair
+
+PACKAGE: Final = "xllamacpp"
+PROGRAM: Final = Path(__file__).with_name("llama_server.py")
+CONTEXT: Final = 8192
+"""Tokens of one question and its reply: an edit with two pictures and a full critique takes about 5,000."""
+ANSWER_SECONDS: Final = 3600.0
+"""An 8B judge on a CPU may take minutes over a critique."""
+LEAST_PIXELS: Final = {"qwen2vl_merger": 3136, "qwen2.5vl_merger": 3136}
+"""What the image processors of those models scale small pictures up to, where their file does not say it."""
+USUAL_LEAST: Final = 65_536
+MOST_PIXELS: Final = 16_777_216
+"""What Qwen3-VL's image processor allows; the caller's own limit is lower."""
+QWEN3_SIDE: Final = 32
+OVERHEAD_GB: Final = 1.0
+
+
+def gguf_config(
+    model: Path, *, max_pixels: int | None = None, slots: int = 2, cpu: bool = False, idle_seconds: float = 300.0
+) -> tuple[ServerConfig, PictureGrid]:
+    """How a model and the tower beside it are served, and how pictures are scaled for it. ConfigError if the files or llama.cpp are not there."""
+    files = pair(model)
+    python = llama_python()
+    if python is None:
+        raise ConfigError(
+            f"GGUF judges run by llama.cpp, which is not installed: {sys.executable} -m pip install {PACKAGE}"
+        )
+    language, tower = read_header(files.model), read_header(files.mmproj)
+    context = min(CONTEXT, language.context or CONTEXT)
+    command = [python, str(PROGRAM), "--model", str(files.model), "--mmproj", str(files.mmproj), "--port", PORT]
+    command += ["--slots", str(slots), "--context", str(context), *(["--cpu"] if cpu else [])]
+    config = ServerConfig(
+        name=files.model.name,
+        command=tuple(command),
+        environment={"LLAMA_API_KEY": KEY},
+        structured="llama_cpp",
+        timeout_seconds=ANSWER_SECONDS,
+        concurrency=slots,
+        probe=False,  # what llama.cpp honours is known; its questions would cost a slow machine minutes
+        max_pixels=MOST_PIXELS if max_pixels is None else max_pixels,
+        idle_seconds=idle_seconds,
+        memory_gb=0.0 if cpu else memory_gb(files, language, slots * context),
+    )
+    return config, picture_grid(tower)
+
+
+def llama_python() -> str | None:
+    """The interpreter that has llama.cpp: this one, if the package is installed."""
+    return sys.executable if find_spec(PACKAGE) is not None else None
+
+
+def picture_grid(tower: GgufHeader) -> PictureGrid:
+    """How the checkpoint's own image processor scales: as the file says, else as its family does.
+
+    llama.cpp itself leaves small pictures as they are: 128 x 128 pixels would be 16 tokens there and 64 here.
+    """
+    side = tower.number("clip.vision.patch_size") * (tower.number("clip.vision.spatial_merge_size") or 2)
+    kind = str(tower.values.get("clip.projector_type") or tower.values.get("clip.vision.projector_type") or "")
+    least = tower.number("clip.vision.image_min_pixels") or LEAST_PIXELS.get(kind, USUAL_LEAST)
+    most = tower.number("clip.vision.image_max_pixels") or MOST_PIXELS
+    return PictureGrid(side or QWEN3_SIDE, least, max(least, most))
+
+
+def memory_gb(files: GgufPair, model: GgufHeader, tokens: int) -> float:
+    """What the judge takes of a card at most: its files, keys and values of every token, and room to work."""
+    kind = model.architecture
+    heads = model.number(f"{kind}.attention.head_count_kv") or model.number(f"{kind}.attention.head_count")
+    width = model.number(f"{kind}.attention.key_length") or model.width // max(
+        1, model.number(f"{kind}.attention.head_count")
+    )
+    cache = 2 * 2 * tokens * model.number(f"{kind}.block_count") * heads * width
+    parts = sum(file.stat().st_size for file in (*weight_parts(files.model), files.mmproj))
+    return round((parts + cache) / 2**30 + OVERHEAD_GB, 1)
+
+
+def weight_parts(model: Path) -> list[Path]:
+    """The files of a model: itself, or all of its parts."""
+    first = "-00001-of-"
+    head, found, _ = model.name.partition(first)
+    return sorted(model.parent.glob(f"{head}-?????-of-*.gguf")) if found else [model]

@@ -1,0 +1,47 @@
+"""llama.cpp's own server, from the package xllamacpp, as a program: it ends when it is told to.
+
+    LLAMA_API_KEY=... python llama_server.py --model FILE --mmproj FILE --port N
+
+Imports nothing of this project, so that it can be run by its path in whatever environment has the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="the language model, a GGUF file")
+    parser.add_argument("--mmproj", required=True, help="the picture tower, a GGUF file")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--slots", type=int, default=2, help="questions answered at once")
+    parser.add_argument("--context", type=int, default=8192, help="tokens of one question, its reply included")
+    parser.add_argument("--cpu", action="store_true", help="leave the graphics card alone")
+    given = parser.parse_args()
+    server = start(given, os.environ.get("LLAMA_API_KEY", ""))
+    print(server.listening_address, flush=True)  # noqa: T201 - it goes into the log
+    threading.Event().wait()
+
+
+def start(given: argparse.Namespace, key: str) -> Any:
+    """The server's own settings but for what is given; layers that do not fit on the card stay in memory by themselves."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.mmproj.path = given.model, given.mmproj
+    params.n_parallel, params.n_ctx = given.slots, given.slots * given.context
+    params.port = given.port
+    params.api_keys = [key] if key else []
+    params.cache_ram_mib = 0  # prompts begin with their picture: hardly one is asked twice
+    params.ui = False
+    if given.cpu:
+        params.n_gpu_layers, params.mmproj_use_gpu = 0, False
+    return xllamacpp.Server(params)
+
+
+if __name__ == "__main__":
+    main()
