@@ -32,7 +32,7 @@ class PickBest(io.ComfyNode):
                     "rewards",
                     optional=True,
                     force_input=True,
-                    tooltip="Instead of critiques: one number per image, higher is better; NaN is never picked.",
+                    tooltip="Instead of critiques: one number per image, higher is better; NaN and infinity are never picked.",
                 ),
             ],
             outputs=[
@@ -60,11 +60,14 @@ class PickBest(io.ComfyNode):
 
 
 def rewards_of(critique: Sequence[Any] | None, rewards: Sequence[float] | None) -> list[float]:
-    """One number per image, NaN where it is unscored, from whichever input is connected."""
+    """One number per image, NaN where it is unscored, from whichever input is connected.
+
+    Infinity is no reward: it stands for a failure of whatever computed it.
+    """
     if (critique is None) == (rewards is None):
         raise ConfigError("Connect either critique or rewards, and not both.")
     if rewards is not None:
-        return [float(value) for value in rewards]
+        return [float(value) if math.isfinite(value) else math.nan for value in rewards]
     return [math.nan if value is None else value for critiques in critique or () for value in critiques.rewards]
 
 

@@ -50,12 +50,20 @@ class PreferencePick(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        """The same graph asks another person anew."""
+        from .preference_users import user_of_prompt
+
+        return user_of_prompt() or ""
+
+    @classmethod
     def execute(
         cls, images: Any, prompt: str, dataset: str, source_image: Any = None, critique: Critiques | None = None
     ) -> io.NodeOutput:
         from ..rationalrewards_core.messages import UserRequest
         from .preference_export import summary, tally
         from .preference_store import preference_store
+        from .preference_users import user_of_prompt
 
         sources = () if source_image is None else tuple(sound_pictures(source_image))
         if len(sources) > 1:
@@ -64,7 +72,7 @@ class PreferencePick(io.ComfyNode):
             raise ConfigError(
                 f"There are {len(images)} images and {len(critique.outcomes)} critiques; connect those of these images."
             )
-        store = preference_store(dataset.strip())
+        store = preference_store(dataset.strip(), user_of_prompt())
         judge, rewards = (None, ()) if critique is None else (critique.to_json(), critique.rewards)
         question = store.ask(UserRequest(prompt, sources), sound_pictures(images), judge, rewards)
         shown = {"dataset": store.name, "question": question.key}

@@ -1,6 +1,7 @@
 """What the page may ask of preferences: see a question, answer it, take an answer back, export.
 
-A client names a data set, a question and an answer, never a file. The store is imported with the first question, not
+A client names a data set, a question and an answer, never a file; where ComfyUI has several users, its data sets are
+those of the user that its requests name. The store is imported with the first question, not
 when ComfyUI starts.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,13 +19,18 @@ from aiohttp import web
 
 from ..rationalrewards_core.errors import ConfigError, StorageError
 from .http import refusal, whole_body
+from .preference_users import CLIENT_USERS, user_of_request
 
 if TYPE_CHECKING:
     from .preference_store import Book, Choice, PreferenceStore
 
+log = logging.getLogger("rationalrewards.preferences")
+
 PATH = "/rationalrewards/preferences/{dataset}"
+CLIENT_PATH = "/rationalrewards/client"
 BODY_LIMIT = 4096
 """Bytes of a request that are read; an answer needs a hundred."""
+_CLIENT = re.compile(r"[0-9A-Za-z_.:-]{1,200}", re.ASCII)
 _KEY = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -60,14 +67,26 @@ class PreferenceRoutes:
     async def export(self, request: web.Request) -> web.Response:
         """POST -> {"pairs": number, "folder": below the output folder}."""
         from .preference_export import EXPORT, export
-        from .preference_store import SUBFOLDER
 
         def written(store: PreferenceStore) -> dict[str, Any]:
-            return {"pairs": export(store), "folder": "/".join((*SUBFOLDER, store.name, EXPORT))}
+            return {"pairs": export(store), "folder": f"{store.subfolder}/{EXPORT}"}
 
         return await _answered(request, written)
 
+    async def client(self, request: web.Request) -> web.Response:
+        """POST {"client_id": id} -> {"user": whose client it is, or null}: what that client queues asks its user."""
+        client = (await _body(request)).get("client_id")
+        if not isinstance(client, str) or not _CLIENT.fullmatch(client):
+            return refusal(400, 'Send the id of the page\'s client, such as {"client_id": "0f3a"}.')
+        try:
+            user = user_of_request(request)
+        except ConfigError as error:
+            return refusal(403, str(error))
+        CLIENT_USERS.tell(client, user)
+        return web.json_response({"user": user})
+
     def add_to(self, routes: web.RouteTableDef) -> None:
+        routes.post(CLIENT_PATH)(self.client)
         routes.get(PATH)(self.state)
         routes.post(f"{PATH}/pick")(self.pick)
         routes.post(f"{PATH}/undo")(self.undo)
@@ -88,29 +107,27 @@ def view(
     key = shown if known else book.next_after(shown or after)
     return {
         "dataset": store.name,
-        "question": None if key is None else _question(store.name, book, key),
+        "question": None if key is None else _question(store, book, key),
         "undo": None if book.last is None else book.last.key,
         **asdict(tally(book)),
     }
 
 
-def _question(name: str, book: Book, key: str) -> dict[str, Any]:
+def _question(store: PreferenceStore, book: Book, key: str) -> dict[str, Any]:
     question = book.questions[key]
     return {
         "key": key,
         "request": question.request,
-        "images": [_address(name, place) for place in question.candidates],
-        "sources": [_address(name, place) for place in question.sources],
+        "images": [_address(store, place) for place in question.candidates],
+        "sources": [_address(store, place) for place in question.sources],
         "choice": book.choices.get(key),
     }
 
 
-def _address(name: str, place: str) -> dict[str, str]:
+def _address(store: PreferenceStore, place: str) -> dict[str, str]:
     """What the frontend's /view route is asked for."""
-    from .preference_store import SUBFOLDER
-
     folder, _, file = place.rpartition("/")
-    return {"filename": file, "subfolder": "/".join((*SUBFOLDER, name, folder)), "type": "output"}
+    return {"filename": file, "subfolder": f"{store.subfolder}/{folder}", "type": "output"}
 
 
 def _is_choice(choice: Any) -> TypeGuard[Choice]:
@@ -118,11 +135,15 @@ def _is_choice(choice: Any) -> TypeGuard[Choice]:
 
 
 async def _answered(request: web.Request, act: Callable[[PreferenceStore], dict[str, Any]]) -> web.Response:
-    """Act on the data set that the request names; every failure is an {"error": sentence}."""
+    """Act on the data set that the request names, of the user it comes from; every failure is an {"error": sentence}."""
     from .preference_store import known_store
 
     try:
-        store = known_store(request.match_info["dataset"])
+        user = user_of_request(request)
+    except ConfigError as error:
+        return refusal(403, str(error))
+    try:
+        store = known_store(request.match_info["dataset"], user)
     except ConfigError as error:
         return refusal(400, str(error))
     if store is None:
@@ -131,10 +152,15 @@ async def _answered(request: web.Request, act: Callable[[PreferenceStore], dict[
         return web.json_response(await asyncio.to_thread(act, store))
     except ConfigError as error:
         return refusal(409, str(error))
-    except StorageError as error:
-        return refusal(507, str(error))
-    except OSError as error:
-        return refusal(507, f"The disk refused it: {error.strerror}.")
+    except (StorageError, OSError) as error:
+        log.error("%s", error)  # where that is, is nothing for a page
+        return refusal(507, f"The server's disk refused it ({_refused(error)}); ComfyUI's log says where.")
+
+
+def _refused(error: BaseException) -> str:
+    """In the operating system's words."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return (cause.strerror if isinstance(cause, OSError) else None) or "no reason given"
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

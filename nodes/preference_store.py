@@ -1,5 +1,7 @@
 """What a person prefers: questions asked by Preference Pick, and the answers clicked, in one folder per data set.
 
+Data sets lie in output/rationalrewards/preferences; where ComfyUI has several users, each one's in a folder `@USER` there.
+
     picks.jsonl            one line per question, answer and undo, only ever appended (`PreferenceLog`)
     images/3f/3f9a....png  candidates and source images; the name is the SHA-256 of the file
 
@@ -64,8 +66,9 @@ class Answer:
 class PreferenceStore:
     """One data set. Its methods may be called from any thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, subfolder: str = "") -> None:
+        """`subfolder` is where that is below ComfyUI's output folder, for pages."""
+        self.folder, self.subfolder = folder, subfolder
         self._lock = threading.Lock()
         self._questions: dict[str, Question] = {}
         self._answers: dict[str, Answer] = {}
@@ -191,13 +194,14 @@ class Book:
         return next((each for each in around if each not in self.choices), around[-1] if around else None)
 
 
-def preferences_folder(name: str) -> Path:
-    """Where a data set is, below ComfyUI's output folder. ConfigError for anything but a plain name."""
-    import folder_paths
+def preferences_subfolder(name: str, user: str | None = None) -> str:
+    """Where a data set is, below ComfyUI's output folder. ConfigError for anything but a plain name.
 
+    No data set's name begins like the folder of a user.
+    """
     if not _NAME.fullmatch(name) or _DEVICES.fullmatch(name):
         raise ConfigError("Name the data set with letters, digits, - and _ only, such as portraits-2.")
-    return Path(folder_paths.get_output_directory(), *SUBFOLDER, name)
+    return "/".join((*SUBFOLDER, *(() if user is None else (f"@{user}",)), name))
 
 
 SUBFOLDER: Final = ("rationalrewards", "preferences")
@@ -205,16 +209,20 @@ _STORES: dict[Path, PreferenceStore] = {}
 _STORES_LOCK = threading.Lock()
 
 
-def preference_store(name: str) -> PreferenceStore:
-    """The one store of a data set in this process. ConfigError for a name that is none."""
-    folder = preferences_folder(name)
+def preference_store(name: str, user: str | None = None) -> PreferenceStore:
+    """The one store of a data set in this process; `user` is None where all share. ConfigError for a name that is none."""
+    import folder_paths
+
+    subfolder = preferences_subfolder(name, user)
+    folder = Path(folder_paths.get_output_directory(), subfolder)
     with _STORES_LOCK:
-        return _STORES.setdefault(folder, PreferenceStore(folder))
+        return _STORES.setdefault(folder, PreferenceStore(folder, subfolder))
 
 
-def known_store(name: str) -> PreferenceStore | None:
+def known_store(name: str, user: str | None = None) -> PreferenceStore | None:
     """The same; None where nothing was ever asked."""
-    return preference_store(name) if (preferences_folder(name) / FILE).is_file() else None
+    store = preference_store(name, user)
+    return store if (store.folder / FILE).is_file() else None
 
 
 def _now() -> str:

@@ -29,6 +29,10 @@ class Gate:
     minimums: Mapping[str, float] = field(default_factory=dict)
     """Score that a dimension has to reach, by key. A dimension without one, or judged N/A, fails nothing."""
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"The threshold is a reward between 0 and 1, not {self.threshold:g}.")
+
     def passes(self, critique: Critique, rubric: Rubric) -> bool:
         enough = reward(critique, rubric) >= self.threshold
         return enough and not failing(critique, self.minimums, rubric.scale.minimum)

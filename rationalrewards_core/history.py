@@ -23,7 +23,7 @@ from .images import MAX_PIXELS, open_image, png_bytes
 from .jsonl import DamagedLine, JsonLine, LineWriter, Row, whole_lines
 from .messages import UserRequest
 from .refine import Origin, RefinePolicy, RefineState, RefineStep
-from .storage import replace_file
+from .storage import clear_unfinished, replace_file
 
 FILE = "history.jsonl"
 VERSION = 1
@@ -52,6 +52,7 @@ class History:
 
     def __enter__(self) -> History:
         self._lines = self._writer()
+        clear_unfinished(self.folder)
         return self
 
     def __exit__(
@@ -63,7 +64,7 @@ class History:
 
     def start(self, state: RefineState) -> None:
         """Write the header of a new run; ConfigError if the folder already holds one."""
-        if next(whole_lines(self.file), None) is not None:
+        if has_begun(self.folder):
             raise ConfigError(f"{self.folder} already holds a run; continue it, or choose another folder.")
         sources = []
         for number, source in enumerate(state.request.sources):
@@ -129,6 +130,11 @@ def load_history(folder: Path) -> RefineState:
             f"{error} Without it the run in {folder} cannot go on: put it back, or start anew."
         ) from error
     return replace(state, request=request, steps=steps)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run's header is there: before that, nothing of it is."""
+    return next(whole_lines(folder / FILE), None) is not None
 
 
 def check_there(folder: Path) -> None:

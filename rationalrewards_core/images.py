@@ -24,6 +24,9 @@ MAX_PIXELS: Final = 64_000_000
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
 """What `open_image` reads; every other decoder of Pillow stays shut."""
 
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
+"""How files of these formats end, in lower case."""
+
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 PIXEL_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND")

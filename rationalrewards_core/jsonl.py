@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from .errors import ConfigError
 from .file_lock import FileLock
-from .storage import replace_file, storing, sync_folder
+from .storage import clear_unfinished, replace_file, storing, sync_folder
 
 log = logging.getLogger("rationalrewards.storage")
 
@@ -158,6 +158,7 @@ class LineWriter:
         """Put other lines in the place of all, at once."""
         self.file.close()  # Windows replaces no open file
         try:
+            clear_unfinished(self.path.parent, self.path.name)
             replace_file(self.path, contents)
         finally:
             with storing(self.path):

@@ -13,6 +13,7 @@ follow the same rules:
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -60,6 +61,9 @@ class RefinePolicy:
         for name in ("threshold", "minimum_gain"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
+        for name, score in (("minimum_score", self.minimum_score), *self.minimum_scores.items()):
+            if not math.isfinite(score):  # nothing lies below NaN, so that no dimension would ever fail
+                raise ConfigError(f"{name} must be a score of the rubric, not {score}.")
         for name in ("patience", "max_iterations", "first"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")

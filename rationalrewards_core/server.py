@@ -25,6 +25,7 @@ from .errors import RationalRewardsError, RequestError
 from .parsing import Mode
 from .scorer import Outcome, Scorer
 from .server_config import LOOPBACK, ServeConfig, listening_socket
+from .server_failures import FAILED, told, turned_away
 from .server_metrics import ServerMetrics
 from .server_requests import (
     ITEM_FIELDS,
@@ -104,18 +105,14 @@ class RewardServer:
             return self._failed("internal")
 
     def _refused(self, refusal: web.HTTPException) -> web.Response:
-        """What aiohttp itself turned away, in our words."""
-        reason = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(refusal.status, "refused")
-        limit = f" (at most {self._config.max_body_bytes} bytes)" if refusal.status == 413 else ""
+        reason, sentence = turned_away(refusal, self._config.max_body_bytes)
         headers = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else None
-        return web.json_response(
-            error_json(reason, f"{refusal.reason}{limit}."), status=refusal.status, headers=headers
-        )
+        return web.json_response(error_json(reason, sentence), status=refusal.status, headers=headers)
 
     def _failed(self, reason: str) -> web.Response:
         """The server's own fault; what it was stays in the log."""
         self._metrics.rejected[500] += 1
-        return web.json_response(error_json(reason, "The server failed on this call; its log says why."), status=500)
+        return web.json_response(error_json(reason, FAILED), status=500)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -163,7 +160,7 @@ class RewardServer:
         failed = sum(answer["unscored"] is not None for answer in answers)
         return web.json_response({"items": answers, "failure_rate": failed / len(answers)})
 
-    async def _answers(self, rows: list[dict[str, Any]], mode: Mode) -> list[dict[str, Any]]:
+    async def _answers(self, rows: list[Any], mode: Mode) -> list[dict[str, Any]]:
         tasks = [asyncio.ensure_future(self._batch_item(row, mode)) for row in rows]
         try:
             return await asyncio.gather(*tasks)
@@ -173,7 +170,7 @@ class RewardServer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _batch_item(self, row: dict[str, Any], mode: Mode) -> dict[str, Any]:
+    async def _batch_item(self, row: Any, mode: Mode) -> dict[str, Any]:
         """One item of a batch; whatever is wrong with it stays its own."""
         started = time.perf_counter()
         try:
@@ -181,7 +178,7 @@ class RewardServer:
         except RequestError as error:
             return self._answer(Unscored(reason=error.reason, message=str(error)), None, started)
 
-    async def _item(self, row: dict[str, Any], mode: Mode) -> dict[str, Any]:
+    async def _item(self, row: Any, mode: Mode) -> dict[str, Any]:
         """Read and judge one item within the time limit; RequestError if it cannot be read."""
         started, limit = time.perf_counter(), self._config.request_seconds
         task = asyncio.ensure_future(self._judged(row, mode))
@@ -198,7 +195,7 @@ class RewardServer:
             self._running.discard(task)
         return self._answer(outcome, reward, started)
 
-    async def _judged(self, row: dict[str, Any], mode: Mode) -> tuple[Outcome, float | None]:
+    async def _judged(self, row: Any, mode: Mode) -> tuple[Outcome, float | None]:
         async with self._gate:
             item = await asyncio.to_thread(read_item, row, self._config.max_pixels)
             async with self._pixels.hold(item.pixels):
@@ -214,7 +211,7 @@ class RewardServer:
         if isinstance(outcome, Critique):
             answer.update(scores=outcome.scores, critique=outcome.to_json())
         else:
-            answer["unscored"] = {"reason": outcome.reason, "message": outcome.message}
+            answer["unscored"] = {"reason": outcome.reason, "message": told(outcome)}
         return {**answer, "seconds": round(seconds, 4)}
 
     async def _drain(self, app: web.Application) -> None:

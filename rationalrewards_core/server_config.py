@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass, field
 
@@ -51,8 +52,8 @@ class ServeConfig:
         if self.max_held_bytes < self.max_body_bytes:
             raise ConfigError(f"max_held_bytes must be at least max_body_bytes ({self.max_body_bytes}).")
         for name in ("body_seconds", "request_seconds", "shutdown_seconds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a positive number, not {getattr(self, name)}.")
 
     @property
     def most_items(self) -> int:

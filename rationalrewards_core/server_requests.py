@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -30,6 +30,8 @@ from .server_config import LOOPBACK, ServeConfig
 
 ITEM_FIELDS = frozenset({"request", "image", "sources"})
 MAX_SOURCES = 8
+_KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+"""What JSON's other values are called."""
 
 
 def error_json(reason: str, message: str) -> dict[str, Any]:
@@ -88,8 +90,8 @@ def body_size(request: web.Request, most: int) -> int:
     return most if packed or request.content_length is None else request.content_length
 
 
-async def read_object(request: web.Request, known: frozenset[str], config: ServeConfig) -> dict[str, Any]:
-    """The body as a JSON object with no unknown fields."""
+async def read_object(request: web.Request, known: frozenset[str] | None, config: ServeConfig) -> dict[str, Any]:
+    """The body as a JSON object with no fields that are not `known`; None lets all pass."""
     if request.content_type != "application/json":
         refuse(web.HTTPUnsupportedMediaType, "content_type", "Send the body as 'Content-Type: application/json'.")
     try:
@@ -107,7 +109,7 @@ async def read_object(request: web.Request, known: frozenset[str], config: Serve
     if not isinstance(body, dict):
         refuse(web.HTTPBadRequest, "bad_request", "The body must be a JSON object.")
     try:
-        only_known(body, known)
+        only_known(body, body.keys() if known is None else known)
     except RequestError as error:
         refuse(web.HTTPBadRequest, error.reason, str(error))
     return body
@@ -123,7 +125,7 @@ async def _body(request: web.Request, most: int) -> bytes:
     return bytes(content)
 
 
-def only_known(table: dict[str, Any], known: frozenset[str]) -> None:
+def only_known(table: dict[str, Any], known: Collection[str]) -> None:
     for key in table:
         if key not in known:
             shown = key if len(key) <= 40 else key[:40] + "…"
@@ -137,10 +139,10 @@ def mode_of(body: dict[str, Any]) -> Mode:
     return mode  # type: ignore[no-any-return]
 
 
-def rows_of(body: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """The items of a batch."""
+def rows_of(body: dict[str, Any], most: int) -> list[Any]:
+    """The entries of a batch, whatever they are: what is wrong with one is that one's own failure."""
     rows = body.get("items")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list):
         refuse(web.HTTPBadRequest, "bad_request", "items must be a list of objects.")
     if not 1 <= len(rows) <= most:
         refuse(web.HTTPBadRequest, "bad_request", f"items must hold 1 to {most} entries, not {len(rows)}.")
@@ -168,8 +170,10 @@ class Item:
             return open_image(content, self.max_pixels)
 
 
-def read_item(row: dict[str, Any], max_pixels: int) -> Item:
+def read_item(row: Any, max_pixels: int) -> Item:
     """One item of a body. RequestError for what cannot be judged; unpacks base64, so call it in a thread."""
+    if not isinstance(row, dict):
+        raise RequestError(f"an entry of items must be an object with request and image, not {_KINDS[type(row)]}.")
     only_known(row, ITEM_FIELDS)
     text, sources = row.get("request"), row.get("sources")
     if not isinstance(text, str):

@@ -6,6 +6,7 @@ What a disk refuses (full, read-only, a file where a folder should be) is a `Sto
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -67,6 +68,17 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     """Make `path` hold exactly `pieces`, or leave it as it was. StorageError where the disk refuses."""
     with replacing(path) as file:
         file.writelines(pieces)
+
+
+def clear_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what a killed process left of the file it was replacing: of `name`, or of any here and in folders below.
+
+    For whoever alone writes there, and has the lock that says so.
+    """
+    with storing(folder):
+        left = folder.glob(f".{glob.escape(name)}.????????.part") if name else folder.rglob(".*.????????.part")
+        for unfinished in list(left):
+            unfinished.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ CORE_LAYERS = [
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo"],
     ["scorer"],
-    ["refine", "server_config", "server_metrics", "server_requests", "server_room"],
+    ["refine", "server_config", "server_failures", "server_metrics", "server_requests", "server_room"],
     ["server"],
     ["history", "endings"],
     ["loop"],
@@ -52,7 +52,7 @@ CORE_LAYERS = [
 
 
 TRAINING_FLOORS = [
-    ["settings", "pace", "figures", "contact_sheet"],
+    ["settings", "pace", "figures", "contact_sheet", "left_out"],
     ["run_settings", "sharding"],
     ["run"],
     ["data"],

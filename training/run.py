@@ -21,7 +21,7 @@ import torch
 
 from rationalrewards_core.errors import ConfigError, StorageError
 from rationalrewards_core.jsonl import LineWriter
-from rationalrewards_core.storage import replacing, storing
+from rationalrewards_core.storage import clear_unfinished, replacing, storing
 
 from .run_settings import settle
 
@@ -61,6 +61,7 @@ class RunDir:
         busy = f"Another process is training in {path}; wait until it has ended, or choose another --run."
         self._metrics = LineWriter(path / METRICS, busy=busy)
         try:
+            clear_unfinished(path)
             self._settle(config, free)
         except BaseException:
             self.close()

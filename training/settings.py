@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,26 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path} is no table of settings.")
     return table
+
+
+def check_finite(config: Any, prefix: str = "") -> None:
+    """ConfigError that names the first number of a configuration that is NaN or infinite: no comparison refuses those."""
+    for field in fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if is_dataclass(value):
+            check_finite(value, f"{name}.")
+            continue
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"{name} must be a finite number, not {number}.")
+
+
+def finite(text: str) -> float:
+    """A number of the command line, as argparse's `type`."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is no finite number")
+    return number
 
 
 def settings_toml(config: Any) -> str:

@@ -3,6 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { passThrough } from "./canvas.js";
+import { tellUser } from "./client_user.js";
 import { CardDeck } from "./critique_card.js";
 import { element } from "./dom.js";
 import { Filmstrip } from "./filmstrip.js";
@@ -103,6 +104,7 @@ const extension = {
   },
 
   setup() {
+    tellUser();
     api.addEventListener("rationalrewards.loop", ({ detail }) => loops.take(detail));
     api.addEventListener("execution_cached", ({ detail }) => loops.begin(detail.prompt_id, detail.nodes ?? []));
     api.addEventListener("executed", onExecuted);

@@ -16,7 +16,8 @@ from ..backends.base import Sampling
 from ..critique import Critique, Judgement, Unscored
 from ..engines import EngineOptions, make_scorer
 from ..errors import ConfigError, RequestError
-from ..images import MAX_PIXELS, open_image
+from ..images import MAX_PIXELS, PICTURE_SUFFIXES, open_image
+from ..memo import Memo
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
 from ..rubric_file import load_rubric
@@ -24,6 +25,8 @@ from ..scorer import Case, Outcome, Scorer, ScorerSettings
 
 T = TypeVar("T")
 DONE, FAILED, UNSCORED, BELOW = 0, 1, 3, 4
+MEMO_LIMIT = 100_000
+"""Critiques of a --memo file that are at hand; the latest ones."""
 
 
 def scorer_of(arguments: argparse.Namespace) -> Scorer:
@@ -43,7 +46,8 @@ def scorer_of(arguments: argparse.Namespace) -> Scorer:
         guided=not arguments.unguided,
         samples=getattr(arguments, "samples", 0),  # where a spread is shown
     )
-    return make_scorer(arguments.backend, options, rubric=arguments.rubric, settings=settings)
+    memo = None if arguments.memo is None else Memo(MEMO_LIMIT, arguments.memo)
+    return make_scorer(arguments.backend, options, rubric=arguments.rubric, settings=settings, memo=memo)
 
 
 def request_of(arguments: argparse.Namespace) -> UserRequest:
@@ -101,6 +105,7 @@ def score_command(arguments: argparse.Namespace) -> int:
 
     if arguments.threshold is not None and not 0.0 <= arguments.threshold <= 1.0:
         raise ConfigError(f"--threshold is a reward between 0 and 1, not {arguments.threshold:g}.")
+    arguments.images = pictures_in(arguments.images)
     scorer, request = judge_of(arguments)
     opened = _opened(arguments.images)
     cases = [Case(request, picture) for picture in opened if not isinstance(picture, Unscored)]
@@ -119,6 +124,20 @@ def score_command(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None and (best is None or best < arguments.threshold):
         return BELOW
     return UNSCORED if None in rewards else DONE
+
+
+def pictures_in(paths: Sequence[Path]) -> list[Path]:
+    """The files, and in a folder's place the pictures in it, by name. ConfigError for a folder without any."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+        if not inside:
+            raise ConfigError(f"The folder {path} has no pictures ({', '.join(PICTURE_SUFFIXES)}).")
+        found += inside
+    return found
 
 
 def _opened(paths: Sequence[Path]) -> list[Image.Image | Unscored]:

@@ -14,7 +14,7 @@ from ..endings import ending, titles_of
 from ..engines import EngineOptions, make_scorer
 from ..errors import BackendError, ConfigError
 from ..generators import make_generator
-from ..history import load_history
+from ..history import has_begun, load_history
 from ..loop import LoopEnd, RefineLoop
 from ..refine import RefinePolicy, RefineState
 from ..report import Figure, ReportRow, write_report
@@ -63,8 +63,13 @@ def refine_command(arguments: argparse.Namespace) -> int:
     return DONE if end.best is not None else UNSCORED
 
 
-def _saved_run(arguments: argparse.Namespace) -> RefineState:
-    """The run in --out; ConfigError if the command asks for another request than it was about."""
+def _saved_run(arguments: argparse.Namespace) -> RefineState | None:
+    """The run in --out; None if it did not begin yet and --prompt says what it is about.
+
+    ConfigError if the command asks for another request than the run was about.
+    """
+    if arguments.prompt and not has_begun(arguments.out):
+        return None
     saved = load_history(arguments.out)
     asked = {"--prompt": (arguments.prompt, saved.request.text), "--seed": (arguments.seed, saved.base_seed)}
     for option, (given, known) in asked.items():

@@ -65,6 +65,12 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rubric", metavar="NAME_OR_FILE", help="generation, edit, or a TOML file of your own")
     group.add_argument("--max-tokens", type=int, default=2048, help="limit of one reply")
     group.add_argument("--unguided", action="store_true", help="do not guide decoding by the rubric's grammar")
+    group.add_argument(
+        "--memo",
+        type=Path,
+        metavar="FILE",
+        help="keep every critique in this file: the same command goes on where it was stopped, and asks nothing twice",
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = ENGINE_HELP
 
@@ -104,7 +110,7 @@ def _critique(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="pictures, or folders of pictures")
     _request(parser)
     parser.add_argument("--threshold", type=float, help="exit with 4 if the best reward (0..1) is below this")
     _samples(parser)
@@ -136,7 +142,9 @@ def _refine(parser: argparse.ArgumentParser) -> None:
         help="miniature; diffusers:FOLDER_OR_ID; or command:'PROGRAM ... {prompt} {seed} {out}'",
     )
     parser.add_argument("--out", type=Path, default=Path("out/refine"), help="folder of the images, history and report")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out; with --prompt also begin it"
+    )
     parser.add_argument("--seed", type=int, help="of the first image (default: 0)")
     # No defaults here: what is not given comes from RefinePolicy, or from the run that goes on.
     rules = parser.add_argument_group("rules of the loop (with --resume: those of the run, unless given)")

@@ -74,8 +74,10 @@ During = Callable[["Client", Run, str, dict[str, Any]], Awaitable[None]]
 class Client:
     """Speaks to one server."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, user: str | None = None) -> None:
+        """`user` is the one whose page this is, where the server has several."""
+        self.address, self.client_id = address, uuid.uuid4().hex
+        self._headers = {} if user is None else {"comfy-user": user}
         self._session: aiohttp.ClientSession | None = None
 
     def run(self, prompt: Prompt, during: During | None = None) -> Run:
@@ -97,13 +99,14 @@ class Client:
             return answer.status, await answer.read()
 
     async def _alone(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        async with aiohttp.ClientSession() as self._session:
+        async with aiohttp.ClientSession(headers=self._headers) as self._session:
             return await self.request(method, path, body)
 
     async def _run(self, prompt: Prompt, during: During | None) -> Run:
-        client_id = uuid.uuid4().hex
-        async with aiohttp.ClientSession() as self._session:
-            async with self._session.ws_connect(f"{self.address}/ws?clientId={client_id}", max_msg_size=0) as events:
+        client_id = self.client_id if self._headers else uuid.uuid4().hex
+        url = f"{self.address}/ws?clientId={client_id}"
+        async with aiohttp.ClientSession(headers=self._headers) as self._session:
+            async with self._session.ws_connect(url, max_msg_size=0) as events:
                 status, answer = await self.request("POST", "/prompt", {"prompt": prompt, "client_id": client_id})
                 if status != 200:
                     raise Refused(str(answer))

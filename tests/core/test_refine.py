@@ -197,6 +197,9 @@ def test_an_unusable_rewriting_keeps_the_request_of_its_own_candidate() -> None:
     [
         ("threshold", 1.5),
         ("minimum_gain", -0.1),
+        ("minimum_score", float("nan")),
+        ("minimum_score", float("inf")),
+        ("minimum_scores", {"text_rendering": float("nan")}),
         ("patience", 0),
         ("max_iterations", 0),
         ("first", 9),
@@ -204,5 +207,5 @@ def test_an_unusable_rewriting_keeps_the_request_of_its_own_candidate() -> None:
     ],
 )
 def test_impossible_policies_name_the_field(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=field):
+    with pytest.raises(ConfigError, match="text_rendering" if field == "minimum_scores" else field):
         RefinePolicy(**{field: value})  # type: ignore[arg-type]

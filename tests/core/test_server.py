@@ -128,6 +128,16 @@ class TestBatch:
             {"request": "x", "image": png, "seed": 3},
             {"request": "x", "image": png, "sources": [png, 4]},
             {"request": "x", "image": encoded(Image.new("RGB", (40, 40)))},
+            {},
+            {"request": ["x"], "image": png},
+            {"request": "x", "image": 7},
+            {"request": "x", "image": png, "sources": {"0": png}},
+            {"request": "x", "image": png, "sources": [png] * 9},
+            [png],
+            "x",
+            3,
+            True,
+            None,
         ]
 
         async def work() -> None:
@@ -138,13 +148,16 @@ class TestBatch:
             found = [
                 i["unscored"]["reason"] if i["unscored"] else i["scores"]["text_faithfulness"] for i in answers["items"]
             ]
-            assert found == [1.0, 1.1, "no_judgement", 1.3, *["bad_request"] * 7]
+            assert found == [1.0, 1.1, "no_judgement", 1.3, *["bad_request"] * 17]
             assert all(i["reward"] is None for i in answers["items"] if i["unscored"])
-            assert answers["failure_rate"] == pytest.approx(8 / 11)
+            assert answers["failure_rate"] == pytest.approx(18 / 21)
             messages = [i["unscored"]["message"] for i in answers["items"][4:]]
-            expected = ["base64", "image must", "empty", "surrogate", "unknown field 'seed'", "sources[1]", "40 x 40"]
+            expected = ["base64", "image must", "empty", "surrogate", "unknown field 'seed'", "sources[1]", "40 x 40",
+                        "request must", "request must", "image must", "at most 8", "at most 8", "not a list.",
+                        "not a text.", "not a number.", "not true or false.", "not null."]  # fmt: skip
             assert all(part in message for part, message in zip(expected, messages, strict=True)), messages
-            assert metrics["unscored"] == {"no_judgement": 1, "bad_request": 7}
+            assert all(message.endswith(".") and "\n" not in message for message in messages)
+            assert metrics["unscored"] == {"no_judgement": 1, "bad_request": 17}
 
         run(work())
 
@@ -170,7 +183,8 @@ class TestBatch:
             ({"items": []}, "items must hold 1 to 3 entries, not 0."),
             ({"items": [{}] * 4}, "items must hold 1 to 3 entries, not 4."),
             ({"items": {}}, "items must be a list of objects."),
-            ({"items": [1]}, "items must be a list of objects."),
+            ({"items": "x"}, "items must be a list of objects."),
+            ({"items": [1] * 4}, "items must hold 1 to 3 entries, not 4."),
             ({}, "items must be a list of objects."),
             ({"items": [{}], "model": "x"}, "unknown field 'model'; known fields are items, mode."),
         ],
@@ -205,6 +219,29 @@ class TestBatch:
 
         run(work())
         assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_a_failure_says_of_the_servers_own_machine_stays_in_its_log(png: str, caplog: Any) -> None:
+    secret = "/srv/models/judge is not whole: it lacks lm_head.weight"
+
+    def broken(*_: Any) -> str:
+        raise BackendError(secret, reason="load_failed")
+
+    async def work() -> None:
+        async with serving(ScriptedBackend(broken)) as client:
+            one = await client.critique(request="a", image=png)
+            many = await client.batch([{"request": "a", "image": png}])
+        for status, answer in (one, many):
+            assert status == 200
+            outcome = answer["items"][0] if "items" in answer else answer
+            assert outcome["unscored"] == {
+                "reason": "load_failed",
+                "message": "The server's judge could not be loaded; the server's log says why.",
+            }
+            assert "/srv" not in str(answer)
+
+    run(work())
+    assert secret in caplog.text
 
 
 def test_an_interruption_is_not_an_outcome(png: str) -> None:

@@ -206,6 +206,18 @@ class ProgressBar:
         self.current = value
 
 
+class UserManager:
+    """Knows some users, and reads which one a request names, as ComfyUI does under --multi-user."""
+
+    users = ("anna_1", "berta_2")
+
+    def get_request_user_id(self, request: Any) -> str:
+        user = str(request.headers.get("comfy-user", "default"))
+        if user not in self.users:
+            raise KeyError("Unknown user: " + user)
+        return user
+
+
 class PromptServer:
     """Remembers what was sent to the browser."""
 
@@ -216,6 +228,7 @@ class PromptServer:
 
         self.routes = web.RouteTableDef()
         self.client_id: str | None = "browser"
+        self.user_manager = UserManager()
         self.sent: list[tuple[str, Any, str | None]] = []
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
@@ -244,6 +257,7 @@ def stub_modules(folder: Path) -> dict[str, types.ModuleType]:
         "comfy_api": {},
         "comfy_api.latest": {"io": io, "ComfyExtension": type("ComfyExtension", (), {})},
         "comfy": {"model_management": management},
+        "comfy.cli_args": {"args": types.SimpleNamespace(multi_user=False)},
         "comfy.utils": {"ProgressBar": ProgressBar},
         "comfy.model_patcher": {"ModelPatcher": ModelPatcher},
         "comfy_execution": {},

@@ -54,6 +54,14 @@ def test_pick_best_by_rewards_and_from_lists_of_batches(pack: Pack, images: Any)
     assert node.execute([small], rewards=[0.5, 0.5])[1] == 0, "the first of equals"
 
 
+@pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
+def test_pick_best_takes_no_broken_number_for_a_reward(pack: Pack, images: Any, broken: float) -> None:
+    node = pack.module("nodes.pick_best").PickBest
+    assert node.execute([images(3)], rewards=[broken, 0.1, broken])[1:] == (1, 0.1)
+    blocked = node.execute([images(2)], rewards=[broken, broken])
+    assert all(isinstance(value, ExecutionBlocker) for value in blocked.args)
+
+
 def test_pick_best_says_what_is_wrong(pack: Pack, critiques: Any, images: Any) -> None:
     node, error = pack.module("nodes.pick_best").PickBest, pack.core("errors").ConfigError
     with pytest.raises(error, match="either critique or rewards"):

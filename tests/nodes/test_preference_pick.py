@@ -22,6 +22,7 @@ class Page:
     """Asks the real routes, as the page does."""
 
     def __init__(self, pack: Pack) -> None:
+        self.headers: dict[str, str] = {}
         self._routes = web.RouteTableDef()
         pack.module("nodes.preference_routes").PreferenceRoutes().add_to(self._routes)
 
@@ -31,7 +32,8 @@ class Page:
             app.add_routes(self._routes)
             async with TestClient(TestServer(app)) as client:
                 sent = {"data": body} if isinstance(body, bytes) else {"json": body}
-                answer = await client.request(method, BASE + path, **(sent if body is not None else {}))
+                at = path if path.startswith("/rationalrewards") else BASE + path
+                answer = await client.request(method, at, headers=self.headers, **(sent if body is not None else {}))
                 return answer.status, await answer.json()
 
         return asyncio.run(answered())
@@ -66,6 +68,25 @@ def run(pack: Pack, images: Any, output: Path) -> Any:
     return execute
 
 
+CLIENT = "/rationalrewards/client"
+
+
+@pytest.fixture
+def several_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "multi_user", True)
+
+
+def sign_in(page: Page, user: str, client: str) -> None:
+    """A page of the user that is asked for, and what it queues, from now on."""
+    from server import PromptServer
+
+    page.headers = {"comfy-user": user}
+    assert page.post(CLIENT, {"client_id": client}) == (200, {"user": user})
+    PromptServer.instance.client_id = client
+
+
 def key_of(done: Any) -> str:
     (shown,) = done.ui["rr_preference"]
     return str(shown["question"])
@@ -93,7 +114,9 @@ def test_what_cannot_be_asked_is_said(run: Any, images: Any, pack: Pack, output:
     assert list(output.iterdir()) == []
 
 
-def test_what_the_judge_said_is_kept_and_not_shown(run: Any, page: Page, pack: Pack, scorer: Any, images: Any) -> None:
+def test_what_the_judge_said_is_kept_and_not_shown(
+    run: Any, page: Page, pack: Pack, scorer: Any, images: Any, output: Path
+) -> None:
     judging = pack.module("nodes.rational_critique").RationalCritique
     judge = scorer((2.0, 2.0, None), "unreadable", (4.0, 3.0, 4.0))
     critique = asyncio.run(judging.execute(judge, images(3), "a cat"))[0]
@@ -103,9 +126,7 @@ def test_what_the_judge_said_is_kept_and_not_shown(run: Any, page: Page, pack: P
     status, state = page.get(f"/mine?question={key}")
     assert status == 200
     assert set(state["question"]) == {"key", "request", "images", "sources", "choice"}
-    (line,) = (
-        (pack.module("nodes.preference_store").preferences_folder("mine") / "picks.jsonl").read_text().splitlines()
-    )
+    (line,) = (output / "rationalrewards/preferences/mine/picks.jsonl").read_text().splitlines()
     kept = json.loads(line)
     assert kept["rewards"] == [pytest.approx(1 / 3), None, pytest.approx(8 / 9)]
     assert kept["judge"]["outcomes"][1]["unscored"]
@@ -189,3 +210,89 @@ def test_a_pick_through_the_routes_becomes_pairs_of_the_pipeline(run: Any, page:
     pairs = list(read_pairs([output / "run" / "pairs" / "folder.jsonl"]))
     assert [(pair.request, pair.preference.value) for pair in pairs] == [("a cat", "B"), ("a cat", "B")]
     assert all((output / "run" / reference).is_file() for pair in pairs for reference in pair.images)
+
+
+def test_every_user_has_picks_of_their_own(run: Any, page: Page, output: Path, several_users: None) -> None:
+    sign_in(page, "anna_1", "tab-1")
+    anna = key_of(run(2))
+    sign_in(page, "berta_2", "tab-2")
+    assert page.get("/mine")[0] == 404, "what another user is asked is nobody else's"
+    assert page.post("/mine/pick", {"question": anna, "choice": 0})[0] == 404
+    berta = key_of(run(3))
+    status, state = page.post("/mine/pick", {"question": berta, "choice": 2})
+    assert (status, state["waiting"], state["answered"]) == (200, 0, 1)
+    assert page.post("/mine/export", {})[1] == {
+        "pairs": 2,
+        "folder": "rationalrewards/preferences/@berta_2/mine/export",
+    }
+    sign_in(page, "anna_1", "tab-1")
+    state = page.get("/mine")[1]
+    assert (state["question"]["key"], state["waiting"], state["answered"]) == (anna, 1, 0)
+    for image in state["question"]["images"]:
+        assert (output / image["subfolder"] / image["filename"]).is_file()
+    assert page.post(CLIENT, {"client_id": "tab-1"}) == (200, {"user": "anna_1"}), "told again"
+
+
+def test_the_same_graph_asks_another_user_anew(pack: Pack, page: Page, several_users: None) -> None:
+    node = pack.module("nodes.preference_pick").PreferencePick
+    sign_in(page, "anna_1", "tab-1")
+    before = node.fingerprint_inputs(prompt="a cat")
+    sign_in(page, "berta_2", "tab-2")
+    assert node.fingerprint_inputs(prompt="a cat") != before
+
+
+def test_who_names_no_user_shares_the_one_place(run: Any, page: Page, output: Path, several_users: None) -> None:
+    key_of(run(2))  # queued by a program that told nobody whose it is
+    assert page.get("/mine")[1]["waiting"] == 1
+    assert page.post(CLIENT, {"client_id": "browser"}) == (200, {"user": None})
+    assert (output / "rationalrewards/preferences/mine/picks.jsonl").is_file(), "where single users' picks are"
+
+
+def test_a_user_that_the_server_does_not_know_is_refused(run: Any, page: Page, several_users: None) -> None:
+    run(2)
+    page.headers = {"comfy-user": "../anna_1"}
+    for method, path, body in (
+        ("GET", "/mine", None),
+        ("POST", "/mine/export", {}),
+        ("POST", CLIENT, {"client_id": "x"}),
+    ):
+        status, answer = page.ask(method, path, body)
+        assert (status, answer["error"]) == (
+            403,
+            "This server does not know that user; reload the page and choose yours.",
+        )
+    page.headers = {}
+    for body in ({}, {"client_id": 3}, {"client_id": "a b"}, {"client_id": "x" * 201}, []):
+        assert page.post(CLIENT, body)[0] == 400
+
+
+def test_without_several_users_a_name_changes_nothing(run: Any, page: Page, output: Path) -> None:
+    page.headers = {"comfy-user": "anna_1"}
+    assert page.post(CLIENT, {"client_id": "browser"}) == (200, {"user": None})
+    run(2)
+    assert page.get("/mine")[1]["waiting"] == 1
+    assert [path.name for path in (output / "rationalrewards/preferences").iterdir()] == ["mine"]
+
+
+def test_only_so_many_clients_are_remembered(pack: Pack) -> None:
+    users = pack.module("nodes.preference_users")
+    known = users.ClientUsers()
+    for number in range(users.KEPT_CLIENTS + 1):
+        known.tell(str(number), "anna_1")
+    assert (known.user_of("0"), known.user_of("1"), known.user_of(None)) == (None, "anna_1", None)
+
+
+def test_a_disk_that_refuses_names_no_folder_of_the_server(
+    run: Any, page: Page, pack: Pack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(2)
+    store = pack.module("nodes.preference_store").PreferenceStore
+
+    def full(*_: Any) -> None:
+        with pack.core("storage").storing(Path("/srv/secret/picks.jsonl")):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "book", full)
+    sentence = "The server's disk refused it (No space left on device); ComfyUI's log says where."
+    assert page.get("/mine") == (507, {"error": sentence})
+    assert "/srv/secret" in caplog.text

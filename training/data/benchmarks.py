@@ -6,6 +6,7 @@ Rows that give no pair are counted by reason: an unknown label is never a tie.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -150,7 +151,7 @@ def _tiger_ratings(row: Row) -> dict[str, tuple[float, float]]:
     found = {}
     for column, key in (("instruction_following", "text_faithfulness"), ("visual_quality", "physical_quality")):
         scores = [row.get(f"{column}_{number}") for number in (1, 2)]
-        if all(isinstance(s, int | float) and not isinstance(s, bool) and s == s for s in scores):
+        if all(type(score) in (int, float) and math.isfinite(score) for score in scores):  # type: ignore[arg-type]
             found[key] = (float(scores[0]), float(scores[1]))  # type: ignore[arg-type]
     return found
 

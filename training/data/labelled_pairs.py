@@ -6,6 +6,8 @@ A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and,
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,12 +18,14 @@ from PIL import Image
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.jsonl import Row, encoded, read_lines
+from rationalrewards_core.jsonl import DamagedLine, Row, encoded, read_lines
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.storage import replacing
 
 from .pairs import PreferencePair, pair_from_json
 from .store import ImageStore
+
+log = logging.getLogger("rationalrewards.training.evaluate")
 
 PAIRS_FILE = "pairs.jsonl"
 
@@ -55,12 +59,20 @@ class PairFolder:
         self._store = ImageStore(path)
 
     def pairs(self, split: str | None = None, limit: int | None = None) -> list[LabelledPair]:
-        """Pairs of a split (None: all), in the file's order. ConfigError if there are none."""
-        read = read_lines(self.path / PAIRS_FILE, _labelled, finished=True)
+        """Pairs of a split (None: all), in the file's order. ConfigError if there are none.
+
+        A damaged line costs itself alone: it is counted, and said as a warning.
+        """
+        damaged: list[DamagedLine] = []
+        read = read_lines(self.path / PAIRS_FILE, _labelled, damaged.append, finished=True)
         found = list(islice((each for each in read if split is None or each.split == split), limit))
+        if damaged:
+            log.warning("%d damaged lines are left out; the first: %s", len(damaged), damaged[0])
         if not found:
             raise ConfigError(
-                f"{self.path / PAIRS_FILE} has no pairs" + (f" of the split {split!r}." if split else ".")
+                f"{self.path / PAIRS_FILE} has no pairs"
+                + (f" of the split {split!r}" if split else "")
+                + (f"; {len(damaged)} damaged lines are left out, the first: {damaged[0]}" if damaged else ".")
             )
         return found
 
@@ -74,6 +86,8 @@ class PairFolder:
 
 def _labelled(row: Row) -> LabelledPair:
     ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
+    if not all(math.isfinite(rating) for pair in ratings.values() for rating in pair):
+        raise ValueError(f"ratings {ratings} are no finite numbers")
     return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
 
 

@@ -31,7 +31,7 @@ class Shares:
     test: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.dev, self.test) < 0 or self.dev + self.test >= 1:
+        if not (self.dev >= 0 and self.test >= 0 and self.dev + self.test < 1):  # NaN is neither
             raise ConfigError("The shares of dev and test must not be negative, and leave something for training.")
 
 

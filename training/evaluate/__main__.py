@@ -23,6 +23,7 @@ from ..data.benchmarks import BENCHMARKS, import_benchmark
 from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
 from ..rewards.figures import retest_spread
 from ..rewards.ties import PROTOCOLS
+from ..settings import finite
 from .gate import gate, gate_table
 from .generation import command as generation
 from .judged import read_judged
@@ -56,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("report", help="judges side by side, as Markdown")
     shown.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
     shown.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
-    shown.add_argument("--margin", type=float, default=0.0, help="rewards this close are a tie")
+    shown.add_argument("--margin", type=finite, default=0.0, help="rewards this close are a tie")
 
     again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
     _add_pairs(again)
@@ -95,7 +96,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rubric", help="rubric file")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--temperature", type=finite, default=0.0)
     parser.add_argument("--max-tokens", type=int, default=2048)
     parser.add_argument("--ask-again", type=int, default=0, help="more tries for an unreadable reply")
     parser.add_argument("--unguided", action="store_true", help="do not hold replies to the rubric's grammar")

@@ -10,7 +10,7 @@ from typing import Any
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.jsonl import read_lines
-from rationalrewards_core.storage import replace_file
+from rationalrewards_core.storage import clear_unfinished, replace_file
 
 from ..data.journal import Journal
 from ..rewards.opinions import Opinion, opinion_from_json
@@ -43,6 +43,7 @@ class JudgedFile:
         try:
             self.known = {each.key: each for each in read_lines(self.journal.path, opinion_from_json)}
             """Opinions that are here already, by pair."""
+            clear_unfinished(folder, self._about.name)
             self._table = self._settled(judge, settings)
             self._write()
         except BaseException:

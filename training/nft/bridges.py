@@ -10,92 +10,27 @@ caller's own wish, into the mean of its prompt's other rewards: an advantage of 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
-import logging
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
 from PIL import Image
 
-from rationalrewards_core.critique import Critique
 from rationalrewards_core.errors import BackendError, RationalRewardsError, RequestError
 from rationalrewards_core.images import data_url, open_image
-from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case
+from rationalrewards_core.server_config import LOOPBACK, ServeConfig, listening_socket
 
 from .config import RewardsConfig
-from .rewards import Judge, failures, make_judge
+from .flow_factory import FlowFactory, trainer_limits
+from .rewards import Judge, make_judge
 
-log = logging.getLogger("rationalrewards.training.nft.bridges")
 MAX_PIXELS = 16_777_216
-MAX_BODY = 256 * 2**20
 
 
-def flow_factory_app(judge: Judge, *, impute: bool = False) -> web.Application:
-    """`POST /compute` {"prompt": [...], "image": [base64 ...], "condition_images": [[base64 ...] ...] or null} answers
-    {"rewards": [...]} or {"error": "one sentence"}; `GET /health` says ok."""
-
-    async def compute(request: web.Request) -> web.Response:
-        try:
-            cases = await asyncio.to_thread(_cases, await request.json())
-            outcomes = (await judge.score_many(cases, "score")).outcomes
-            rewards = [
-                judge.reward(outcome, case.request) if isinstance(outcome, Critique) else None
-                for outcome, case in zip(outcomes, cases, strict=True)
-            ]
-            if None in rewards and not impute:
-                listed = ", ".join(f"{reason} {count}x" for reason, count in failures(outcomes).items())
-                raise BackendError(f"{rewards.count(None)} of {len(rewards)} images are unscored ({listed}).")
-            return web.json_response({"rewards": imputed(rewards, [case.request.text for case in cases])})
-        except (RationalRewardsError, ValueError) as error:
-            log.warning("%s", error)
-            return web.json_response({"error": str(error)})
-
-    async def health(request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes([web.post("/compute", compute), web.get("/health", health)])
-    return app
-
-
-def imputed(rewards: Sequence[float | None], prompts: Sequence[str]) -> list[float]:
-    """Missing rewards become the mean of their prompt's others; BackendError where there are none."""
-    found: list[float] = []
-    for reward, prompt in zip(rewards, prompts, strict=True):
-        if reward is None:
-            others = [r for r, p in zip(rewards, prompts, strict=True) if p == prompt and r is not None]
-            if not others:
-                raise BackendError(f"No image of the prompt {prompt!r} could be scored.")
-            reward = sum(others) / len(others)
-        found.append(reward)
-    return found
-
-
-def _cases(body: Any) -> list[Case]:
-    if (
-        not isinstance(body, dict)
-        or not isinstance(body.get("prompt"), list)
-        or not isinstance(body.get("image"), list)
-    ):
-        raise RequestError("The body needs the lists prompt and image.")
-    prompts, images = body["prompt"], body["image"]
-    sources = body.get("condition_images") or [[] for _ in prompts]
-    if not len(prompts) == len(images) == len(sources):
-        raise RequestError("prompt, image and condition_images must be of one length.")
-    return [
-        Case(UserRequest(str(prompt), tuple(_image(s) for s in given)), _image(image))
-        for prompt, image, given in zip(prompts, images, sources, strict=True)
-    ]
-
-
-def _image(encoded: Any) -> Image.Image:
-    if not isinstance(encoded, str):
-        raise RequestError("Images must be base64 texts.")
-    return open_image(base64.b64decode(encoded, validate=True), MAX_PIXELS)
+def flow_factory_app(judge: Judge, *, impute: bool = False, config: ServeConfig | None = None) -> web.Application:
+    """The reward server that Flow-Factory asks (`flow_factory`)."""
+    return FlowFactory(judge, config or trainer_limits(), impute=impute).app()
 
 
 async def verl_omni_score(
@@ -134,6 +69,8 @@ def _pictured(image: Any) -> Image.Image:
 
     values = np.asarray(image.float().cpu() if hasattr(image, "cpu") else image, np.float32)
     values = values[0] if values.ndim == 4 else values
+    if not np.isfinite(values).all():
+        raise RequestError("The image cannot be judged: it holds values that are no numbers (NaN).")
     pixels = (values.transpose(1, 2, 0) * 255.0).round().clip(0, 255).astype(np.uint8)
     # Through a PNG, so that the judge sees what it would see from a file.
     buffer = BytesIO()
@@ -153,10 +90,16 @@ def main() -> None:
     parser.add_argument("--impute", action="store_true", help="unscored images get their prompt's mean reward")
     arguments = parser.parse_args()
     try:
+        config = trainer_limits(arguments.host, arguments.port)
         judge = make_judge(arguments.judge, RewardsConfig(judge=arguments.judge))
+        listening = listening_socket(config)
     except RationalRewardsError as error:
         raise SystemExit(f"{error}") from error
-    web.run_app(flow_factory_app(judge, impute=arguments.impute), host=arguments.host, port=arguments.port)
+    if config.host not in LOOPBACK:
+        print(f"Listening on {config.host}: anybody who can reach it can use it.")
+    print(f"Serving {arguments.judge} on port {listening.getsockname()[1]} (POST /compute); stop with Ctrl-C.")
+    app = flow_factory_app(judge, impute=arguments.impute, config=config)
+    web.run_app(app, sock=listening, print=None, access_log=None, handler_cancellation=True)
 
 
 if __name__ == "__main__":

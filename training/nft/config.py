@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.errors import ConfigError
 
+from ..settings import check_finite
 from .advantage import AdvantageConfig
 from .timesteps import TimesConfig
 
@@ -31,6 +32,12 @@ def _at_least(owner: str, least: float, **values: float) -> None:
     for name, value in values.items():
         if value < least:
             raise ConfigError(f"{owner}.{name} must be at least {least:g}, not {value}.")
+
+
+def _above(owner: str, least: float, **values: float) -> None:
+    for name, value in values.items():
+        if not value > least:
+            raise ConfigError(f"{owner}.{name} must be above {least:g}, not {value}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,10 @@ class PromptsConfig:
     """Requests that are evaluated and never trained; empty for none."""
     two: float = 0.5
     """Share of two-thing requests (miniature)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.two <= 1:
+            raise ConfigError(f"prompts.two must be between 0 and 1, not {self.two}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +169,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _one_of("loss", "algorithm", self.algorithm, Literal["nft", "awm"])
-        if self.mix_beta <= 0:
-            raise ConfigError(f"loss.mix_beta must be above 0, not {self.mix_beta}.")
+        _above("loss", 0, mix_beta=self.mix_beta, ratio_clip=self.ratio_clip)
         _at_least("loss", 0, kl_weight=self.kl_weight, guard_weight=self.guard_weight)
 
 
@@ -181,6 +191,8 @@ class PolicyConfig:
         _one_of("policy", "tuning", self.tuning, Literal["lora", "full"])
         _one_of("policy", "old_decay", self.old_decay, Decay)
         _at_least("policy", 1, rank=self.rank, alpha=self.alpha)
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"policy.ema must be at least 0 and below 1, not {self.ema}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +213,10 @@ class OptimiserConfig:
     def __post_init__(self) -> None:
         _one_of("optimiser", "kind", self.kind, Literal["adamw", "adamw8bit"])
         _at_least("optimiser", 1, updates=self.updates, micro_batch=self.micro_batch)
+        _at_least("optimiser", 0, weight_decay=self.weight_decay)
+        _above("optimiser", 0, lr=self.lr, eps=self.eps, max_grad_norm=self.max_grad_norm)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimiser.betas must be at least 0 and below 1, not {self.betas}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +262,7 @@ class NFTConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if self.optimiser.updates > self.rollout.prompts:
             raise ConfigError("optimiser.updates must not exceed rollout.prompts: an update needs a group.")
         if self.model.base == "nf4" and self.policy.tuning == "full":

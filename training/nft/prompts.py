@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 
-from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.history import FILE, load_history
+from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.history import FILE, has_begun, load_history
 from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.jsonl import whole_lines
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.world import sample_wish, short_request
 
+from ..left_out import LeftOut
 from .config import PromptsConfig
 from .timesteps import seeded
+
+log = logging.getLogger("rationalrewards.training.nft")
 
 FIELDS = {"prompt", "image", "generate_with"}
 
@@ -103,16 +106,33 @@ def make_prompts(name: str, config: PromptsConfig, seed: int, *, held_out: bool 
 
 
 def read_prompts(file: Path) -> list[TrainingPrompt]:
-    """JSON lines with `prompt`, and where needed `image` (beside the file) and `generate_with`. Duplicates go."""
+    """JSON lines with `prompt`, and where needed `image` (beside the file) and `generate_with`. Duplicates go.
+
+    A line that is no prompt costs itself alone: it is counted, and said as a warning. ConfigError if none is left, and
+    for what is wrong with the file as a whole: its encoding, a field that is not known.
+    """
     if not file.is_file():
         raise ConfigError(f"There is no prompt file {file}.")
     found: dict[str, TrainingPrompt] = {}
-    for line in whole_lines(file, finished=True):
-        prompt = _prompt(line.content, f"{file}:{line.number}", file.parent)
-        found.setdefault(prompt.key, prompt)
+    left, lines = LeftOut(), list(whole_lines(file, finished=True))
+    for line in lines:
+        where = f"{file}:{line.number}"
+        try:
+            prompt = _prompt(line.content, where, file.parent)
+        except (_NoPrompt, RequestError) as error:
+            left.add("that are no prompts", f"{where}: {error}")
+        else:
+            found.setdefault(prompt.key, prompt)
+    said = left.sentence(len(lines), "lines")
     if not found:
-        raise ConfigError(f"{file} holds no prompts.")
+        raise ConfigError(f"{file} holds no prompts. {said}".strip())
+    if said:
+        log.warning("%s", said)
     return list(found.values())
+
+
+class _NoPrompt(Exception):
+    """Why a line holds no prompt."""
 
 
 def _prompt(line: bytes, where: str, folder: Path) -> TrainingPrompt:
@@ -121,22 +141,23 @@ def _prompt(line: bytes, where: str, folder: Path) -> TrainingPrompt:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not in UTF-8; save the file as UTF-8.") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not JSON: {error}.") from error
+        raise _NoPrompt(f"not JSON: {error}") from error
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise ConfigError(f"{where} needs a text `prompt`.")
+        raise _NoPrompt("a text `prompt` is needed")
     if unknown := set(row) - FIELDS:
         raise ConfigError(f"{where} has unknown fields {sorted(unknown)}; known are {', '.join(sorted(FIELDS))}.")
-    sources: tuple[Image.Image, ...] = ()
-    if image := row.get("image"):
-        sources = (open_image(folder / image, MAX_PIXELS),)
-    return TrainingPrompt(UserRequest(row["prompt"], sources), row.get("generate_with", ""))
+    image, generate_with = row.get("image"), row.get("generate_with") or ""
+    if not isinstance(image, str | None) or not isinstance(generate_with, str):
+        raise _NoPrompt("`image` and `generate_with` must be texts")
+    sources = (open_image(folder / image, MAX_PIXELS),) if image else ()
+    return TrainingPrompt(UserRequest(row["prompt"], sources), generate_with)
 
 
 def refined_prompts(folder: Path) -> list[TrainingPrompt]:
     """Loops that refined with success: the refined prompt generates, the user's own is judged and trained."""
     found: dict[str, TrainingPrompt] = {}
     for file in sorted(folder.rglob(FILE)):
-        if next(whole_lines(file), None) is None:
+        if not has_begun(file.parent):
             continue  # ended before it began
         state = load_history(file.parent)
         best = state.best

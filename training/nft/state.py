@@ -67,6 +67,12 @@ def _spread_optimiser(saved: dict[str, Any], optimiser: torch.optim.Optimizer) -
     return {**saved, "state": moments}
 
 
+def seed_generators(seed: int) -> None:
+    """Begin Python's and numpy's too, so that a run is a function of its settings whoever draws from them."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
 def generator_states() -> dict[str, Any]:
     """Of torch (CPU and GPU), numpy and Python, in types that a checkpoint may hold without being trusted."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)

@@ -38,7 +38,7 @@ from .prompts import TrainingPrompt
 from .records import EpochRecord, write_record
 from .rewards import Judge, check_failures, collected, failures, group_rewards
 from .rollout import sample_groups
-from .state import restore, run_state
+from .state import restore, run_state, seed_generators
 from .timesteps import plan_times, times_per_rollout
 from .trainer import Trainer, make_trainer, place
 from .update import TrainingSet, gradients, pairs_of, split_groups
@@ -60,6 +60,7 @@ def train(
     # Before anything is loaded: another process may be training there, or with other settings.
     main = PartialState(cpu=launched_on_cpu()).is_main_process
     with closing(RunDir(path, config, writes=main, free=LENGTH)) as run:
+        seed_generators(config.run.seed)
         trainer = make_trainer(config, judge, held_out_judge)
         trainer.accelerator.wait_for_everyone()
         _resume(trainer, run)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..data.importers.labels import Labels
+from ..settings import finite
 from .chat import FORMATS
 
 
@@ -87,8 +88,8 @@ def _import(parser: argparse.ArgumentParser) -> None:
     world = parser.add_argument_group("miniature only")
     world.add_argument("--count", type=int, default=200)
     world.add_argument("--seed", type=int, default=0)
-    world.add_argument("--edits", type=float, default=0.0, help="share of edits")
-    world.add_argument("--wrong", type=float, default=0.05, help="share of votes for the other image")
+    world.add_argument("--edits", type=finite, default=0.0, help="share of edits")
+    world.add_argument("--wrong", type=finite, default=0.05, help="share of votes for the other image")
     world.add_argument("--reserved", action="store_true", help="requests that no model was trained on")
 
 
@@ -100,7 +101,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="chat")
     parser.add_argument("--pairwise", action="store_true", help="validated comparisons too")
     held_out = "share of requests held out for {} (default: 0.05, and up to {} where that is less than 100 pairs)"
-    parser.add_argument("--dev", type=float, help=held_out.format("development", "0.2"))
-    parser.add_argument("--test", type=float, help=held_out.format("testing", "0.1"))
-    parser.add_argument("--margin", type=float, default=0.02, help="reward by which the preferred one must lead")
-    parser.add_argument("--tie-margin", type=float, default=0.25, help="reward by which a tie may differ")
+    parser.add_argument("--dev", type=finite, help=held_out.format("development", "0.2"))
+    parser.add_argument("--test", type=finite, help=held_out.format("testing", "0.1"))
+    parser.add_argument("--margin", type=finite, default=0.02, help="reward by which the preferred one must lead")
+    parser.add_argument("--tie-margin", type=finite, default=0.25, help="reward by which a tie may differ")

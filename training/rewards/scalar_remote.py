@@ -51,7 +51,7 @@ class RemoteScalar:
             raise BackendError(
                 f"{self._url} gave no rewards: {found.get('error', found)!s:.300}", reason="scalar_server"
             )
-        return [float(value) if isinstance(value, (int, float)) else math.nan for value in rewards]
+        return [float(value) if type(value) in (int, float) else math.nan for value in rewards]
 
     def _compute(self, body: dict[str, Any]) -> dict[str, Any]:
         call = urllib.request.Request(  # noqa: S310 - the user's own address

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -54,8 +55,8 @@ class ScalarJudge:
         rewards = [
             await asyncio.to_thread(self._scalar, asked.request, candidate) for candidate in (asked.first, asked.second)
         ]
-        if any(reward != reward for reward in rewards):
-            raise BackendError("The scalar reward is not a number.", reason="not_a_number")
+        if not all(math.isfinite(reward) for reward in rewards):
+            raise BackendError("The scalar reward is no finite number.", reason="not_a_number")
         return {"verdict": verdict_of_rewards(*rewards, margin=SAME), "rewards": (rewards[0], rewards[1])}
 
 

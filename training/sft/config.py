@@ -11,6 +11,8 @@ from rationalrewards_core.backends.device import choose_device, fast_precision, 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import scorer_folder
 
+from ..settings import check_finite
+
 Method = Literal["lora", "full"]
 
 
@@ -92,6 +94,7 @@ class SftConfig:
     """LoRA adapter folder to go on from, of the same model, rank and layers; empty begins anew."""
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if self.method not in get_args(Method):
             raise ConfigError(f"method must be lora or full, not {self.method!r}.")
         if self.precision not in PRECISIONS:

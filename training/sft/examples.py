@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Container, Iterator, Sequence
 from typing import Final
@@ -11,10 +12,13 @@ from tqdm import tqdm
 
 from rationalrewards_core.errors import ConfigError
 
+from ..left_out import LeftOut
 from .batches import epoch_batches, micro_batches
 from .config import SftConfig
 from .encoding import Encoded, Encoder
 from .records import ChatFile
+
+log = logging.getLogger("rationalrewards.training.sft")
 
 FEWEST_STEPS: Final = 100
 PASSES: Final = (2.0, 8.0)
@@ -26,12 +30,16 @@ class Examples(torch.utils.data.Dataset[Encoded]):
     """Records that fit, encoded when asked for."""
 
     def __init__(self, file: ChatFile, encoder: Encoder, max_length: int) -> None:
-        self._file, self._encoder = file, encoder
-        lengths = [encoder.length(file[i]) for i in tqdm(range(len(file)), desc="lengths", disable=None)]
-        self._kept = [i for i, length in enumerate(lengths) if length <= max_length]
-        self.lengths = [lengths[i] for i in self._kept]
-        self.too_long = [length for length in lengths if length > max_length]
+        self.file, self._encoder = file, encoder
+        self.unreadable = LeftOut()
+        """Lines that hold no example, or name a picture that cannot be read."""
+        lengths = {i: self._length(i) for i in tqdm(range(len(file)), desc="lengths", disable=None)}
+        self._kept = [i for i, length in lengths.items() if length is not None and length <= max_length]
+        self.lengths = [length for length in lengths.values() if length is not None and length <= max_length]
+        self.too_long = [length for length in lengths.values() if length is not None and length > max_length]
         """Tokens of each example that was left out."""
+        if said := self.unreadable.sentence(len(file), "examples"):
+            log.warning("%s", said)
         self.known: Container[str] | None = None
         """Images whose patches are not needed again; None where nobody says so."""
         self._encoded: dict[int, Encoded] = {}
@@ -42,13 +50,21 @@ class Examples(torch.utils.data.Dataset[Encoded]):
 
     def __getitem__(self, index: int) -> Encoded:
         if self.known is None:
-            return self._encoder(self._file[self._kept[index]])
+            return self._encoder(self.file[self._kept[index]])
         before = self._encoded.get(index)
         if before is not None and all(image in self.known for image in before.images):
             return before
-        encoded = self._encoder(self._file[self._kept[index]])
+        encoded = self._encoder(self.file[self._kept[index]])
         self._encoded[index] = encoded.unseen()
         return encoded
+
+    def _length(self, index: int) -> int | None:
+        """Tokens of an example; None, counted, if it cannot be read."""
+        try:
+            return self._encoder.length(self.file[index])
+        except ConfigError as error:
+            self.unreadable.add("that cannot be read", str(error).rstrip("."))
+            return None
 
 
 class Order:
@@ -66,10 +82,13 @@ class Order:
             yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
 
 
-def planned_steps(config: SftConfig, examples: int, too_long: Sequence[int] = ()) -> int:
-    """Optimiser steps of a whole run. `too_long`: tokens of each example left out; the error says them."""
+def planned_steps(config: SftConfig, examples: int, too_long: Sequence[int] = (), unreadable: str = "") -> int:
+    """Optimiser steps of a whole run. `too_long`: tokens of each example left out; the error says them.
+
+    `unreadable` is what to say of examples that could not be read.
+    """
     if examples < config.batch:
-        raise ConfigError(_too_few(config, examples, too_long))
+        raise ConfigError(" ".join(filter(None, [unreadable, _too_few(config, examples, too_long)])))
     per_epoch = examples // config.batch
     epochs = fitting_epochs(per_epoch) if config.epochs is None else config.epochs
     steps = max(1, math.floor(epochs * per_epoch))

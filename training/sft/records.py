@@ -54,7 +54,7 @@ class ChatRecord:
 
 
 class ChatFile:
-    """A JSONL file of records; memory holds a position per line, not the lines."""
+    """A JSONL file of records; memory holds a position per line, not the lines. Reading a record that is none raises."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():

@@ -88,7 +88,8 @@ class Trainer:
             self.run = RunDir(path, config, writes=self.accelerator.is_main_process, free=LENGTH)
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
-        self.steps = planned_steps(config, len(self.examples), self.examples.too_long)
+        unreadable = self.examples.unreadable.sentence(len(self.examples.file), "examples")
+        self.steps = planned_steps(config, len(self.examples), self.examples.too_long, unreadable)
         self.evaluate_every = interval(config.evaluate_every, self.steps)
         self.save_every = interval(config.save_every, self.steps)
         self.progress = Progress()
@@ -287,9 +288,8 @@ class Trainer:
         if self.accelerator.is_main_process and self.progress.step == 0:
             kind = f"{self.accelerator.num_processes} x {self.accelerator.distributed_type.value}"
             kind += " sharded" if self.sharding is not None else ""
-            self.run.log(
-                0, examples=len(self.examples), left_out=len(self.examples.too_long), steps=self.steps, processes=kind
-            )
+            left_out = {"left_out": len(self.examples.too_long), "unreadable": len(self.examples.unreadable)}
+            self.run.log(0, examples=len(self.examples), **left_out, steps=self.steps, processes=kind)
 
     def _finish(self) -> Path:
         """The best weights by development, or the last ones where it was not measured."""

@@ -64,6 +64,21 @@ def scored_by_brightness(reply_text: Callable[..., str]) -> Callable[[Sequence[M
     return lambda messages, sampling: reply_text(3.5 if is_bright(messages[-1].images[-1]) else 2.0)
 
 
+def test_a_damaged_line_of_pairs_costs_itself_alone(folder: PairFolder, caplog: pytest.LogCaptureFixture) -> None:
+    sound = folder.pairs()
+    file = folder.path / "pairs.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b'{"key": "x"}\n{\n' + b"".join(lines[1:]) + b'{"torn')
+    assert folder.pairs() == sound
+    assert "3 damaged lines are left out; the first: " in caplog.text
+    assert "pairs.jsonl, line 2 is no record of this version" in caplog.text
+    file.write_bytes(b"{\n")
+    with pytest.raises(
+        ConfigError, match=r"has no pairs; 1 damaged lines are left out, the first: .*line 1 is damaged"
+    ):
+        folder.pairs()
+
+
 class TestPointwise:
     def test_rewards_decide(self, folder: PairFolder, reply_text: Callable[..., str]) -> None:
         scorer = Scorer(ScriptedBackend(scored_by_brightness(reply_text)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,11 +140,35 @@ class TestPrompts:
 
     @pytest.mark.parametrize(
         ("line", "says"),
-        [("{", "is not JSON"), ('{"text": "x"}', "needs a text `prompt`"), ('{"prompt": "x", "seed": 1}', "seed")],
+        [
+            ("{", "not JSON"),
+            ("[1]", "a text `prompt` is needed"),
+            ('{"text": "x"}', "a text `prompt` is needed"),
+            ('{"prompt": 3}', "a text `prompt` is needed"),
+            ('{"prompt": ""}', "empty"),
+            ('{"prompt": "x", "image": 3}', "must be texts"),
+            ('{"prompt": "x", "generate_with": ["y"]}', "must be texts"),
+            ('{"prompt": "x", "image": "none.png"}', "does not exist"),
+        ],
     )
-    def test_a_bad_line_is_named(self, line: str, says: str, tmp_path: Path) -> None:
+    def test_a_bad_line_costs_itself_alone_and_is_named(
+        self, line: str, says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         file = tmp_path / "p.jsonl"
-        file.write_text('{"prompt": "fine"}\n' + line + "\n")
+        file.write_text(line + '\n{"prompt": "fine"}\n' + line + "\n")
+        assert [prompt.request.text for prompt in read_prompts(file)] == ["fine"]
+        assert "2 of 3 lines are left out: 2 that are no prompts (first " in caplog.text
+        assert re.search(rf"p\.jsonl:1: .*{re.escape(says)}", caplog.text)
+        file.write_text(line + "\n")
+        with pytest.raises(ConfigError, match=r"holds no prompts. 1 of 1 lines are left out"):
+            read_prompts(file)
+
+    @pytest.mark.parametrize(
+        ("line", "says"), [(b'{"prompt": "x", "seed": 1}', "seed"), (b'{"prompt": "\xe9"}', "not in UTF-8")]
+    )
+    def test_what_is_wrong_with_the_whole_file_is_refused(self, line: bytes, says: str, tmp_path: Path) -> None:
+        file = tmp_path / "p.jsonl"
+        file.write_bytes(b'{"prompt": "fine"}\n' + line + b"\n")
         with pytest.raises(ConfigError, match=rf"p.jsonl:2.*{says}"):
             read_prompts(file)
 

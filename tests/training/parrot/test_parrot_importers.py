@@ -18,6 +18,7 @@ from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.parrot.schemas import SCHEMAS, clicks, image, images_in, parquet
 from tests.training.parrot.teaching import rows
 from training.data.importers.catalogue import DATASETS
+from training.data.importers.intake import Intake
 from training.data.importers.tables import CHUNK, json_elements, read_rows
 from training.data.pairs import PreferencePair, read_pairs
 from training.data.store import ImageRoots, ImageStore
@@ -165,8 +166,6 @@ def test_a_wrong_schema_is_told_in_every_file_format(tmp_path: Path) -> None:
         ("x.json", '[{"a": 1}', "ends in the middle of its array"),
         ("x.json", '[{"a": 1}, 3]', "JSON objects"),
         ("x.json", '"text"', "JSON array"),
-        ("x.jsonl", '{"a": 1}\n{"a": \n', "line 2 is no JSON"),
-        ("x.jsonl", "[1]\n", "JSON objects"),
         ("x.parquet", "PAR?", "no Parquet file"),
         ("x.tar", "no tar", "no tar"),
         ("x.txt", "text", "is none of"),
@@ -176,6 +175,60 @@ def test_damaged_files_are_one_sentence(name: str, content: str, said: str, tmp_
     (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError, match=said):
         list(read_rows(str(tmp_path / name), lambda *_: None))
+
+
+def broken_in_many_ways(name: str) -> tuple[str, list[str]]:
+    """Three sound rows of `clicks` among broken lines, and what is to be said of each broken kind."""
+    good = [{"request": "a red bicycle", "first": "a.png", "second": f"{n}.png", "preference": "A"} for n in "bcd"]
+    if name.endswith(".csv"):
+        lines = ["request,first,second,preference"]
+        lines += [",".join(row.values()) for row in good]
+        lines[2:2] = ["a red, unquoted bicycle,a.png,b.png,A", 'a bicycle,"' + "x" * 140_000 + '",b.png,A']
+        lines[4:4] = ['"a sign saying "OK" here",a.png,b.png,A']
+        lines += ['"an open quotation,a.png,b.png,A', "swallowed by it,a.png,b.png,A"]
+        return "\n".join(lines) + "\n", ["1 line with more cells than columns (first FILE, line 3)",
+                                         "4 line that is no CSV (first FILE, line 4)"]  # fmt: skip
+    lines = [json.dumps(row) for row in good]
+    lines[1:1] = ['{"request": "torn', "[1]", json.dumps({**good[0], "source": 7}), "", "[" * 100_000]
+    lines[:0] = ["{"]
+    lines += ['{"request": "the last one, torn']
+    return "\n".join(lines), ["4 line that is no JSON (first FILE, line 1)",
+                              "1 line that is no JSON object (first FILE, line 4)",
+                              "1 a value of another kind (first FILE, line 5: "]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["clicks.jsonl", "clicks.csv"])
+def test_a_broken_line_costs_itself_alone_and_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images_in(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    content, said = broken_in_many_ways(name)
+    (tmp_path / name).write_text(content)
+    assert main(["import", "folder", str(tmp_path / name), "--run", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert "3 pairs" in shown
+    for sentence in said:
+        assert sentence.replace("FILE", str(tmp_path / name)) in shown
+    assert len(list(read_pairs([tmp_path / "run" / "pairs" / "folder.jsonl"]))) == 3
+
+
+def test_every_importer_counts_broken_lines(tmp_path: Path) -> None:
+    """Whatever an importer makes of a row, it is asked for none that is broken, and none is lost without a word."""
+    pytest.importorskip("torch")  # which the package of the benchmarks needs
+    from training.data.benchmarks import BENCHMARKS
+
+    (tmp_path / "x.jsonl").write_text('{"a": \n[1]\n3\n')
+    importers = [*(one.pairs for one in DATASETS.values()), *(one.convert for one in BENCHMARKS.values())]
+    for pairs in importers:
+        intake = Intake(ImageStore(tmp_path), ImageRoots([tmp_path]))
+        assert list(pairs(read_rows(str(tmp_path / "x.jsonl"), lambda *_: None), intake)) == []
+        assert intake.skipped == {"line that is no JSON": 1, "line that is no JSON object": 2}
+
+
+def test_nothing_but_broken_lines_is_refused_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.jsonl").write_text("{\n")
+    assert main(["import", "folder", str(tmp_path / "x.jsonl"), "--run", str(tmp_path / "run")]) == 2
+    assert "Not one row gave a pair: 1 line that is no JSON (first " in capsys.readouterr().err
 
 
 def test_json_is_read_element_by_element(tmp_path: Path) -> None:
@@ -427,7 +480,7 @@ class TestTexts:
             (labelled("A").replace(",", ";"), "mine.csv", "parts its columns by ';'; save it with commas"),
             (labelled("A").replace(",", "\t"), "mine.csv", "parts its columns by"),
             (b"", "mine.csv", "lacks the column"),
-            (b'request,first,second,preference\n"x' + b"y" * 200_000, "mine.csv", "line 2 is no CSV"),
+            (b'request,first,second,preference\n"x' + b"y" * 200_000, "mine.csv", "1 line that is no CSV (first "),
         ],
     )
     def test_another_encoding_is_said(

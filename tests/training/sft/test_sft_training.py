@@ -348,6 +348,24 @@ class TestRun:
         assert sorted(trainer.examples.too_long + trainer.examples.lengths) == sorted(lengths)
         assert max(trainer.examples.lengths) <= limit
 
+    def test_lines_that_hold_no_example_are_left_out_counted_and_named(
+        self, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The others are trained on as if the broken ones were not there."""
+        shutil.copytree(export, tmp_path / "export")
+        file = tmp_path / "export" / "train.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        missing = lines[0].replace("images/", "images/none-")
+        file.write_text("\n".join([lines[0], '{"messages": [', *lines[1:], "[1]", missing]) + "\n", encoding="utf-8")
+        trainer = Trainer(small(tmp_path / "export"), tmp_path / "run")
+        trainer.run.close()
+        assert trainer.examples.lengths == Trainer(small(export), tmp_path / "sound").examples.lengths
+        assert "3 of 21 examples are left out: 3 that cannot be read (first " in caplog.text
+        assert "train.jsonl:2: not a line of JSON" in caplog.text
+        file.write_text('{"messages": [\n')
+        with pytest.raises(ConfigError, match=r"1 of 1 examples are left out.*train\.jsonl:1.* There are 0 examples"):
+            Trainer(small(tmp_path / "export"), tmp_path / "none")
+
     def test_if_none_is_left_it_says_why_and_what_to_do(self, export: Path, tmp_path: Path) -> None:
         said = (
             r"18 of 18 examples have \d+ to \d+ tokens, more than max_length \(50\), and 0 are left.*--rubric miniature"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,11 @@ from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.storage import replacing
 
+from ...left_out import LeftOut
 from ..pairs import PreferencePair, digest
 from ..store import ImageRoots, ImageStore
 from .labels import Labels
-from .tables import Row, place_of
+from .tables import DamagedRow, Row, place_of
 
 T = TypeVar("T")
 Keep = Literal["copy", "reference"]
@@ -64,35 +64,34 @@ class Intake:
         self, store: ImageStore, roots: ImageRoots, keep: Keep = "copy", labels: Labels = Labels.WORDS
     ) -> None:
         self._store, self._roots, self._keep, self.labels = store, roots, keep, labels
-        self.skipped: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
-        """Reason -> the first row that was left out for it: file, line, and what stood there."""
+        self._left = LeftOut()
+        self.skipped = self._left.counts
 
     def each(self, rows: Iterable[Row], convert: Callable[[Row], T]) -> Iterator[T]:
         """One pair per row; rows that give none are counted."""
         for row in rows:
             try:
+                if isinstance(row, DamagedRow):
+                    raise Skip(row.why)
                 converted = convert(row)
             except Skip as skip:
                 self.leave_out(skip, row)
             except KeyError as missing:
                 self.leave_out(Skip(f"no column {missing.args[0]}"), row)
+            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                self.leave_out(Skip("a value of another kind", error), row)
             else:
                 yield converted
 
     def leave_out(self, skip: Skip, row: Row) -> None:
-        self.skipped[skip.reason] += 1
         where = [place_of(row)] if place_of(row) else []
         if skip.value is not None:
             where.append(repr(skip.value)[:60])
-        self.first.setdefault(skip.reason, ": ".join(where))
+        self._left.add(skip.reason, ": ".join(where))
 
     def left_out(self) -> list[str]:
         """Every reason with its count and the first row, most frequent first."""
-        return [
-            f"{count} {reason}" + (f" (first {self.first[reason]})" if self.first.get(reason) else "")
-            for reason, count in self.skipped.most_common()
-        ]
+        return self._left.sentences()
 
     def image(self, value: Any) -> str:
         """Reference of a picture given as bytes, as `{bytes, path}`, or by its path. Raises Skip."""

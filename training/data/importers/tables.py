@@ -2,6 +2,9 @@
 
 Nothing is held that is not being read: Parquet comes in batches of a few rows (images lie inside), a JSON array is
 decoded element by element, a tar is read in place.
+
+A line that is damaged costs itself alone: it comes as a `DamagedRow`, for importers to count. A document that is damaged
+(a JSON array, Parquet, a tar) is refused, for where its next row begins is not known; so is a text in another encoding.
 """
 
 from __future__ import annotations
@@ -28,6 +31,13 @@ class TableRow(dict[str, Any]):
 
     where: str = ""
     """File and line (or number of the row)."""
+
+
+class DamagedRow(TableRow):
+    """A line that holds no row; it is empty."""
+
+    why: str = ""
+    """As a reason that can be counted."""
 
 
 def place_of(row: Row) -> str:
@@ -129,8 +139,12 @@ def _json_lines(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row
             row = json.loads(line)
         except UnicodeDecodeError as error:
             raise _not_utf8(name, number, error) from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{name}, line {number} is no JSON.") from error
+        except (ValueError, RecursionError):
+            yield _damaged("line that is no JSON", f"{name}, line {number}")
+            continue
+        if not isinstance(row, dict):
+            yield _damaged("line that is no JSON object", f"{name}, line {number}")
+            continue
         yield _placed(_checked(row, name, check, first), f"{name}, line {number}")
         first = False
 
@@ -143,7 +157,8 @@ def _json(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
 
 
 def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
-    reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+    # Strict: what else is made of `"a sign saying "OK" here",a.png` is a prompt that nobody wrote.
+    reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
     try:
         columns = list(reader.fieldnames or ())
         mark = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
@@ -153,18 +168,40 @@ def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
         if twice is not None:
             raise ConfigError(f"{name} has two columns {twice!r}; delete or rename one.")
         check(columns, name)
-        for row in reader:
-            yield _placed(row, f"{name}, line {reader.line_num}")
+        yield from _csv_rows(reader, name)
     except UnicodeDecodeError as error:
         raise _not_utf8(name, reader.line_num + 1, error) from error
     except csv.Error as error:
         raise ConfigError(f"{name}, line {reader.line_num + 1} is no CSV: {error}.") from error
 
 
+def _csv_rows(reader: csv.DictReader[str], name: str) -> Iterator[Row]:
+    while True:
+        before = reader.line_num
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            # An open quotation takes the lines behind it along.
+            for number in range(before + 1, max(before + 1, reader.line_num) + 1):
+                yield _damaged("line that is no CSV", f"{name}, line {number}")
+            continue
+        where = f"{name}, line {reader.line_num}"
+        # An unquoted comma has moved every cell behind it.
+        yield _placed(row, where) if None not in row else _damaged("line with more cells than columns", where)
+
+
 def _placed(row: Mapping[str, Any], where: str) -> TableRow:
     placed = TableRow(row)
     placed.where = where
     return placed
+
+
+def _damaged(why: str, where: str) -> DamagedRow:
+    damaged = DamagedRow()
+    damaged.where, damaged.why = where, why
+    return damaged
 
 
 def _not_utf8(name: str, line: int, error: UnicodeDecodeError) -> ConfigError:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.images import PICTURE_SUFFIXES
 
 from .wording import Wording, WordingChoice
 
@@ -16,7 +17,6 @@ Scores: TypeAlias = tuple[float, ...]
 """Numbers read from one reply, or what one image is worth in each column of a table."""
 Overall = Literal["categories", "images", "none"]
 """What a table's last line is: the mean of its categories, the mean of everything counted in it, or nothing."""
-SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class Suite:
 def image_named(folder: Path, *stems: str) -> Path | None:
     """The first image of these names without their endings; None if there is none."""
     for stem in stems:
-        for suffix in SUFFIXES:
+        for suffix in PICTURE_SUFFIXES:
             path = folder / f"{stem}{suffix}"
             if path.is_file():
                 return path

@@ -22,6 +22,7 @@ from pathlib import Path
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 
 from ...run import RunDir
+from ...settings import finite
 from .options import ProofOptions, smoke
 from .plan import plan
 from .report import write_report
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="steps at once, one thread each")
     parser.add_argument("--steps", type=int, help="optimiser steps of every student")
     parser.add_argument("--test-pairs", type=int, help="held-out pairs")
-    parser.add_argument("--edits", type=float, help="share of edits among the pairs (default 0)")
+    parser.add_argument("--edits", type=finite, help="share of edits among the pairs (default 0)")
     parser.add_argument("--seed", type=int, help="of the students and heads; use another --out, too")
     parser.add_argument("--only", metavar="STEP", help="run this one step, here")
     return parser

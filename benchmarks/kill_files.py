@@ -1,0 +1,97 @@
+"""What a run left in its folder, in a form in which two runs can be compared: everything but clock times.
+
+Two things are named here and no others: fields that hold clock times, and those that hold probabilities of tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeAlias
+
+CLOCK_FIELDS = {"seconds", "generate_seconds", "judge_seconds", "cost"}
+"""Fields of JSON that tell how long something took; `cost` is per pair of the last start of an evaluation."""
+ROUNDED = {"expected", "spread"}
+"""Fields taken from the probabilities of tokens, which round by what else was in the judge's batch at that moment."""
+ROUNDING = 1e-4
+_CLOCK_TEXT = re.compile(rb"\d+\.\d s\b")
+"""How reports show it."""
+
+Settled: TypeAlias = dict[str, Any]
+"""Path below the run's folder -> content."""
+
+
+def settled(folder: Path, unordered: Collection[str] = ()) -> Settled:
+    """Every file but locks. Lines of files named in `unordered` are compared as a set that may hold none twice."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): _content(path, path.name in unordered) for path in files}
+
+
+def differences(wanted: Settled, found: Settled) -> list[str]:
+    """One line for each file that is missing, is too much, or holds something else."""
+    lines = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    lines += [f"{name} is too much" for name in found.keys() - wanted.keys()]
+    lines += [
+        f"{name} differs{_where(wanted[name], found[name])}"
+        for name in wanted.keys() & found.keys()
+        if not _same(wanted[name], found[name])
+    ]
+    return sorted(lines)
+
+
+def _same(wanted: Any, found: Any, field: str = "") -> bool:
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return wanted.keys() == found.keys() and all(_same(wanted[key], found[key], str(key)) for key in wanted)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(_same(*pair, field) for pair in zip(wanted, found, strict=True))
+    if field in ROUNDED and isinstance(wanted, float) and isinstance(found, float):
+        return math.isclose(wanted, found, rel_tol=0.0, abs_tol=ROUNDING)
+    return bool(wanted == found)
+
+
+def _content(path: Path, unordered: bool) -> Any:
+    if path.suffix == ".jsonl":
+        rows = json_lines(path.read_bytes())
+        return sorted(rows, key=json.dumps) if unordered else rows
+    if path.suffix == ".json":
+        return _without_clock(json.loads(path.read_bytes()))
+    if path.suffix == ".html":
+        return _CLOCK_TEXT.sub(b"", path.read_bytes())
+    return _tensors(path) if path.suffix == ".pt" else path.read_bytes()
+
+
+def json_lines(content: bytes) -> list[Any]:
+    """The objects of whole lines, without clock times."""
+    return [_without_clock(json.loads(line)) for line in content.split(b"\n")[:-1]]
+
+
+def _without_clock(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_clock(part) for key, part in value.items() if key not in CLOCK_FIELDS}
+    return [_without_clock(part) for part in value] if isinstance(value, list) else value
+
+
+def _tensors(path: Path) -> Any:
+    """A checkpoint by its values: equal ones are not always pickled to equal bytes."""
+    import torch
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return str(value.dtype), tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        if isinstance(value, dict):
+            return {key: plain(part) for key, part in value.items()}
+        return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return plain(torch.load(path, weights_only=True))
+
+
+def _where(wanted: Any, found: Any) -> str:
+    if not isinstance(wanted, list) or not isinstance(found, list):
+        return ""
+    if len(wanted) != len(found):
+        return f": {len(found)} lines instead of {len(wanted)}"
+    place = next(place for place, pair in enumerate(zip(wanted, found, strict=True)) if not _same(*pair))
+    return f" from line {place + 1}: {str(found[place])[:120]} instead of {str(wanted[place])[:120]}"

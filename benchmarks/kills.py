@@ -1,0 +1,151 @@
+"""Long jobs killed with SIGKILL at random moments and started again by the same command: do they end as if nothing had been?
+
+    python -m benchmarks.kills --kills 10
+    python -m benchmarks.kills --kills 10 --job nft --job score
+
+Each job runs once undisturbed. Then it is started in a new folder, killed at a random moment after its first file is
+there, started again by the same command, and so on until it ends; the folders are compared file by file. If a job ends
+before it was killed often enough, it begins anew in another folder. What may differ is named in `kill_files`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.kill_files import Settled, differences, json_lines, settled
+from benchmarks.kill_jobs import JOBS, LongJob
+from benchmarks.timing import table
+
+PATIENCE = 900.0
+"""Seconds after which a run that does not end is given up."""
+
+
+@dataclass(frozen=True)
+class KillTest:
+    """What came of killing one job."""
+
+    job: str
+    kills: int
+    runs: int
+    """Runs that were killed and then ended, each compared with the undisturbed one."""
+    differences: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        return not self.differences
+
+
+def kill_test(job: LongJob, folder: Path, kills: int, draw: random.Random) -> KillTest:
+    """Run `job` below `folder` undisturbed, then killed `kills` times in all. RuntimeError if a run fails by itself."""
+    inputs = folder / "inputs"
+    inputs.mkdir(parents=True)
+    job.prepare(inputs)
+    first, last = _undisturbed(job, inputs, folder / "run")
+    wanted = _taken_away(job, folder / "run")
+    killed, runs, found = 0, 0, []
+    while killed < kills:
+        killed += _killed(job, inputs, folder / "run", kills - killed, lambda: draw.uniform(first, last))
+        runs += 1
+        found += [f"run {runs}: {line}" for line in differences(wanted, _taken_away(job, folder / "run"))]
+    return KillTest(job.name, killed, runs, tuple(found))
+
+
+def _undisturbed(job: LongJob, inputs: Path, run: Path) -> tuple[float, float]:
+    """Seconds until the first file was there, and until the end."""
+    started = time.monotonic()
+    process = _started(job, inputs, run)
+    first = None
+    while process.poll() is None:
+        if first is None and any(path.is_file() for path in run.rglob("*")):
+            first = time.monotonic() - started
+        _give_up_late(process, job, started)
+        time.sleep(0.02)
+    _check_ended(process, job, inputs)
+    whole = time.monotonic() - started
+    return (whole / 2 if first is None else first), whole
+
+
+def _killed(job: LongJob, inputs: Path, run: Path, most: int, moment: Callable[[], float]) -> int:
+    """Start the job until it has ended, killing it up to `most` times; how often it was."""
+    killed = 0
+    while True:
+        process = _started(job, inputs, run)
+        if killed < most:
+            try:
+                process.wait(moment())
+            except subprocess.TimeoutExpired:
+                process.kill()
+        else:
+            process.wait(PATIENCE)
+        if process.wait() != -signal.SIGKILL:
+            _check_ended(process, job, inputs)
+            return killed
+        killed += 1
+
+
+def _started(job: LongJob, inputs: Path, run: Path) -> subprocess.Popen[bytes]:
+    """The job's own command, in the same folder every time, so that no path differs."""
+    words = [sys.executable, "-m", *job.command(inputs, run)]
+    said = inputs / "said.txt"
+    with said.open("ab") as errors, (inputs / "output.txt").open("wb") as output:
+        return subprocess.Popen(  # noqa: S603
+            words, stdout=output, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+
+
+def _taken_away(job: LongJob, run: Path) -> Settled:
+    """What a run left, which is then removed."""
+    left = settled(run, job.unordered)
+    if job.shows:
+        left["output"] = json_lines((run.parent / "inputs" / "output.txt").read_bytes())
+    shutil.rmtree(run)
+    return left
+
+
+def _check_ended(process: subprocess.Popen[bytes], job: LongJob, inputs: Path) -> None:
+    if process.returncode:
+        last = (inputs / "said.txt").read_text(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"{job.name} ended with {process.returncode}: {''.join(last)}")
+
+
+def _give_up_late(process: subprocess.Popen[bytes], job: LongJob, started: float) -> None:
+    if time.monotonic() - started > PATIENCE:
+        process.kill()
+        raise RuntimeError(f"{job.name} did not end within {PATIENCE:g} s")
+
+
+def kill_table(tests: Sequence[KillTest]) -> str:
+    rows = [[test.job, test.kills, test.runs, "yes" if test.identical else "NO"] for test in tests]
+    return table(["job", "kills", "runs", "identical"], rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10, help="of each job (default: %(default)s)")
+    parser.add_argument("--job", action="append", choices=list(JOBS), help="only this one; may be given again")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    tests = []
+    for name in arguments.job or JOBS:
+        with tempfile.TemporaryDirectory() as folder:
+            test = kill_test(JOBS[name], Path(folder), arguments.kills, random.Random(f"{arguments.seed} {name}"))
+        tests.append(test)
+        print("\n".join([f"{name}: {test.kills} kills, {'identical' if test.identical else 'NOT identical'}",
+                         *test.differences]), flush=True)  # fmt: skip
+    print(f"\n{kill_table(tests)}")
+    return 0 if all(test.identical for test in tests) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
