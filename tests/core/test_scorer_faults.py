@@ -1,46 +1,42 @@
-"""Five hundred cases over real HTTP, a fifth of them spoilt in five ways: order kept, nothing lost, counts right."""
+"""Five hundred cases, a fifth of them spoilt in five ways, by every way in: order kept, nothing lost, counts right."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 from PIL import Image
 
+from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Unscored
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
-from tests.core.fault_server import Answer, Ask, completion, fault, half_body, reset, serving
-
-COUNT = 500
-FAULTS: dict[str, Callable[[str], Answer]] = {
-    "server_error": lambda _: fault(503),
-    "connection": lambda _: reset(),
-    "bad_reply": lambda _: half_body(),
-    "truncated": lambda text: completion(text[: len(text) // 2], "length"),
-    "no_judgement": lambda _: completion("I would rather not say."),
-}
-"""What the outcome must be called -> what the server does."""
-SEVERAL = {"bad_reply": {"bad_reply", "connection"}}
-"""A body that ends early is told as either, by the moment at which the connection is seen to be closed."""
+from tests.core.fault_server import Answer, Ask, completion, serving
+from tests.core.serving import serving as reward_server
+from tests.core.spoilt_cases import (
+    COUNT,
+    FAULTS,
+    config_file,
+    is_called,
+    picture_of,
+    reward_of,
+    score_of,
+    spoiling,
+    spoilt,
+)  # fmt: skip
 
 
 def number_of(text: str) -> int:
     return int(text.split("case number ")[1].split("!")[0])
-
-
-def score_of(number: int) -> float:
-    return 1.0 + number % 31 / 10
-
-
-def spoilt(draw: random.Random) -> dict[int, str]:
-    """Case -> its fault: exactly a fifth of the cases, each kind equally often."""
-    numbers = draw.sample(range(COUNT), COUNT // 5)
-    return {number: list(FAULTS)[place % len(FAULTS)] for place, number in enumerate(numbers)}
 
 
 def test_a_fifth_of_five_hundred_cases_fails_and_harms_no_other(
@@ -73,10 +69,74 @@ def test_a_fifth_of_five_hundred_cases_fails_and_harms_no_other(
     for number, outcome in enumerate(outcomes):
         if number in faults:
             assert isinstance(outcome, Unscored), number
-            assert outcome.reason in SEVERAL.get(faults[number], {faults[number]}), number
+            assert is_called(outcome.reason, faults[number]), number
         else:
             assert not isinstance(outcome, Unscored), (number, outcome)
             assert outcome.scores["text_faithfulness"] == score_of(number), "the answer of another case"
     failed = Counter(outcome.reason for outcome in outcomes if isinstance(outcome, Unscored))
     assert failed.total() == COUNT // 5
     assert scorer.failures == failed
+
+
+def test_the_same_through_the_command_line(
+    reply_text: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five other kinds of which two are the files' own; every picture has its line, best first."""
+    kinds = ("server_error", "truncated", "no_judgement", "damaged file", "missing file")
+    faults = spoilt(random.Random(13), kinds)
+    names = [tmp_path / "pictures" / f"{number:03d}.png" for number in range(COUNT)]
+    names[0].parent.mkdir()
+    for number, name in enumerate(names):
+        if faults.get(number) != "missing file":
+            name.write_bytes(picture_of(number) if faults.get(number) != "damaged file" else b"no picture")
+    with serving(spoiling({n: kind for n, kind in faults.items() if kind in FAULTS}, reply_text)) as server:
+        config = config_file(server, tmp_path / "config.toml")
+        command = ["score", *map(str, names), "-p", "a cat", "--backend", "server:judge", "--config", str(config)]
+        assert main([*command, "--json", "--unguided"]) == 3
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(row["image"] for row in rows) == list(map(str, names)), "each once"
+    rewards = [row["reward"] for row in rows]
+    assert rewards == sorted(rewards, key=lambda reward: -1.0 if reward is None else reward, reverse=True)
+    for row in rows:
+        number = int(Path(row["image"]).stem)
+        if number not in faults:
+            assert row["reward"] == pytest.approx(reward_of(number), abs=1e-4), "the answer of another picture"
+            continue
+        assert row["reward"] is None
+        kind = "bad_request" if faults[number] not in FAULTS else faults[number]
+        assert is_called(row["unscored"], kind), (number, row)
+    assert rewards.count(None) == COUNT // 5
+
+
+def test_the_same_through_batches_over_http(reply_text: Callable[..., str]) -> None:
+    """Two of the five kinds are the callers' own."""
+    kinds = ("server_error", "truncated", "no_judgement", "no picture", "no object")
+    faults = spoilt(random.Random(14), kinds)
+    own: dict[str, Any] = {"no picture": {"request": "a cat", "image": "%%%"}, "no object": 7}
+    items = [
+        own.get(faults.get(n, ""), {"request": "a cat", "image": base64.b64encode(picture_of(n)).decode()})
+        for n in range(COUNT)
+    ]
+    answers: list[Any] = []
+    counted: dict[str, int] = {}
+
+    async def work() -> None:
+        backend = OpenAIChat(server.config(retries=0, concurrency=16, structured="none"))
+        async with reward_server(backend) as client:
+            for start in range(0, COUNT, COUNT // 2):
+                status, answer = await client.batch(items[start : start + COUNT // 2], mode="score")
+                assert status == 200
+                answers.extend(answer["items"])
+            counted.update((await client.metrics())["unscored"])
+
+    with serving(spoiling({n: kind for n, kind in faults.items() if kind in FAULTS}, reply_text)) as server:
+        asyncio.run(work())
+    assert len(answers) == COUNT
+    for number, answer in enumerate(answers):
+        if number in faults:
+            kind = "bad_request" if faults[number] in own else faults[number]
+            assert (answer["reward"], is_called(answer["unscored"]["reason"], kind)) == (None, True), number
+        else:
+            assert answer["scores"]["text_faithfulness"] == score_of(number), "the answer of another picture"
+    share = COUNT // 5 // len(kinds)
+    assert counted == {"server_error": share, "truncated": share, "no_judgement": share, "bad_request": 2 * share}

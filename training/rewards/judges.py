@@ -203,6 +203,7 @@ class Metered:
         await introduce(self._backend)
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        await introduce(self._backend)  # whatever asks: our scorer, a plain question, a benchmark's own
         reply = await self._backend.reply(messages, sampling)
         self.replies += 1
         self.prompt_tokens += reply.prompt_tokens

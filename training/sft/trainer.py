@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from accelerate import Accelerator
@@ -57,6 +57,9 @@ log = logging.getLogger("rationalrewards.training.sft")
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
+UNMEASURED: Final = "not measured: its weights are sharded over processes (judge it with `training.evaluate`)"
+
+
 @dataclass
 class Progress:
     """What a run remembers between steps, beside its weights."""
@@ -67,6 +70,8 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     """Measurements since the best one."""
+    base: str = ""
+    """Why there is no accuracy of the base; empty where it was measured, or nothing is."""
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -100,9 +105,8 @@ class Trainer:
         with closing(self.run):
             self._resume()
             self._note_data()
-            # FSDP must see a forward of the whole before one of its parts, so sharded runs begin without this figure.
-            if self.development is not None and not self.progress.step and self.sharding is None:
-                self._accuracy(0)  # of the base: what there is to improve on, and never the best
+            if self.development is not None and not self.progress.step:
+                self._measure_base()
             if not self._finished():
                 self._steps()
             return self._finish()
@@ -227,6 +231,16 @@ class Trainer:
             self.run.log(done, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
         return share.value
 
+    def _measure_base(self) -> None:
+        """What there is to improve on, and never the best."""
+        if self.sharding is None:
+            self._accuracy(0)
+            return
+        # FSDP must see a forward of the whole before one of its parts.
+        self.progress.base = UNMEASURED
+        if self.accelerator.is_main_process:
+            self.run.log(0, base=UNMEASURED)
+
     def _measure(self, done: int) -> None:
         value = self._accuracy(done)
         better = value > self.progress.best
@@ -251,6 +265,8 @@ class Trainer:
     def _save_weights(self, name: str) -> None:
         weights = self._trained(frozen=self.config.method == "full")
         note = {"config": asdict(self.config), "step": self.progress.step, "development": self.progress.history}
+        if self.progress.base:
+            note["base"] = self.progress.base
         if self.accelerator.is_main_process:
             save_student(self.trainee, weights, self.path / name, self.config, note)
         self.accelerator.wait_for_everyone()
@@ -309,7 +325,8 @@ def comparison(progress: Progress) -> str:
     """What a run gained over its base, as a sentence."""
     base = next((row["pair_accuracy"] for row in progress.history if row["step"] == 0), None)
     if base is None or progress.best < 0:
-        return f"best pair accuracy {progress.best:.3f} (step {progress.best_step})"
+        why = f"; the base was {progress.base}" if progress.base else ""
+        return f"best pair accuracy {progress.best:.3f} (step {progress.best_step}){why}"
     said = f"pair accuracy: {base:.3f} before training, {progress.best:.3f} at best (step {progress.best_step})"
     return said if progress.best > base else f"{said}: NO BETTER than the base; look at the data before you use it"
 

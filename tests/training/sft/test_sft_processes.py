@@ -87,7 +87,9 @@ def test_sharded_weights_train_measure_save_and_resume_as_whole_ones(tmp_path: P
         one, two = tmp_path / "one" / method, tmp_path / "two" / method
         Trainer(settings(data, method), one).train()  # type: ignore[arg-type]
         assert "2 x MULTI_CPU sharded" in (two / "metrics.jsonl").read_text()
-        # Sharded runs do not measure their base.
+        # Sharded runs do not measure their base, and say so.
+        assert "not measured" in (two / "metrics.jsonl").read_text()
+        assert "not measured" in json.loads((two / folder / "training.json").read_text())["base"]
         assert [row for row in history(one / folder) if row["step"]] == history(two / folder)
         whole, sharded = weights(one / folder, file), weights(two / folder, file)
         assert whole.keys() == sharded.keys()
