@@ -177,14 +177,14 @@ def _csv(file: IO[bytes], name: str, check: CheckColumns) -> Iterator[Row]:
 
 def _csv_rows(reader: csv.DictReader[str], name: str) -> Iterator[Row]:
     while True:
-        before = reader.line_num
+        before = reader.reader.line_num
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error:
             # An open quotation takes the lines behind it along.
-            for number in range(before + 1, max(before + 1, reader.line_num) + 1):
+            for number in range(before + 1, reader.reader.line_num + 1):
                 yield _damaged("line that is no CSV", f"{name}, line {number}")
             continue
         where = f"{name}, line {reader.line_num}"
