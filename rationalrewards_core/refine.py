@@ -62,7 +62,7 @@ class RefinePolicy:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
         for name, score in (("minimum_score", self.minimum_score), *self.minimum_scores.items()):
-            if not math.isfinite(score):  # nothing lies below NaN, so that no dimension would ever fail
+            if not -math.inf < score < math.inf:  # nothing lies below NaN, so that no dimension would ever fail
                 raise ConfigError(f"{name} must be a score of the rubric, not {score}.")
         for name in ("patience", "max_iterations", "first"):
             if getattr(self, name) < 1:

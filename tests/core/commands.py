@@ -23,9 +23,10 @@ def scripted_judge(monkeypatch: pytest.MonkeyPatch) -> Script:
     def make(script: Iterable[Any]) -> ScriptedBackend:
         backend = ScriptedBackend(script, concurrency=1)
 
-        def scorer(*_: Any, settings: ScorerSettings, **__: Any) -> Scorer:
-            # Without a memo: the same picture may be judged differently by the next line of the script.
-            return Scorer(backend, settings=replace(settings, ask_again=0, guided=False), memo=Memo(limit=0))
+        def scorer(*_: Any, settings: ScorerSettings, memo: Memo | None = None, **__: Any) -> Scorer:
+            # Without a memo, unless one is asked for: the same picture may be judged differently by the next line.
+            memo = Memo(limit=0) if memo is None else memo
+            return Scorer(backend, settings=replace(settings, ask_again=0, guided=False), memo=memo)
 
         monkeypatch.setattr(judging, "make_scorer", scorer)
         return backend

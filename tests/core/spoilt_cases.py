@@ -76,6 +76,6 @@ def config_file(server: FaultServer, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'[servers.judge]\nurl = "http://127.0.0.1:{server.port}/v1"\nmodel = "judge-8b"\nretries = 0\n'
-        'structured = "none"\nconcurrency = 16\ncheck_sight = false\n'
+        'structured = "none"\nconcurrency = 16\ncheck_sight = false\nprobe = false\n'
     )
     return path

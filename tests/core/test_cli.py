@@ -169,6 +169,36 @@ class TestScore:
         assert "no side may be more than 200 times the other" in rows[4]["message"]
         assert len(backend.calls) == 2
 
+    def test_a_folder_stands_for_the_pictures_in_it(
+        self, judge: Script, reply_text: Text, three: list[str], tmp_path: Path, capsys: Any
+    ) -> None:
+        folder = tmp_path / "pictures"
+        (folder / "deeper").mkdir(parents=True)
+        for name in ("b.PNG", "a.png"):
+            (folder / name).write_bytes(Path(three[0]).read_bytes())
+        (folder / "notes.txt").write_text("no picture")
+        judge([reply_text(2.0, 2.0), reply_text(2.0, 2.0), reply_text(4.0, 4.0)])
+        assert main(["score", str(folder), three[2], "-p", "a cat", "--json"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["image"] for row in rows] == [three[2], str(folder / "a.png"), str(folder / "b.PNG")]
+        judge([])
+        assert "has no pictures" in wrong(["score", str(folder / "deeper"), "-p", "a cat"], capsys)
+
+    def test_what_a_memo_holds_is_not_asked_again(
+        self, judge: Script, reply_text: Text, three: list[str], tmp_path: Path, capsys: Any
+    ) -> None:
+        """A run that was ended in the middle, and the same command again."""
+        memo = ["--memo", str(tmp_path / "deep" / "memo.jsonl")]
+        judge([reply_text(2.0, 2.0), Interrupted("stop")])
+        assert "interrupted" in wrong(["score", *three, "-p", "a cat", "--json", *memo], capsys, 130)
+        again = judge([reply_text(3.0, 3.0), reply_text(4.0, 4.0)])
+        assert main(["score", *three, "-p", "a cat", "--json", *memo]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [(Path(row["image"]).stem, row["reward"]) for row in rows] == [
+            ("high", 1.0), ("none", 0.6667), ("low", 0.3333),
+        ]  # fmt: skip
+        assert len(again.calls) == 2
+
     def test_no_good_file_at_all_is_told_before_anything_is_loaded(self, judge: Script, capsys: Any) -> None:
         backend = judge([])
         assert "missing.png' does not exist" in wrong(["score", "missing.png", "gone.png", "-p", "a"], capsys)

@@ -122,6 +122,22 @@ def test_going_on_with_the_same_command_again_is_fine(workshop: Workshop, reply_
     assert workshop.asked == [["a cat", 3], ["a cat", 3]]
 
 
+@pytest.mark.parametrize("header", ["", '{"version": 1, "request": "a c'])
+def test_one_command_begins_a_run_and_goes_on_with_it(workshop: Workshop, reply_text: Text, header: str) -> None:
+    """Wherever it was killed, in its first line too."""
+    if header:
+        workshop.out.mkdir()
+        (workshop.out / "history.jsonl").write_text(header)
+    command = ["-p", "a cat", "--seed", "3", "--resume", "--images", "1"]
+    assert workshop.refine(*command, judged=[reply_text(4.0, 4.0)]) == 0
+    assert workshop.refine(*command) == 0, "nothing is left to do"
+    assert workshop.asked == [["a cat", 3]]
+    assert workshop.refine("--resume") == 0
+    assert workshop.refine("--resume", "--out", str(workshop.folder / "none")) == 2, (
+        "of nothing nobody knows the request"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -74,8 +74,10 @@ CLIENT = "/rationalrewards/client"
 @pytest.fixture
 def several_users(monkeypatch: pytest.MonkeyPatch) -> None:
     from comfy.cli_args import args
+    from server import PromptServer
 
     monkeypatch.setattr(args, "multi_user", True)
+    monkeypatch.setattr(PromptServer.instance, "client_id", "browser")
 
 
 def sign_in(page: Page, user: str, client: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from rationalrewards_core import __version__
-from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
+from rationalrewards_core.backends.base import Backend, Reply, Sampling
 from rationalrewards_core.errors import BackendError, CritiqueParseError
 from rationalrewards_core.memo import memo_key
 from rationalrewards_core.messages import Message
@@ -96,7 +96,6 @@ class Teacher:
 
     async def _reply(self, question: Question, sampling: Sampling) -> tuple[Reply | None, tuple[str, str]]:
         try:
-            await introduce(self.backend)
             reply = await self.backend.reply(question.messages, sampling)
         except BackendError as error:
             if error.reason not in AN_ANSWER:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from rationalrewards_core.backends.sight import QUESTION
 from rationalrewards_core.errors import RequestError
 
 from ...data.records import reply_hash
@@ -21,7 +20,6 @@ from .asks import read_ask
 from .faults import FaultShares, dice
 from .mind import Mind, Said
 
-PICTURE_TOKENS: Final = 64
 NAME: Final = "miniature-teacher"
 
 
@@ -59,8 +57,6 @@ class TeacherServer:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        if (sight := _sight(body)) is not None:
-            return web.json_response(sight)
         try:
             ask = read_ask(body, self._texts)
         except (RequestError, KeyError, IndexError, TypeError) as error:
@@ -126,17 +122,6 @@ class _Busy:
         self._begin = self._begin or moment
         self._area += self._now * (moment - (self._last or moment))
         self._last, self._now = moment, self._now + step
-
-
-def _sight(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer to a question by which a client finds out whether pictures are seen: each counts as a real one would."""
-    content = body["messages"][-1]["content"]
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if [part.get("text") for part in parts if part["type"] == "text"] != [QUESTION]:
-        return None
-    choice = {"index": 0, "message": {"role": "assistant", "content": "Red."}, "finish_reason": "stop"}
-    tokens = PICTURE_TOKENS * (len(parts) - 1) + len(QUESTION) // 4
-    return {"model": NAME, "choices": [choice], "usage": {"prompt_tokens": tokens, "completion_tokens": 2}}
 
 
 def _completion(said: Said, body: dict[str, Any]) -> dict[str, Any]:
