@@ -135,3 +135,13 @@ def test_a_run_replaces_the_question_unless_somebody_is_about_to_answer_it(front
     frontend.page.wait_for_function(
         "before => document.querySelector('button.rr-candidate img').getAttribute('src') !== before", arg=latest
     )
+
+
+def test_a_page_tells_the_server_whose_it_is(frontend: Frontend) -> None:
+    """Where there are several users, its runs then ask the user of this page; here there is one."""
+    frontend.show()
+    with frontend.page.expect_response("**/rationalrewards/client") as told:
+        frontend.page.reload()
+        frontend.wait()
+    assert told.value.json() == {"user": None}
+    assert told.value.request.post_data_json["client_id"] == frontend.page.evaluate("window.name")

@@ -293,6 +293,19 @@ class TestOutages:
         assert main(["report", str(folder.path / "out")]) == 0
         assert "Still open" not in capsys.readouterr().out
 
+    def test_a_model_without_eyes_is_asked_no_plain_question(
+        self, folder: PairFolder, server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = tmp_path / "rationalrewards" / "config.toml"
+        config.write_text(config.read_text().replace("check_sight = false", "check_sight = true"))
+        server.script = lambda ask: completion("TIE", usage={"prompt_tokens": 12, "completion_tokens": 1})
+        assert judged(folder, "--mode", "plain") == 3
+        told = capsys.readouterr().err
+        assert "no_sight" in told
+        assert "does not see pictures" in told
+        assert server.asks
+        assert not any("Image A" in ask.text for ask in server.asks)
+
     def test_an_outage_in_the_middle_ends_as_if_there_was_none(self, folder: PairFolder, server: FaultServer) -> None:
         good = server.script
         server.script = lambda ask: fault(503) if ask.number in (3, 4, 9) else good(ask)
