@@ -1,6 +1,7 @@
 """The reward server's overhead: the same items through HTTP and through the scorer directly.
 
-With a scripted backend that answers at once the whole difference is the server's own work; with the
+Real model servers beside the local engine: `benchmarks.server_throughput`, which this prints too where their environments
+are named. With a scripted backend that answers at once the whole difference is the server's own work; with the
 miniature behind it, it is what a trainer would notice.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from benchmarks import server_throughput
 from benchmarks.subjects import cases, engine, scorer
 from benchmarks.timing import interleaved, table
 from rationalrewards_core.backends.scripted import ScriptedBackend
@@ -88,3 +90,4 @@ def _reply() -> str:
 
 if __name__ == "__main__":
     print(run())
+    server_throughput.main()

@@ -149,6 +149,11 @@ class ServerEngine:
     def concurrency(self) -> int:
         return self._backend.concurrency
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how this server judges, a sentence each."""
+        return self._backend.profile.shortcomings()
+
     async def introduce(self) -> None:
         await self._backend.introduce()
 
@@ -226,6 +231,11 @@ def remember(engine: LocalEngine) -> None:
     _local.move_to_end(engine.identity)
     while len(_local) > MOST_LOCAL:
         _local.popitem(last=False)[1].release()
+
+
+def engine_notes(engine: Engine) -> list[str]:
+    """What the user should know of how an engine judges; only servers differ in that."""
+    return engine.notes if isinstance(engine, ServerEngine) else []
 
 
 def broken_off(engine: Engine) -> BackendError:

@@ -18,7 +18,7 @@ from ..rationalrewards_core.parsing import Mode, Reason
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 from ..rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
-from .engines import Engine, broken_off
+from .engines import Engine, broken_off, engine_notes
 from .progress import NodeProgress
 from .smaller import Judging
 from .sockets import Critiques
@@ -88,7 +88,9 @@ class LoadedScorer:
 
         outcomes, notes = await self._run(work, progress)
         raise_if_all_failed(outcomes)
-        return Critiques(request=requests[0], rubric=judged, outcomes=tuple(outcomes), notes=tuple(notes))
+        return Critiques(
+            request=requests[0], rubric=judged, outcomes=tuple(outcomes), notes=(*notes, *engine_notes(self.engine))
+        )
 
     async def compare(
         self,

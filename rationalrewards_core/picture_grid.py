@@ -33,10 +33,16 @@ class PictureGrid:
     resample: Image.Resampling = Image.Resampling.BICUBIC
 
     def fit(self, picture: Image.Image, max_pixels: int) -> Image.Image:
-        """The picture as the processor would make it, under the caller's own limit of pixels."""
+        """The picture as the processor would make it, under the caller's own limit of pixels.
+
+        A size that the processor would change once more (its least and most pixels can be too close to each other) is left
+        to the server.
+        """
         most = min(max_pixels, self.most or max_pixels)
         size = qwen_size(picture.size, self.side, min(self.least, most), most)
-        return picture if size == picture.size else to_rgb(picture).resize(size, self.resample)
+        if size == picture.size or size != qwen_size(size, self.side, self.least, max(self.least, self.most or most)):
+            return picture
+        return to_rgb(picture).resize(size, self.resample)
 
 
 def grid_of_side(side: int) -> PictureGrid | None:
@@ -55,7 +61,7 @@ def grid_of_folder(folder: Path) -> PictureGrid | None:
 
 def _stated(stated: dict[str, Any]) -> PictureGrid:
     """KeyError, TypeError or ValueError for the settings of another family."""
-    edges = stated.get("size") or {}
+    edges = stated["size"] if isinstance(stated.get("size"), dict) else {}
     least = stated.get("min_pixels") or edges.get("shortest_edge") or edges["min_pixels"]
     most = stated.get("max_pixels") or edges.get("longest_edge") or edges["max_pixels"]
     side = int(stated["patch_size"]) * int(stated["merge_size"])

@@ -36,14 +36,16 @@ def score_statistics(reply: Reply, critique: Critique, rubric: Rubric) -> dict[s
     """
     spelled = _ascii("".join(token.text for token in reply.tokens))
     text = _ascii(reply.text).strip()
-    start = spelled.rfind(text)
-    if not reply.tokens or not text or start < 0:
+    start = _start(spelled, text)
+    if not reply.tokens or not text or start is None:
         return {}
     places = _places(text, rubric)
     statistics = {}
     for judgement in critique.judgements:
         at = places.get(judgement.key, [])
         if judgement.score is None or len(at) != 1 or at[0][1] != judgement.score:
+            continue
+        if not _whole(spelled, start + at[0][0], text[at[0][0] :]):
             continue
         found = _at(reply.tokens, start + at[0][0], rubric.scale)
         if found is not None:
@@ -54,6 +56,25 @@ def score_statistics(reply: Reply, critique: Critique, rubric: Rubric) -> dict[s
 def _ascii(text: str) -> str:
     """Without what is not ASCII: a token can hold half a character, but never half a digit. A minus is one sign."""
     return text.replace(MINUS, "-").encode("ascii", "ignore").decode("ascii")
+
+
+def _start(spelled: str, text: str) -> int | None:
+    """Where the reply begins in what its tokens spell; None if they spell something else.
+
+    Tokens may be missing at the end: llama.cpp leaves out as many as a stop text that it cut off has.
+    """
+    start = spelled.rfind(text)
+    if start >= 0:
+        return start
+    begun = spelled.lstrip()
+    return len(spelled) - len(begun) if begun and text.startswith(begun) else None
+
+
+def _whole(spelled: str, place: int, rest: str) -> bool:
+    """Whether the number with which `rest` of the reply begins is spelled to its end, and what follows it if anything does."""
+    number = _NUMBER.match(rest)
+    end = number.end() if number else 0
+    return len(spelled) - place > end or (len(spelled) - place == end == len(rest))
 
 
 def _places(text: str, rubric: Rubric) -> dict[str, list[tuple[int, float]]]:

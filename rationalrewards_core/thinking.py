@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-_TAG: Final = r"(?:think|thinking|thought|reasoning)>"
-_OPENS: Final = re.compile(rf"<{_TAG}", re.IGNORECASE)
-_CLOSES: Final = re.compile(rf"</{_TAG}", re.IGNORECASE)
-_OPENS_ALONE: Final = re.compile(rf"^[^\S\n]*<{_TAG}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
-_CLOSES_ALONE: Final = re.compile(rf"^[^\S\n]*</{_TAG}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
+_NAME: Final = r"(?:think|thinking|thought|reasoning)"
+_OPEN: Final = rf"(?:<{_NAME}>|◁{_NAME}▷|\[{_NAME}\])"
+_CLOSE: Final = rf"(?:</{_NAME}>|◁/{_NAME}▷|\[/{_NAME}\])"
+"""Most models', Kimi's and Mistral's."""
+_OPENS: Final = re.compile(_OPEN, re.IGNORECASE)
+_CLOSES: Final = re.compile(_CLOSE, re.IGNORECASE)
+_OPENS_ALONE: Final = re.compile(rf"^[^\S\n]*{_OPEN}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
+_CLOSES_ALONE: Final = re.compile(rf"^[^\S\n]*{_CLOSE}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
 MOST_BLOCKS: Final = 20
 """A reply that begins more of them never comes to its answer."""
 
@@ -35,3 +38,16 @@ def answer_of(text: str, preamble_of: Callable[[str], str]) -> str | None:
     ends = [match.end() for match in _CLOSES_ALONE.finditer(text)]
     answer = text[ends[-1] :] if ends else text
     return None if _OPENS_ALONE.search(answer) else answer
+
+
+def thinks_aloud(text: str) -> bool:
+    """Whether a text begins with thoughts or holds the end of some; the template may have begun them in the prompt."""
+    return _OPENS.match(text.lstrip()) is not None or _CLOSES.search(text) is not None
+
+
+def after_thoughts(text: str) -> int:
+    """Where the answer may begin: behind the last end of thoughts; the length of a text that ends inside them."""
+    ends = [match.end() for match in _CLOSES.finditer(text)]
+    if ends:
+        return ends[-1]
+    return len(text) if _OPENS.match(text.lstrip()) else 0

@@ -57,7 +57,7 @@ class ChatOptions:
             body["chat_template_kwargs"] = config.chat_template
         if profile.temperature:
             body["temperature"] = sampling.temperature
-        if sampling.stop and profile.stop_texts:
+        if sampling.stop and profile.stop_texts and not profile.thinks:  # a draft among its thoughts would end there
             body["stop"] = list(sampling.stop[: profile.stop_texts])
         if sampling.seed is not None and profile.seed:
             body["seed"] = sampling.seed

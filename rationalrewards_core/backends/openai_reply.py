@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..errors import BackendError
 from ..servers import ServerConfig
+from ..thinking import after_thoughts
 from .base import Finish, Reply, Sampling
 from .openai_wire import (
     LIKELY_SECRET,
@@ -45,7 +46,9 @@ class ReplyReader:
         finish = self._finish(choice, token_count(usage, "completion_tokens"), sampling)
         written = self._written(answer, choice, finish)
         text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
-        cut = min((text.index(ending) for ending in sampling.stop if ending in text), default=None)
+        answer_at = after_thoughts(text)  # a draft before the end of thoughts may hold a stop text too
+        cuts = [text.find(ending, answer_at) for ending in sampling.stop]
+        cut = min((at for at in cuts if at >= 0), default=None)
         return Reply(
             text=text[:cut],
             finish=finish if cut is None else Finish.STOP,

@@ -20,6 +20,7 @@ from PIL import Image
 from ..images import data_url, for_server
 from ..messages import Message
 from ..picture_grid import PictureGrid
+from ..thinking import thinks_aloud
 from .base import TokenChoice
 
 LONGEST_COMPLAINT: Final = 300
@@ -27,10 +28,8 @@ LONGEST_COMPLAINT: Final = 300
 LIKELY_SECRET: Final = 8
 """Keys at least this long are hidden wherever they occur; shorter ones (`EMPTY`) only as a word of their own."""
 HIDDEN: Final = "[key]"
-_THINKS: Final = re.compile(
-    r"\s*<(think|thinking|thought|reasoning)>|.*</(think|thinking|thought|reasoning)>", re.DOTALL
-)
-"""A reply that begins with thoughts, or holds their end: templates may have begun them in the prompt."""
+_TEXT_TYPES: Final = ("text", "output_text", None)
+"""What servers call a part of a reply's text; some do not call it anything."""
 
 
 def wire_messages(
@@ -110,16 +109,20 @@ def retry_seconds(retry_after: str | None) -> float | None:
 
 
 def first_choice(answer: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The answer's first choice, if it has one with a message."""
+    """The answer's first choice, if it has one with a message; servers may send choices in any order."""
     choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, dict) and isinstance(choice.get("message"), dict) else None
+    listed = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    choice = next((choice for choice in listed if choice.get("index") == 0), next(iter(listed), None))
+    return choice if choice is not None and isinstance(choice.get("message"), dict) else None
 
 
 def content_text(content: Any) -> str | None:
-    """The text of a message's content: a string, or a list of text parts; None if there is none."""
+    """The text of a message's content: a string, or a list of text parts; None if there is none.
+
+    Parts of another type, such as `thinking`, are none of the reply.
+    """
     if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") in _TEXT_TYPES]
         content = "".join(text for text in texts if isinstance(text, str)) if texts else None
     return _whole(content) if isinstance(content, str) else None
 
@@ -129,7 +132,7 @@ def thoughts(answer: Mapping[str, Any]) -> str:
     message = (first_choice(answer) or {"message": {}})["message"]
     apart = [content_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
     written = content_text(message.get("content")) or ""
-    return next((text for text in apart if text), "") or (written if _THINKS.match(written) else "")
+    return next((text for text in apart if text), "") or (written if thinks_aloud(written) else "")
 
 
 def _whole(text: str) -> str:

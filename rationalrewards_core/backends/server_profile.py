@@ -4,7 +4,8 @@ A 200 proves nothing: servers drop fields that they do not know. `server_probe` 
 checked; until then, and for a server that is not to be probed, `assumed_profile` asks in all words at once.
 
 For who shows it (the command line, a node, a check of a server): `OpenAIChat.profile` is the profile after
-`await OpenAIChat.introduce()`, and `ServerProfile.lines()` says it in sentences.
+`await OpenAIChat.introduce()`; `ServerProfile.line()` says it in one line, `lines()` in sentences, and `shortcomings()`
+only what the server does not do.
 """
 
 from __future__ import annotations
@@ -64,30 +65,50 @@ class ServerProfile:
     def guided(self) -> bool:
         return bool(self.grammar)
 
+    def line(self) -> str:
+        """All of it in one line, for a terminal."""
+        who = f"{self.software or 'a server that does not say what it is'} with {self.model or 'a model'}"
+        if not self.probed:
+            return f"{who}: what it honours was not tried"
+        guided = f"guided ({', '.join(self.grammar)})" if self.guided else "not guided"
+        probabilities = "token probabilities" if self.alternatives else "no token probabilities"
+        return f"{who}: {guided}, {probabilities}{', thinks first' if self.thinks else ''}"
+
     def lines(self) -> list[str]:
-        """One sentence for each thing that a user may want to know; what is missing says what follows from it."""
+        """One sentence for each thing that a user may want to know: what serves, what works, and what does not."""
         context = f" in {self.context} tokens of context" if self.context else ""
         lines = [
             f"{self.software or 'A server that does not say what it is'} serves {self.model or 'a model'}{context}."
         ]
         if not self.probed:
             return [*lines, "What it honours was not tried (probe = false)."]
-        lines.append(
-            f"Replies are guided by the rubric's grammar ({', '.join(self.grammar)})."
-            if self.guided
-            else "Replies are not guided: it takes no grammar, so they are read strictly and may have to be asked again."
-        )
-        lines.append(
-            f"Token probabilities: {self.alternatives} alternatives."
-            if self.alternatives
-            else "It gives no token probabilities of its replies, so there is no expected score and no spread."
-        )
+        if self.guided:
+            lines.append(f"Replies are guided by the rubric's grammar ({', '.join(self.grammar)}).")
+        if self.alternatives:
+            lines.append(f"Token probabilities: {self.alternatives} alternatives.")
+        return lines + self.shortcomings()
+
+    def shortcomings(self) -> list[str]:
+        """What the server does not do, a sentence each that says what follows from it; none if nothing was tried."""
+        if not self.probed:
+            return []
+        lines = []
+        if not self.guided:
+            lines.append(
+                "Replies are not guided: the server takes no grammar, so they are read strictly and may be asked for again."
+            )
+        if not self.alternatives:
+            lines.append("The server gives no token probabilities of its replies, so there is no expected score.")
         if not self.stop_texts:
-            lines.append("It does not end replies at a stop text, so scores alone cost as much as a whole critique.")
+            lines.append(
+                "The server does not end replies at a stop text: scores alone take as long as a whole critique."
+            )
         if not self.draws:
-            lines.append("It ignores the temperature: sampled critiques are all alike, and their spread says nothing.")
+            lines.append(
+                "The server ignores the temperature: sampled critiques are all alike and have no spread to tell."
+            )
         elif not self.seed:
-            lines.append("It ignores the seed: sampled replies are not repeatable.")
+            lines.append("The server ignores the seed: sampled replies are not repeatable.")
         if self.thinks:
             lines.append(
                 'The model thinks before it answers; thinking = "off" in the config file ends that.'
@@ -95,7 +116,7 @@ class ServerProfile:
                 else "The model thinks before it answers; thinking_tokens in the config file gives it room for that."
             )
         if self.pictures == 1:
-            lines.append("It takes one picture a question: edits and pairwise comparison need two.")
+            lines.append("The server takes one picture a question; edits and pairwise comparison need two.")
         return lines
 
     def to_json(self) -> dict[str, Any]:

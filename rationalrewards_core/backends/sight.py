@@ -23,8 +23,8 @@ HALF: Final = (SIDE, SIDE // 2)
 QUESTION: Final = "Name the colour of the picture in one word."
 LEAST: Final = 12
 """Tokens that a picture of this size takes at least; a word in its place, such as `[image]`, takes fewer."""
-REFUSED: Final = (400, 404, 415, 422, 501)
-"""What servers answer to a picture that their model cannot take."""
+REFUSED: Final = (400, 404, 415, 422, 500, 501)
+"""What servers answer to a picture that their model cannot take; llama.cpp without its picture tower says 500."""
 
 PromptTokens = Callable[[Sequence[Message]], Awaitable[int]]
 """Ask, and tell how many tokens the prompt had; 0 where the server does not say."""

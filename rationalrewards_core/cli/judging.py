@@ -84,9 +84,18 @@ def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
         try:
             return await work
         finally:
+            _show_server(scorer)
             await scorer.close()
 
     return asyncio.run(all_of_it())
+
+
+def _show_server(scorer: Scorer) -> None:
+    """One line about the server that judged, if it was found out what that honours."""
+    from ..backends.openai_chat import OpenAIChat
+
+    if isinstance(scorer.backend, OpenAIChat) and scorer.backend.profile.probed:
+        print(f"server {scorer.backend.config.name!r}: {scorer.backend.profile.line()}", file=sys.stderr)
 
 
 def critique_command(arguments: argparse.Namespace) -> int:

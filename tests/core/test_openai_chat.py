@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import io
+import json
 import logging
 import math
 import random
@@ -609,8 +610,18 @@ class TestWhatComesBack:
         assert 0.05 <= reply.seconds < 5
         assert caplog.messages == ["server 'judge' was asked for 'judge-8b' and answers as 'judge-8b-awq'"]
 
+    def test_a_revision_behind_the_name_is_no_other_model(self, caplog: pytest.LogCaptureFixture) -> None:
+        with serving(lambda ask: completion("fine", model="judge-8b@main")) as server:
+            asyncio.run(once(server.config()))
+        assert caplog.messages == []
+
+    def test_the_first_of_several_choices_is_the_reply(self) -> None:
+        choices = [{"index": n, "message": {"content": str(n)}, "finish_reason": "stop"} for n in (1, 0)]
+        with serving(lambda ask: raw(json.dumps({"choices": choices}))) as server:
+            assert asyncio.run(once(server.config())).text == "0"
+
     def test_content_in_parts_and_half_characters(self) -> None:
-        parts = [{"type": "text", "text": "a"}, {"type": "audio"}, {"type": "text", "text": "b"}]
+        parts = [{"type": "text", "text": "a"}, {"type": "audio"}, {"type": "thinking", "text": "x"}, {"text": "b"}]
         answers = [completion(parts), completion("half \ud83d end")]
         with serving(lambda ask: answers[ask.number]) as server:
             assert asyncio.run(once(server.config())).text == "ab"

@@ -183,3 +183,20 @@ def test_alternatives_without_a_probability_tell_nothing(impossible: float) -> N
     assert on_one_dimension(scale, 3.5, ("3", {"3": impossible, "1": impossible}), ".", "5", "\n") is None
     certain = on_one_dimension(scale, 3.5, ("3", {"3": 1.0, "1": impossible}), ".", "5", "\n")
     assert certain == (pytest.approx(3.5), pytest.approx(0.0))
+
+
+def test_rows_missing_at_the_end_cost_only_the_scores_they_spell(generation: Rubric) -> None:
+    """llama.cpp leaves out as many tokens as the stop text it cut off has of its own."""
+    whole = reply_of(FIRST, "3", ".", "5", SECOND, ("4", {"4": 0.75, "3": 0.25}), ".", "0", f"{THIRD}N/A")
+    every = score_statistics(whole, critique_of(3.5, 4.0), generation)
+    for missing in range(1, len(whole.tokens)):
+        kept = score_statistics(replace(whole, tokens=whole.tokens[:-missing]), critique_of(3.5, 4.0), generation)
+        full = ["text_faithfulness"] * (missing <= 4) + ["physical_quality"] * (missing == 0)
+        assert list(kept) == full, f"{missing} are missing"
+        assert all(kept[key] == every[key] for key in kept)
+
+
+def test_a_number_cut_in_its_middle_by_missing_rows_is_not_read(generation: Rubric) -> None:
+    whole = reply_of(FIRST, "3", ".", "5", "\n", SECOND, "4", ".", "0")
+    cut = replace(whole, tokens=whole.tokens[:2])  # spells "3" where the reply says 3.5
+    assert score_statistics(cut, critique_of(3.5, 4.0), generation) == {}

@@ -18,7 +18,8 @@ from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.backends.server_probe import DRAW, FORCED, QUESTION
 from rationalrewards_core.backends.server_profile import ServerProfile, profile_from_json
 from rationalrewards_core.errors import BackendError
-from rationalrewards_core.messages import Message
+from rationalrewards_core.messages import Message, UserRequest
+from rationalrewards_core.scorer import Scorer, ScorerSettings
 from tests.core.fault_server import Answer, Ask, FaultServer, completion, fault, raw, serving
 
 SENTENCE = "A lighthouse stands on the rock and shines far over the sea."
@@ -117,6 +118,7 @@ def test_a_grammar_goes_under_the_name_that_is_obeyed(name: str) -> None:
     assert profile.grammar == (name,)
     assert reply.text == JUDGED
     assert profile.lines()[1].startswith("Replies are guided")
+    assert profile.shortcomings() == []
 
 
 @pytest.mark.parametrize("kind", [Kind(), Kind(refuses=tuple(GRAMMAR_NAMES))], ids=["ignores", "refuses"])
@@ -125,7 +127,8 @@ def test_a_server_that_guides_nothing_is_said_to(kind: Kind, caplog: pytest.LogC
         profile, _ = asyncio.run(met(server.config(probe=True), Sampling(grammar="root ::= x")))
         assert not GRAMMAR_NAMES & server.asks[-1].body.keys()
     assert not profile.guided
-    assert "Replies are not guided" in profile.lines()[1]
+    assert "Replies are not guided" in " ".join(profile.shortcomings())
+    assert "not guided" in profile.line()
     assert "takes no grammar; replies are not guided" in caplog.text
 
 
@@ -181,7 +184,7 @@ def test_seeds_and_draws() -> None:
     ]
     profile, _ = profile_of(Kind(draws=False))
     assert not profile.draws
-    assert "their spread says nothing" in " ".join(profile.lines())
+    assert "ignores the temperature" in " ".join(profile.lines())
 
 
 @pytest.mark.parametrize("where", ["reasoning_content", "reasoning", "content"])
@@ -193,6 +196,33 @@ def test_a_model_that_thinks_is_told_and_can_be_kept_from_it(where: str) -> None
     profile, server = profile_of(kind, thinking="off")
     assert not profile.thinks
     assert all(ask.body["chat_template_kwargs"]["enable_thinking"] is False for ask in server.asks)
+
+
+@pytest.mark.parametrize(("opening", "ending"), [("<think>", "</think>"), ("", "</think>"), ("◁think▷", "◁/think▷")])
+def test_a_draft_among_thoughts_does_not_end_at_a_stop_text(
+    opening: str, ending: str, reply_text: Any, picture: Any
+) -> None:
+    """In score mode: the draft's scores come before its own summary, and are none of the answer's."""
+
+    def script(ask: Ask) -> Answer:
+        text = (
+            f"{opening}\n{reply_text(1.0)}\n{ending}\n\n{reply_text(3.0)}"
+            if ask.text not in (QUESTION, DRAW)
+            else f"Hm.{ending}\nYes."
+        )
+        cuts = [text.index(stop) for stop in ask.body.get("stop", ()) if stop in text]
+        return completion(text[: min(cuts)] if cuts else text)
+
+    async def work(config: Any) -> Any:
+        scorer = Scorer(OpenAIChat(config), settings=ScorerSettings(ask_again=0))
+        try:
+            return await scorer.score(UserRequest("a"), picture)
+        finally:
+            await scorer.close()
+
+    with serving(script) as server:
+        critique = asyncio.run(work(server.config(probe=True)))
+    assert critique.scores["text_faithfulness"] == 3.0
 
 
 def test_room_to_think_comes_beside_the_limit_of_the_reply() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.servers import ServerConfig, default_config_path, load_servers, server
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 KEY = "sk-very-secret-0123456789"
 URL = "http://127.0.0.1:8000/v1"
@@ -202,3 +209,23 @@ def test_the_chat_template_is_a_table_of_plain_values(tmp_path: Path) -> None:
         path.write_text(f'[servers.a]\nurl = "http://h/v1"\n{wrong}\n')
         with pytest.raises(ConfigError, match="template"):
             load_servers(path)
+
+
+def test_the_document_names_every_key_with_its_default() -> None:
+    """docs/servers.md; what starts a server of one's own is told elsewhere."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "servers.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (`[^|]+`) \| (`[^|]+`|empty) \|", text, flags=re.MULTILINE))
+    told = {}
+    for names, values in rows.items():
+        told |= dict(zip(re.findall(r"`(\w+)`", names), re.findall(r"`([^`]+)`", values) or ["empty"], strict=True))
+    elsewhere = {"name", "url", "model", "command", "environment", "idle_seconds", "start_seconds", "memory_gb"}
+    config = ServerConfig(name="a", url=URL)
+    keys = {field.name for field in fields(ServerConfig)} - elsewhere - {"api_key", "api_key_env"}
+    assert told.keys() == keys
+    for key, value in told.items():
+        default = getattr(config, key)
+        assert (
+            value == "empty"
+            if not default and not isinstance(default, (bool, int))
+            else tomllib.loads(f"x = {value}") == {"x": default}
+        )

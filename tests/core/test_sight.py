@@ -134,7 +134,18 @@ def test_another_model_behind_the_same_address_is_another_judge(critique: str) -
         assert len(server.asks) == asked + 5, "and it has to show that it sees"
 
 
-def test_a_server_without_a_list_judges(critique: str) -> None:
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_server_without_a_list_judges(status: int, critique: str) -> None:
+    """`transformers serve` breaks over its list where it has no cache folder; it is not asked for it again and again."""
     with serving(script(critique, sees)) as server:
-        server.models = fault(404)
-        assert isinstance(judged(server)[0], Critique)
+        server.models = fault(status)
+        assert isinstance(judged(server, retries=4)[0], Critique)
+        assert server.model_lists == 1
+
+
+def test_without_a_list_the_user_has_to_name_the_model(critique: str) -> None:
+    with serving(script(critique, sees)) as server:
+        server.models = fault(500)
+        outcome = judged(server, model="")[0]
+    assert isinstance(outcome, Unscored)
+    assert "set model in the config file" in outcome.message
