@@ -15,6 +15,9 @@ TORCHVISION ?= torchvision==0.28.0
 # environment for a test of the minimum.
 OLDEST := transformers==4.57.1 huggingface_hub==0.36.2 tokenizers==0.22.2
 
+# llama.cpp's server, which runs GGUF judges, in an environment of its own.
+LLAMA_CPP := xllamacpp==2026.10.11549 gguf==0.19.0
+
 # Processes that `make test` runs at once.
 WORKERS ?= 2
 
@@ -69,4 +72,6 @@ $(READY): pyproject.toml constraints.txt Makefile
 $(TEST_READY): $(READY)
 	@$(PIP) --no-deps --target $(VENV)/torchvision $(TORCHVISION) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@$(PIP) --no-deps --upgrade --target $(VENV)/minimum $(OLDEST)
+	@test -x $(VENV)/llama/bin/python || $(BIN)/python -m venv $(VENV)/llama
+	@$(VENV)/llama/bin/python -m pip install --quiet --disable-pip-version-check $(LLAMA_CPP) || echo "no llama.cpp: GGUF judges are not tested"
 	@touch $@

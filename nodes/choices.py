@@ -13,7 +13,7 @@ from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
 from ..rationalrewards_core.servers import default_config_path, load_servers
-from .models import NO_ADAPTER, find_adapter, find_checkpoint, find_rubric, stamp
+from .models import NO_ADAPTER, find_adapter, find_checkpoint, find_gguf, find_rubric, stamp
 
 if TYPE_CHECKING:
     from .engines import Engine
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("nf4", "int8", "bf16", "fp16", "auto")
 DEVICES = ("automatic", "cpu", "cuda:0", "cuda:1")
+GGUF_DEVICES = ("automatic", "cpu")
 MEGAPIXELS = (0.05, 4.0)
 IMAGES_TOGETHER = (1, 32)
 RUBRICS = ("automatic", "generation", "edit")
@@ -44,6 +45,8 @@ def choice_stamps(choice: dict[str, Any]) -> list[str]:
     if choice.get("engine") == "local":
         folders = [find_checkpoint(choice.get("checkpoint")), find_adapter(choice.get("adapter", NO_ADAPTER))]
         return [stamp(folder) for folder in folders if folder is not None]
+    if choice.get("engine") == "gguf":
+        return [stamp(find_gguf(choice.get("model")).parent)]
     if choice.get("engine") == "server":
         # A server's `repr` holds no key.
         return [repr(load_servers(default_config_path()).get(str(choice.get("server"))))]
@@ -70,7 +73,9 @@ def chosen_engine(choice: dict[str, Any] | None) -> Engine:
         from .comfy_clip import clip_engine
 
         return clip_engine(choice.get("clip"), max_pixels=pixels(choice.get("max_megapixels", 0.8)))
-    raise ConfigError("engine must be miniature, local, comfy_clip or server.")
+    if kind == "gguf":
+        return chosen_gguf(choice)
+    raise ConfigError("engine must be miniature, local, comfy_clip, server or gguf.")
 
 
 def chosen_checkpoint(choice: dict[str, Any]) -> Engine:
@@ -89,6 +94,19 @@ def chosen_checkpoint(choice: dict[str, Any]) -> Engine:
         batch_size=int(number("batch_size", choice.get("batch_size", 4), IMAGES_TOGETHER)),
     )
     return local_engine(folder, options)
+
+
+def chosen_gguf(choice: dict[str, Any]) -> Engine:
+    from ..rationalrewards_core.engines import EngineOptions
+    from .engines import gguf_engine
+
+    device = one_of("device", choice.get("device", GGUF_DEVICES[0]), GGUF_DEVICES)
+    options = EngineOptions(
+        device="cpu" if device == "cpu" else "auto",
+        max_pixels=pixels(choice.get("max_megapixels", 0.8)),
+        batch_size=int(number("batch_size", choice.get("batch_size", 2), IMAGES_TOGETHER)),
+    )
+    return gguf_engine(find_gguf(choice.get("model")), options)
 
 
 def chosen_rubric(name: str, engine: Engine) -> Rubric | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..rationalrewards_core.backends.base import Backend, Reply, Sampling
+from ..rationalrewards_core.backends.managed_chat import ManagedChat
 from ..rationalrewards_core.backends.openai_chat import OpenAIChat
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
 from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, scope_of
@@ -18,6 +19,7 @@ from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 from ..rationalrewards_core.messages import Message
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
+from .managed_engine import ManagedEngine
 from .memory import ResidentModel, comfy_device
 from .models import stamp
 from .progress import NodeProgress, interrupted
@@ -33,7 +35,7 @@ FULL_REPLY = 2048
 MINIATURE_REPLY = 400
 """The miniature's critiques take 100 to 300; on pictures that are not of its world it may never end by itself."""
 
-_local: OrderedDict[str, LocalEngine] = OrderedDict()
+_local: OrderedDict[str, LocalEngine | ManagedEngine] = OrderedDict()
 """By identity, so that a node that runs again finds the model it loaded."""
 
 
@@ -191,15 +193,25 @@ def local_engine(folder: Path, options: EngineOptions) -> LocalEngine:
     return _local_engine(EngineName("local", str(folder)), options, folder.name, FULL_REPLY)
 
 
-def server_engine(name: str) -> ServerEngine:
+def server_engine(name: str) -> ServerEngine | ManagedEngine:
     """A server of the user's own config file; ConfigError if it names none so."""
     backend = make_backend(EngineName("server", name), EngineOptions())
+    if isinstance(backend, ManagedChat):
+        return _managed_engine(name, backend, {})
     assert isinstance(backend, OpenAIChat)
     return ServerEngine(name, backend)
 
 
+def gguf_engine(file: Path, options: EngineOptions) -> ManagedEngine:
+    """A GGUF model with its tower; ConfigError if its tower or llama.cpp is not there."""
+    name = EngineName("gguf", str(file))
+    backend = make_backend(name, options)
+    assert isinstance(backend, ManagedChat)
+    return _managed_engine(file.name, backend, make_rubrics(name), on_card=options.device != "cpu")
+
+
 def release_all() -> None:
-    """Unload every local engine of the pack."""
+    """Unload every local engine of the pack, and stop every server that it has started."""
     for engine in _local.values():
         engine.release()
 
@@ -221,7 +233,20 @@ def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_toke
     return engine
 
 
-def remember(engine: LocalEngine) -> None:
+def _managed_engine(
+    name: str, backend: ManagedChat, rubrics: dict[Kind, Rubric], *, on_card: bool = True
+) -> ManagedEngine:
+    known = _local.get(backend.identity)
+    engine = (
+        known
+        if isinstance(known, ManagedEngine)
+        else ManagedEngine(name, backend, rubrics, FULL_REPLY, on_card=on_card)
+    )
+    remember(engine)
+    return engine
+
+
+def remember(engine: LocalEngine | ManagedEngine) -> None:
     """The engine used last is known; the one unused for longest is unloaded when there are too many."""
     known = _local.setdefault(engine.identity, engine)
     if known is not engine:

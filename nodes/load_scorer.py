@@ -10,6 +10,7 @@ from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
 from .choices import (
     DEVICES,
+    GGUF_DEVICES,
     IMAGES_TOGETHER,
     MEGAPIXELS,
     MEMORY,
@@ -21,7 +22,7 @@ from .choices import (
     chosen_rubric,
     server_names,
 )
-from .models import NO_ADAPTER, NO_CHECKPOINT, adapters, checkpoints, find_rubric, rubric_files
+from .models import NO_ADAPTER, NO_CHECKPOINT, NO_GGUF, adapters, checkpoints, find_rubric, gguf_models, rubric_files
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
 
@@ -37,10 +38,10 @@ class LoadScorer(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "engine",
-                    options=[miniature_option(), local_option(), clip_option(), server_option()],
+                    options=[miniature_option(), local_option(), clip_option(), server_option(), gguf_option()],
                     tooltip="miniature: a small judge for pictures of coloured shapes, shipped with the pack. local: "
                     "a checkpoint such as RationalRewards-8B. comfy_clip: a Qwen3-VL that ComfyUI loaded itself. "
-                    "server: a model server from your own config file.",
+                    "server: a model server from your own config file. gguf: a GGUF file, run by llama.cpp.",
                 ),
                 io.Combo.Input(
                     "rubric",
@@ -175,5 +176,40 @@ def server_option() -> io.DynamicCombo.Option:
                 tooltip="A name from your own config file, which holds the address and says where the key is. A workflow "
                 "can only name it.",
             )
+        ],
+    )
+
+
+def gguf_option() -> io.DynamicCombo.Option:
+    return io.DynamicCombo.Option(
+        "gguf",
+        [
+            io.Combo.Input(
+                "model",
+                options=[one.name for one in gguf_models()] or [NO_GGUF],
+                tooltip="A GGUF model with its mmproj file beside it, in models/LLM, models/text_encoders or "
+                "models/rationalrewards. It is run by llama.cpp: install xllamacpp into ComfyUI's Python.",
+            ),
+            io.Combo.Input(
+                "device",
+                options=list(GGUF_DEVICES),
+                default=GGUF_DEVICES[0],
+                tooltip="automatic: the card as far as it has room, the rest on the CPU. cpu: the card is left alone.",
+            ),
+            io.Float.Input(
+                "max_megapixels",
+                default=0.8,
+                min=MEGAPIXELS[0],
+                max=MEGAPIXELS[1],
+                step=0.05,
+                tooltip="Larger images are scaled down for the judge.",
+            ),
+            io.Int.Input(
+                "batch_size",
+                default=2,
+                min=IMAGES_TOGETHER[0],
+                max=IMAGES_TOGETHER[1],
+                tooltip="Images judged at once. Each has room for its longest critique set aside on the card.",
+            ),
         ],
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.gguf import pairs as gguf_pairs
 
 CHECKPOINT_FOLDERS: Final = ("LLM", "text_encoders", "rationalrewards")
 ADAPTER_FOLDERS: Final = ("rationalrewards", "loras")
@@ -30,6 +31,8 @@ GET_CHECKPOINT: Final = (
     "Download TIGER-Lab/RationalRewards-8B-T2I or TIGER-Lab/RationalRewards-8B-Edit from huggingface.co and put its "
     "files into models/LLM/<name>/"
 )
+NO_GGUF: Final = "none found: put a GGUF model and its mmproj file into models/LLM/<name>/"
+GET_GGUF: Final = "Put a GGUF model of a Qwen-VL-class judge and its mmproj file into models/LLM/<name>/"
 GET_ADAPTER: Final = "Put the adapter's folder into models/rationalrewards/<name>/"
 GET_RUBRIC: Final = f"Put the TOML file into models/rationalrewards/{RUBRIC_FOLDER}/"
 NO_ADAPTER: Final = "none"
@@ -47,6 +50,20 @@ class Listed:
 def checkpoints() -> list[Listed]:
     """Folders of Qwen-VL-class checkpoints, in the order of their names."""
     return _listed(CHECKPOINT_FOLDERS, is_checkpoint)
+
+
+def gguf_models() -> list[Listed]:
+    """GGUF models that have a picture tower (mmproj) beside them, in the order of their names."""
+    found: dict[str, Listed] = {}
+    for kind in CHECKPOINT_FOLDERS:
+        for root in roots(kind):
+            for folder in (root, *_folders(root, DEPTH)):
+                files = gguf_pairs.models(folder) if gguf_pairs.towers(folder) else []
+                for file in files:
+                    name = f"{kind}/{file.relative_to(root).as_posix()}"
+                    if name not in found and _inside(file, root):
+                        found[name] = Listed(name=name, path=file)
+    return sorted(found.values(), key=lambda listed: listed.name.lower())
 
 
 def adapters() -> list[Listed]:
@@ -70,6 +87,11 @@ def rubric_files() -> list[Listed]:
 def find_checkpoint(name: object) -> Path:
     """The folder behind a combo's value; ConfigError with what to download if it is not there."""
     return _find(name, checkpoints(), "a checkpoint", GET_CHECKPOINT)
+
+
+def find_gguf(name: object) -> Path:
+    """The file behind a combo's value; ConfigError with what to put where if it is not there."""
+    return _find(name, gguf_models(), "a GGUF model", GET_GGUF)
 
 
 def find_adapter(name: object) -> Path | None:
@@ -108,7 +130,7 @@ def is_adapter(folder: Path) -> bool:
 
 def stamp(folder: Path) -> str:
     """Changes whenever a file that the model is made of changes."""
-    files = sorted((*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.toml")))
+    files = sorted(file for kind in ("safetensors", "gguf", "json", "toml") for file in folder.glob(f"*.{kind}"))
     return "-".join(f"{file.stat().st_mtime_ns:x}.{file.stat().st_size:x}" for file in files)
 
 
@@ -158,7 +180,7 @@ def _find(name: object, listed: list[Listed], what: str, advice: str) -> Path:
         if one.name == name:
             return one.path
     noun = what.partition(" ")[2]
-    if name == NO_CHECKPOINT:
+    if name in (NO_CHECKPOINT, NO_GGUF):
         raise ConfigError(f"There is no {noun} yet. {advice}.")
     if not isinstance(name, str) or len(name) > LONGEST_NAME or _leads_elsewhere(name):
         raise ConfigError(f"A workflow can only name {what} of the list, not an address or a path.")

@@ -74,6 +74,10 @@ def _command(name: str) -> Callable[..., int]:
         from .cli import making
 
         return _named(making, name)
+    if name == "doctor":
+        from .cli import doctor
+
+        return _named(doctor, name)
     if name == "servers":
         from .cli import servers
 

@@ -46,6 +46,7 @@ CORE_LAYERS = [
     ["loop"],
     ["report", "miniature"],
     ["engines", "generators"],
+    ["doctor"],
     ["cli"],
 ]
 """Modules of the core, lowest first: none imports a module of a later line."""

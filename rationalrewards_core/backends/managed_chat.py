@@ -20,6 +20,7 @@ from ..picture_grid import PictureGrid
 from ..servers import ServerConfig
 from .base import Reply, Sampling
 from .openai_chat import OpenAIChat
+from .server_profile import ServerProfile
 
 ATTEMPTS: Final = 2
 """How often one question is asked of a server that dies under it."""
@@ -46,6 +47,16 @@ class ManagedChat:
         started = [*self.config.command, *map("=".join, sorted(self.config.environment.items()))]
         files = [stamp for word in self.config.command for stamp in file_stamps(word)]
         return f"managed:{asked}:{hashlib.sha256(chr(0).join([*started, *files]).encode()).hexdigest()[:16]}"
+
+    @property
+    def profile(self) -> ServerProfile | None:
+        """What the server honours; None before it was asked anything."""
+        return self._chat.profile if self._chat is not None else None
+
+    @property
+    def grid(self) -> PictureGrid | None:
+        """How pictures are scaled before they are sent."""
+        return self._chat.grid if self._chat is not None else self._grid
 
     @property
     def concurrency(self) -> int:

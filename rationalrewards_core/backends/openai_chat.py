@@ -74,6 +74,11 @@ class OpenAIChat:
         return self._options.profile
 
     @property
+    def grid(self) -> PictureGrid | None:
+        """How pictures are scaled before they are sent; None until `introduce`, and where it is not known."""
+        return self._grid
+
+    @property
     def concurrency(self) -> int:
         return self.config.concurrency
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .server_arguments import add_servers_arguments
+from .server_arguments import add_doctor_arguments, add_servers_arguments
 
 ENGINE_HELP = """\
 engines (--backend):
@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _refine(commands.add_parser("refine", help="generate, critique and refine until the score is reached"))
     _serve(commands.add_parser("serve", help="answer critiques over HTTP (for trainers and other programs)"))
     _rubric(commands.add_parser("rubric", help="show, check or start a rubric of your own"))
+    add_doctor_arguments(commands.add_parser("doctor", help="check an engine from end to end, and say what to do"))
     add_servers_arguments(commands.add_parser("servers", help="add, list or remove model servers of your config file"))
     return parser
 

@@ -28,3 +28,25 @@ def _add(parser: argparse.ArgumentParser) -> None:
         "--memory-share", type=float, default=0.9, help="share of the card's memory (vllm, sglang; default: 0.9)"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the entry and write nothing")
+
+
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "engine",
+        nargs="?",
+        default="miniature",
+        metavar="ENGINE",
+        help="miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME (default: miniature)",
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.add_argument(
+        "--against", metavar="ENGINE", help="compare its scores with this engine's, such as local:FOLDER"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="config file that names servers (default: your own)"
+    )
+    parser.add_argument("--rubric", metavar="NAME_OR_FILE", help="generation, or a TOML file of your own")
+    parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp16", "fp32", "int8", "nf4"))
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--max-pixels", type=int, default=802_816, help="pixel cap per image")
+    parser.add_argument("--max-tokens", type=int, default=2048, help="limit of one reply")

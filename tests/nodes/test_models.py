@@ -141,6 +141,34 @@ def test_a_model_folder_may_itself_be_a_link(folder: Path, models: Any) -> None:
     assert names(models.checkpoints()) == ["LLM/judge"]
 
 
+def test_gguf_models_with_their_tower_are_listed_and_found(folder: Path, models: Any, pack: Pack) -> None:
+    for name in ("LLM/judge/J-Q4_K_M.gguf", "LLM/judge/mmproj-J.gguf", "LLM/text-only.gguf", "rationalrewards/a.gguf"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    (folder / "rationalrewards" / "mmproj.gguf").write_bytes(b"")
+    assert names(models.gguf_models()) == ["LLM/judge/J-Q4_K_M.gguf", "rationalrewards/a.gguf"]
+    assert models.find_gguf("LLM/judge/J-Q4_K_M.gguf") == folder / "LLM" / "judge" / "J-Q4_K_M.gguf"
+    (folder / "outside").mkdir()
+    (folder / "outside" / "x.gguf").write_bytes(b"")
+    (folder / "LLM" / "judge" / "linked.gguf").symlink_to(folder / "outside" / "x.gguf")
+    assert "LLM/judge/linked.gguf" not in names(models.gguf_models())
+    error = pack.core("errors").ConfigError
+    for wrong in ("../x.gguf", "/etc/x.gguf", "LLM/text-only.gguf", "LLM/judge/linked.gguf", models.NO_GGUF, 7, None):
+        with pytest.raises(error):
+            models.find_gguf(wrong)
+
+
+def test_a_changed_gguf_file_is_a_changed_input(folder: Path, pack: Pack) -> None:
+    node = pack.module("nodes.load_scorer").LoadScorer
+    for name in ("J.gguf", "mmproj-J.gguf"):
+        (folder / "LLM").mkdir(parents=True, exist_ok=True)
+        (folder / "LLM" / name).write_bytes(b"one")
+    choice = {"engine": "gguf", "model": "LLM/J.gguf"}
+    before = node.fingerprint_inputs(engine=choice, rubric="automatic")
+    (folder / "LLM" / "mmproj-J.gguf").write_bytes(b"another")
+    assert node.fingerprint_inputs(engine=choice, rubric="automatic") != before
+
+
 def test_only_lora_adapters_are_listed(folder: Path, models: Any, pack: Pack) -> None:
     mine = adapter(folder / "rationalrewards" / "mine")
     adapter(folder / "loras" / "theirs")

@@ -1,7 +1,9 @@
 """Saved workflows keep their wires and their values: node ids, sockets, outputs and widgets are what they were once.
 
 A workflow file knows an output by its place and a widget's value by its place. `frozen_nodes.json` is the stored table of
-both. A line of it is never changed, moved or removed; what is new is appended at the end of its list, here and there.
+both. A line of it is never changed, moved or removed; what is new is appended at the end of its list, here and there. A new
+choice of a combo that brings inputs of its own brings its lines after those of the other choices: a workflow holds those of
+the one choice that it made.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from tests.nodes.comfy_stub import load_pack, stubbed
 Table = dict[str, dict[str, list[Any]]]
 
 STORED: Table = json.loads((Path(__file__).parent / "frozen_nodes.json").read_text(encoding="utf-8"))
-OF_FILES = {"checkpoint", "adapter", "rubric", "server"}
+OF_FILES = {"checkpoint", "adapter", "rubric", "server", "model"}
 """Combos that list what is on the disk."""
 
 
