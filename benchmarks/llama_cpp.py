@@ -197,7 +197,7 @@ def _running(python: Path, files: Sequence[str], verbose: bool) -> Iterator[Llam
         process.wait()
 
 
-def _interpreter(environment: str) -> Path | None:
+def interpreter(environment: str) -> Path | None:
     """The environment's Python, if it is there and has what is needed."""
     for place in ("bin/python", "Scripts/python.exe"):
         python = Path(environment).expanduser().absolute() / place
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--verbose", action="store_true", help="show what the servers say")
     given = parser.parse_args()
-    python = _interpreter(given.environment)
+    python = interpreter(given.environment)
     if python is None:
         print(
             "llama.cpp was not found, so nothing was measured: python -m venv llama && llama/bin/pip install xllamacpp "

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..rationalrewards_core.backends.base import Backend, Reply, Sampling
+from ..rationalrewards_core.backends.checkpoint import CheckpointConfig
 from ..rationalrewards_core.backends.managed_chat import ManagedChat
 from ..rationalrewards_core.backends.openai_chat import OpenAIChat
+from ..rationalrewards_core.backends.server_profile import ServerProfile
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
 from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, scope_of
 from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 from ..rationalrewards_core.messages import Message
+from ..rationalrewards_core.picture_grid import PictureGrid
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
+from ..rationalrewards_core.servers import ServerConfig
 from .managed_engine import ManagedEngine
 from .memory import ResidentModel, comfy_device
 from .models import stamp
@@ -88,6 +92,10 @@ class LocalEngine:
         return self._backend.concurrency
 
     @property
+    def config(self) -> CheckpointConfig:
+        return self._backend.config
+
+    @property
     def present(self) -> bool:
         """Whether the model is in memory now."""
         return self._resident.present
@@ -146,6 +154,20 @@ class ServerEngine:
     @property
     def identity(self) -> str:
         return self._backend.identity
+
+    @property
+    def config(self) -> ServerConfig:
+        return self._backend.config
+
+    @property
+    def profile(self) -> ServerProfile:
+        """What the server honours."""
+        return self._backend.profile
+
+    @property
+    def grid(self) -> PictureGrid | None:
+        """How pictures are scaled before they are sent."""
+        return self._backend.grid
 
     @property
     def concurrency(self) -> int:

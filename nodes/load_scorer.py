@@ -60,13 +60,25 @@ class LoadScorer(io.ComfyNode):
                 RubricSocket.Input(
                     "custom_rubric", optional=True, tooltip="A rubric from Custom Rubric; it overrides the list above."
                 ),
+                io.Boolean.Input(
+                    "check",
+                    default=False,
+                    optional=True,
+                    tooltip="Check the judge when this node runs: reached, seeing, guided, quick, at the right sizes. What to "
+                    "do is shown on the node.",
+                ),
             ],
             outputs=[ScorerSocket.Output(display_name="scorer", tooltip="The judge, for every node that scores.")],
         )
 
     @classmethod
-    def execute(
-        cls, rubric: str, memory: str, engine: dict[str, Any] | None = None, custom_rubric: Any = None
+    async def execute(
+        cls,
+        rubric: str,
+        memory: str,
+        engine: dict[str, Any] | None = None,
+        custom_rubric: Any = None,
+        check: bool = False,
     ) -> io.NodeOutput:
         from .scorers import LoadedScorer
 
@@ -76,7 +88,17 @@ class LoadScorer(io.ComfyNode):
         if custom_rubric is not None and not isinstance(custom_rubric, Rubric):
             raise ConfigError("custom_rubric takes the output of a Custom Rubric node.")
         judged_by = custom_rubric if custom_rubric is not None else chosen_rubric(rubric, chosen)
-        return io.NodeOutput(LoadedScorer(engine=chosen, rubric=judged_by, keep=memory == MEMORY[0]))
+        scorer = LoadedScorer(engine=chosen, rubric=judged_by, keep=memory == MEMORY[0])
+        if check is not True:
+            return io.NodeOutput(scorer)
+        from .check_up import check_up
+        from .judging import executing_node
+
+        try:
+            return io.NodeOutput(scorer, ui={"text": [await check_up(chosen, executing_node())]})
+        finally:
+            if not scorer.keep:
+                scorer.unload()
 
     @classmethod
     def fingerprint_inputs(cls, engine: Any = None, rubric: Any = None, **_: Any) -> str:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..rationalrewards_core.backends.base import Reply, Sampling
 from ..rationalrewards_core.backends.managed_chat import ManagedChat
+from ..rationalrewards_core.backends.server_profile import ServerProfile
 from ..rationalrewards_core.managed.managed_server import ManagedServer
 from ..rationalrewards_core.messages import Message
+from ..rationalrewards_core.picture_grid import PictureGrid
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
+from ..rationalrewards_core.servers import ServerConfig
 from .memory import comfy_device, evict, evict_others, make_room
 from .progress import NodeProgress
 from .waiting import Work, finish_here
@@ -94,6 +97,20 @@ class ManagedEngine:
     @property
     def identity(self) -> str:
         return self._backend.identity
+
+    @property
+    def config(self) -> ServerConfig:
+        return self._backend.config
+
+    @property
+    def profile(self) -> ServerProfile | None:
+        """What the server honours; None before it was asked anything."""
+        return self._backend.profile
+
+    @property
+    def grid(self) -> PictureGrid | None:
+        """How pictures are scaled before they are sent."""
+        return self._backend.grid
 
     @property
     def concurrency(self) -> int:

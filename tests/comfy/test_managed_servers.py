@@ -65,6 +65,16 @@ def test_one_that_does_not_start_is_one_sentence_with_its_last_line(seen: dict[s
     assert "the weights are no weights" in seen["broken"]
 
 
+def test_the_check_of_load_rational_scorer_says_what_the_doctor_says(seen: dict[str, Any]) -> None:
+    lines = seen["checks"]["miniature"].splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"✓ {check}" for check in ("reached", "model", "sight", "pixels", "critique", "speed", "probabilities")
+    ]
+    assert seen["checks"]["blind"].startswith(
+        "BackendError: own cannot judge: It does not see pictures: a prompt has 9 tokens"
+    )
+
+
 def test_a_gguf_file_judges_as_the_checkpoint_does(seen: dict[str, Any]) -> None:
     if "gguf" not in seen:
         llama_python()  # skips, and says why

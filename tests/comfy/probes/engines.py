@@ -29,7 +29,7 @@ MODELS = pack.FOLDER / "models"
 
 
 def load(engine: dict[str, Any], rubric: str = "automatic") -> LoadedScorer:
-    scorer: LoadedScorer = LoadScorer.execute(engine=engine, rubric=rubric, memory="keep loaded").args[0]
+    scorer: LoadedScorer = pack.run(LoadScorer.execute(engine=engine, rubric=rubric, memory="keep loaded")).args[0]
     return scorer
 
 

@@ -49,7 +49,7 @@ def entry(name: str, *arguments: str, **settings: Any) -> str:
 
 
 def load(memory: str = "keep loaded", **engine: Any) -> LoadedScorer:
-    scorer: LoadedScorer = LoadScorer.execute(engine=engine, rubric="automatic", memory=memory).args[0]
+    scorer: LoadedScorer = pack.run(LoadScorer.execute(engine=engine, rubric="automatic", memory=memory)).args[0]
     return scorer
 
 
@@ -106,6 +106,15 @@ def taken_away() -> str:
     return str(judged(scorer))
 
 
+def checked(**engine: Any) -> str:
+    """What Load Rational Scorer shows with `check` on."""
+    try:
+        output = pack.run(LoadScorer.execute(engine=engine, rubric="automatic", memory="keep loaded", check=True))
+    except RationalRewardsError as error:
+        return pack.sentence(error)
+    return str(output.ui["text"][0])
+
+
 def gguf(model: str, python: str) -> dict[str, Any]:
     gguf_engine.llama_python = lambda: python
     folder = Path(model).parent
@@ -129,6 +138,7 @@ def main() -> None:
         "interrupted": interrupted(),
         "taken_away": taken_away(),
         "broken": judged(load(engine="server", server="broken")),
+        "checks": {"miniature": checked(engine="miniature"), "blind": checked(engine="server", server="own")},
     }
     if os.environ.get("PROBE_GGUF"):
         seen["gguf"] = gguf(os.environ["PROBE_GGUF"], os.environ["PROBE_LLAMA_PYTHON"])

@@ -1,4 +1,4 @@
-"""The miniature scorer as llama.cpp reads it: a language model and a picture tower, both as GGUF in 32-bit floats.
+"""The miniature scorer as llama.cpp reads it: a language model and a picture tower, both as GGUF, in 32-bit floats or quantised.
 
     python -m training.lab.miniature.gguf_files rationalrewards_core/miniature/weights/scorer runs/gguf
 
@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,9 @@ MERGER_NAMES = {"norm": "norm", "linear_fc1": "fc1", "linear_fc2": "fc2"}
 NUMBERED = re.compile(r"model\.(language_model\.layers|visual\.blocks|visual\.deepstack_merger_list)\.(\d+)\.(.+)")
 
 
+Form = Literal["f32", "q8_0", "q5_1", "q4_0"]
+
+
 class GgufPaths(NamedTuple):
     """The two files that llama.cpp loads: `--model` and `--mmproj`."""
 
@@ -62,16 +65,20 @@ class GgufPaths(NamedTuple):
     mmproj: Path
 
 
-def write_gguf(scorer: Path, folder: Path) -> GgufPaths:
-    """Convert a miniature scorer's folder; `folder` is made. The weights must be one safetensors file."""
+def write_gguf(scorer: Path, folder: Path, form: Form = "f32") -> GgufPaths:
+    """Convert a miniature scorer's folder; `folder` is made. The weights must be one safetensors file.
+
+    `form` is how the language model's matrices are stored; its norms and the whole tower stay in 32-bit floats, as the
+    files that are published keep them (or in 16). llama.cpp's k-quants need rows of 256 numbers: the miniature's have 192.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = GgufPaths(folder / "miniature-f32.gguf", folder / "mmproj-miniature-f32.gguf")
+    paths = GgufPaths(folder / f"miniature-{form}.gguf", folder / "mmproj-miniature-f32.gguf")
     config = _read_json(scorer / "config.json")
     language, tower = {}, {}
     for name, tensor in read_safetensors(scorer / "model.safetensors"):
         part = tower if name.startswith("model.visual.") else language
         part.update(gguf_tensors(name, tensor, config["vision_config"]["deepstack_visual_indexes"]))
-    _write_language_model(paths.model, config, scorer, language)
+    _write_language_model(paths.model, config, scorer, language, form)
     _write_tower(paths.mmproj, config, _read_json(scorer / "preprocessor_config.json"), tower)
     return paths
 
@@ -116,13 +123,15 @@ def gguf_tensors(name: str, tensor: Tensor, tapped: list[int]) -> dict[str, Tens
     return {f"v.deepstack.{tapped[number]}.{MERGER_NAMES[rest]}.{ending}": tensor}
 
 
-def _write_language_model(path: Path, config: Mapping[str, Any], scorer: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_language_model(
+    path: Path, config: Mapping[str, Any], scorer: Path, tensors: Mapping[str, Tensor], form: Form
+) -> None:
     import gguf
 
     text = config["text_config"]
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN3VL])
     writer.add_name("RationalRewards miniature scorer")
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_file_type(gguf.LlamaFileType["ALL_F32" if form == "f32" else f"MOSTLY_{form.upper()}"])
     writer.add_context_length(text["max_position_embeddings"])
     writer.add_embedding_length(text["hidden_size"])
     writer.add_block_count(text["num_hidden_layers"])
@@ -136,7 +145,7 @@ def _write_language_model(path: Path, config: Mapping[str, Any], scorer: Path, t
     writer.add_rope_dimension_sections([*text["rope_scaling"]["mrope_section"], 0])
     writer.add_num_deepstack_layers(len(config["vision_config"]["deepstack_visual_indexes"]))
     _add_tokeniser(writer, scorer, text)
-    _finish(writer, tensors)
+    _finish(writer, tensors, form)
 
 
 def _add_tokeniser(writer: Any, scorer: Path, text: Mapping[str, Any]) -> None:
@@ -191,9 +200,16 @@ def _write_tower(
     _finish(writer, tensors)
 
 
-def _finish(writer: Any, tensors: Mapping[str, Tensor]) -> None:
+def _finish(writer: Any, tensors: Mapping[str, Tensor], form: Form = "f32") -> None:
+    import gguf
+
+    stored = gguf.GGMLQuantizationType[form.upper()]
     for name, tensor in tensors.items():
-        writer.add_tensor(name, np.ascontiguousarray(tensor))
+        whole = np.ascontiguousarray(tensor)
+        if form == "f32" or tensor.ndim != 2:
+            writer.add_tensor(name, whole)
+        else:
+            writer.add_tensor(name, gguf.quants.quantize(whole, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -210,8 +226,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write a miniature scorer as GGUF for llama.cpp.")
     parser.add_argument("scorer", type=Path, help="the scorer's folder")
     parser.add_argument("folder", type=Path, help="where the two files go")
+    parser.add_argument("--form", choices=get_args(Form), default="f32", help="how matrices are stored (default: f32)")
     given = parser.parse_args()
-    for path in write_gguf(given.scorer, given.folder):
+    for path in write_gguf(given.scorer, given.folder, given.form):
         print(path)
 
 
