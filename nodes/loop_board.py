@@ -1,4 +1,4 @@
-"""What the web page may know and ask of the loops: their last states, and the wish to stop one.
+"""What the web page may know and ask of the loops: their last states, wishes to stop one, or to hand on another image.
 
 The page talks to the server's event loop while nodes run in another thread, so every access takes the lock.
 """
@@ -24,6 +24,8 @@ class LoopBoard:
         self._states: OrderedDict[Run, dict[str, Any]] = OrderedDict()
         self._wishes: OrderedDict[Run, None] = OrderedDict()
         self._granted: Counter[str] = Counter()
+        self._choices: OrderedDict[Run, str | None] = OrderedDict()
+        """By workflow and node."""
 
     def post(self, state: dict[str, Any]) -> None:
         """Remember a loop's state; a state that is posted is never changed afterwards."""
@@ -65,11 +67,32 @@ class LoopBoard:
             self._granted[node] += 1
             return True
 
-    def stopped(self, node: str) -> int:
-        """How often a node's loops were stopped by a wish since the server was started."""
+    def wishes(self, node: str) -> int:
+        """How often somebody's wish has changed what a node gives out, since the server was started."""
         with self._lock:
             return self._granted[node]
+
+    def overrule(self, workflow: str | None, node: str, image: str | None) -> None:
+        """From its next run on a loop hands on this kept image (`<picture>/<index>`); None: the best one again."""
+        with self._lock:
+            self._choices[workflow, node] = image
+            self._choices.move_to_end((workflow, node))
+            self._granted[node] += 1
+            while len(self._choices) > KEPT_STATES:
+                self._choices.popitem(last=False)
+
+    def choice(self, workflow: str | None, node: str) -> str | None:
+        """The image that a person wants a loop to hand on."""
+        with self._lock:
+            return self._choices.get((workflow, node))
 
 
 BOARD = LoopBoard()
 """The one of this process."""
+
+
+def workflow_of(extra_pnginfo: Any) -> str | None:
+    """Id of the workflow that a page sends along with its prompt."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    name = workflow.get("id") if isinstance(workflow, dict) else None
+    return name if isinstance(name, str) else None

@@ -8,15 +8,13 @@ A picture is the file that the critique's card shows, under a second name.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from ..rationalrewards_core.history import History
 from ..rationalrewards_core.refine import RefineState, RefineStep
-from .previews import TempImage
+from .previews import TempImage, link_file
 
 ROOT = "rationalrewards"
 
@@ -46,10 +44,7 @@ class LoopFiles:
         """Save a step with its picture, which is in the temp folder; the address of the loop's own name for it."""
         saved = self._temp / picture["filename"]
         name = f"step_{step.index:03d}{saved.suffix}"
-        try:
-            os.link(saved, self.folder / name)
-        except OSError:  # a file system without links
-            shutil.copyfile(saved, self.folder / name)
+        link_file(saved, self.folder / name)
         self._history.add(replace(step, image_file=name))
         return {"filename": name, "subfolder": self._subfolder, "type": "temp"}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..rationalrewards_core.errors import ConfigError
-from .loop_ends import CLOSE_CLASS, OPEN_CLASS
+from .loop_ends import CLOSE_CLASS, CONSTANT_SLOTS, IMAGE_SLOT, OPEN_CLASS
 
 Node = dict[str, Any]
 """A node in API form: `class_type`, `inputs`, and what the core keeps beside them."""
@@ -56,6 +56,13 @@ def is_link(value: object) -> bool:
     )
 
 
+def is_output(class_type: str) -> bool:
+    """Whether the core runs nodes of this class for their own sake: savers and previews."""
+    import nodes  # ComfyUI's own
+
+    return bool(getattr(nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
+
+
 def find_open(prompt: Prompt, close_id: str) -> str:
     """The Loop Start that a Loop Until Score is wired to; ConfigError if `flow` comes from anything else."""
     link = prompt.get_node(close_id)["inputs"].get("flow")
@@ -95,6 +102,28 @@ def find_body(prompt: Prompt, open_id: str, close_id: str, is_output: Callable[[
         nodes={node_id: prompt.get_node(node_id) for node_id in members},
         names=_names(members),
     )
+
+
+def after(prompt: Prompt, node_id: str) -> frozenset[str]:
+    """Every node that depends on this one, whoever needs it."""
+    parents = {each: _parents(prompt.get_node(each)) for each in sorted(prompt.all_node_ids())}
+    return frozenset(_reachable(node_id, _children(parents)))
+
+
+def loop_ends(prompt: Prompt, open_id: str) -> list[str]:
+    """The Loop Until Score nodes whose flow is this Loop Start's."""
+    return _closes(prompt, open_id, prompt.all_node_ids())
+
+
+def leaks(prompt: Prompt, body: LoopBody) -> bool:
+    """Whether a node behind the loop looks into it: at what its first iteration made, beside what the loop hands on."""
+    constant = {(body.open_id, slot) for slot in CONSTANT_SLOTS}
+    links = (
+        link
+        for node_id in after(prompt, body.close_id) - body.nodes.keys()
+        for link in _links(prompt.get_node(node_id))
+    )
+    return any(link[0] in body.nodes and link[0] != body.close_id and tuple(link) not in constant for link in links)
 
 
 def image_varies(body: LoopBody, slots: frozenset[int]) -> bool:
@@ -141,9 +170,8 @@ def _reachable(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
     return found
 
 
-def _closes(prompt: Prompt, open_id: str, after_open: set[str]) -> list[str]:
-    """The Loop Until Score nodes whose flow is this Loop Start's."""
-    nodes = ((node_id, prompt.get_node(node_id)) for node_id in sorted(after_open))
+def _closes(prompt: Prompt, open_id: str, among: set[str]) -> list[str]:
+    nodes = ((node_id, prompt.get_node(node_id)) for node_id in sorted(among))
     ends = ((node_id, node["inputs"].get("flow")) for node_id, node in nodes if node["class_type"] == CLOSE_CLASS)
     return [node_id for node_id, flow in ends if is_link(flow) and flow[0] == open_id]
 
@@ -183,21 +211,48 @@ def copied(
 ) -> dict[str, Node]:
     """The graph of one more iteration; `open_inputs` and `close_inputs` replace or join those of its two ends.
 
-    Each copy is shown as the node it was made from.
+    Each copy is shown as the node it was made from. Inputs of the ends that are None are left out.
     """
     ids = {node_id: copy_id(body, root, iteration, node_id) for node_id in body.nodes}
     added = {body.open_id: open_inputs, body.close_id: close_inputs}
     graph: dict[str, Node] = {}
     for node_id, template in body.nodes.items():
         inputs = {name: _relinked(value, ids) for name, value in template.get("inputs", {}).items()}
+        inputs |= {name: value for name, value in added.get(node_id, {}).items() if value is not None}
         copy: Node = {
             "class_type": template["class_type"],
-            "inputs": {**inputs, **added.get(node_id, {})},
+            "inputs": inputs,
             "override_display_id": node_id,
         }
         copy.update({key: _renamed(template[key], ids) for key in CORE_LOOP_KEYS if key in template})
         graph[ids[node_id]] = copy
     return graph
+
+
+def with_picture(
+    graph: dict[str, Node], open_copy: str, close_copy: str, picture: Mapping[str, Any]
+) -> dict[str, Node]:
+    """A copy whose image is there already: only what judges it is left, and what else shows it.
+
+    The image comes from a second Loop Start with the inputs `picture`, which hands it on.
+    """
+    source = graph[close_copy]["inputs"]["image"]
+    giver = f"{open_copy}.kept"
+    shown = {"override_display_id": graph[open_copy]["override_display_id"]}
+    giving: Node = {"class_type": OPEN_CLASS, "inputs": dict(picture), **shown}
+    graph = {node_id: _rewired(node, source, [giver, IMAGE_SLOT]) for node_id, node in graph.items()}
+    graph[giver] = giving
+    parents = {node_id: _parents(node) for node_id, node in graph.items()}
+    needed = _reachable(close_copy, parents) | {close_copy}
+    for node_id, node in graph.items():
+        if is_output(node["class_type"]) and _reachable(node_id, parents) & graph.keys() <= needed:
+            needed.add(node_id)
+    return {node_id: node for node_id, node in graph.items() if node_id in needed}
+
+
+def _rewired(node: Node, before: Any, now: Any) -> Node:
+    inputs = {name: now if is_link(value) and value == before else value for name, value in node["inputs"].items()}
+    return {**node, "inputs": inputs}
 
 
 def _relinked(value: Any, ids: Mapping[str, str]) -> Any:

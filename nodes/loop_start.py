@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from comfy_api.latest import io
 
 from .judging import executing_node
-from .loop_ends import OPEN_CLASS
+from .loop_ends import MAX_SEED, OPEN_CLASS
 from .schema import schema
 from .sockets import FlowSocket
 
 if TYPE_CHECKING:
     from .loop_state import Flow
 
-MAX_SEED = 2**32 - 1
-SEED_SLOT: Final = 1
-ITERATION_SLOT: Final = 2
+TOLD: Final = ("iteration", "original", "base_seed", "carried")
+"""Inputs that only a loop writes, on its copies of this node."""
 
 
 class LoopStart(io.ComfyNode):
@@ -43,7 +44,7 @@ class LoopStart(io.ComfyNode):
                     max=MAX_SEED,
                     control_after_generate=True,
                     tooltip="Seed of the first iteration, and base of the others. Keep it fixed while you tune the "
-                    "loop, so that iterations that have not changed are not made again.",
+                    "loop: iterations with the same prompt and seed are kept, and not made again.",
                 ),
                 io.Combo.Input(
                     "seed_policy",
@@ -51,6 +52,12 @@ class LoopStart(io.ComfyNode):
                     default="increment",
                     tooltip="Seeds of later iterations. increment: base, base + 1, ... random: drawn from the base, "
                     "the same ones every time. fixed: always the base, so only the prompt changes.",
+                ),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="For loops that edit: the image to begin with. It comes out again in the first iteration; in "
+                    "later ones, the best image so far does.",
                 ),
             ],
             outputs=[
@@ -63,53 +70,95 @@ class LoopStart(io.ComfyNode):
                     tooltip="The prompt as you wrote it, in every iteration: wire it into the critique, so that a "
                     "refined prompt is never judged by its own words.",
                 ),
+                io.Image.Output(
+                    "image",
+                    tooltip="The image to go on from: the one you gave in the first iteration, then the best so far. Wire "
+                    "it into an encoder or an edit model.",
+                ),
             ],
             hidden=[io.Hidden.dynprompt],
         )
 
     @classmethod
-    def execute(cls, prompt: str, seed: int, seed_policy: str) -> io.NodeOutput:
-        from .loop_state import Flow
+    def fingerprint_inputs(cls, **_inputs: Any) -> str:
+        """Asked again when the loop has changed: its first iteration may be kept from an earlier run."""
+        from comfy_execution.progress import get_progress_state
 
-        told = _told(cls.hidden.dynprompt)
-        if not told:
-            _check(cls.hidden.dynprompt, prompt)
-        iteration = told.get("iteration", 0)
-        original = told.get("original", prompt)
-        seed %= MAX_SEED + 1  # a linked seed may be larger
-        flow = Flow(
-            original=original,
-            base_seed=told.get("base_seed", seed),
-            seeds=seed_policy,
-            prompt=prompt,
-            seed=seed,
-            iteration=iteration,
+        from .loop_replay import first_fingerprint
+
+        prompt, node_id = get_progress_state().dynprompt, executing_node()
+        if node_id is None or not prompt.has_node(node_id) or _told(prompt):
+            return ""
+        return first_fingerprint(prompt, get_progress_state().prompt_id, node_id)
+
+    @classmethod
+    def execute(cls, prompt: str, seed: int, seed_policy: str, image: Any = None) -> io.NodeOutput:
+        from .loop_run import held_image, running_prompt_id
+        from .loop_state import first_flow
+
+        dynprompt = cls.hidden.dynprompt
+        told = _told(dynprompt)
+        flow = first_flow(prompt, seed, seed_policy)
+        skipped = not told and _skipped(dynprompt, flow)
+        flow = replace(
+            flow,
+            original=told.get("original", prompt),
+            base_seed=told.get("base_seed", flow.seed),
+            iteration=told.get("iteration", 0),
+            skipped=skipped,
+            prompt_id=running_prompt_id(),
+            began=time.monotonic(),
         )
-        return io.NodeOutput(prompt, seed, iteration, flow, original)
+        if skipped:
+            return io.NodeOutput(_nothing(), _nothing(), _nothing(), flow, flow.original, _nothing())
+        image = held_image(told["carried"]) if "carried" in told else image
+        return io.NodeOutput(prompt, flow.seed, flow.iteration, flow, flow.original, image)
 
 
-def next_inputs(flow: Flow, prompt: str, seed: int) -> dict[str, Any]:
-    """The inputs of the Loop Start of the next iteration. Only text and numbers: they make cache keys, objects do not.
+def next_inputs(flow: Flow, carried: str | None) -> dict[str, Any]:
+    """The inputs of the Loop Start of an iteration. Only text and numbers: they make cache keys, objects do not.
 
-    `iteration`, `original` and `base_seed` are no inputs of the schema: nobody shall wire or type them.
+    `TOLD` are no inputs of the schema: nobody shall wire or type them. `carried` names the image to go on from.
     """
     return {
-        "prompt": prompt,
-        "seed": seed,
+        "prompt": flow.prompt,
+        "seed": flow.seed,
         "seed_policy": flow.seeds,
-        "iteration": flow.iteration + 1,
+        "iteration": flow.iteration,
         "original": flow.original,
         "base_seed": flow.base_seed,
+        "carried": carried,
     }
 
 
-def _check(dynprompt: Any, prompt: str) -> None:
-    from .loop_turn import is_output
+def giving_inputs(carried: str) -> dict[str, Any]:
+    """The inputs of a Loop Start that only hands on a kept image."""
+    named = {"prompt": "", "seed": 0, "seed_policy": "fixed", "iteration": 0, "original": "", "base_seed": 0}
+    return {**named, "carried": carried}
+
+
+def _skipped(dynprompt: Any, flow: Flow) -> bool:
+    """Whether the body need not run. What is wrong with the wires is said here, before anything is made."""
+    from .loop_graph import is_output
+    from .loop_replay import FIRST_ITERATIONS, replay_of
+    from .loop_run import running_prompt_id
     from .loop_wiring import check_loop
 
     node_id = executing_node()
-    if dynprompt is not None and node_id is not None:
-        check_loop(dynprompt, node_id, prompt, is_output)
+    if dynprompt is None or node_id is None:
+        return False
+    check_loop(dynprompt, node_id, flow.prompt, is_output)
+    skipped = replay_of(dynprompt, running_prompt_id(), node_id).skips(flow)
+    if skipped:
+        FIRST_ITERATIONS.skipped(node_id)
+    return skipped
+
+
+def _nothing() -> Any:
+    """An output that keeps the nodes it is wired to from running, without a word."""
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    return ExecutionBlocker(None)
 
 
 def _told(dynprompt: Any) -> dict[str, Any]:
@@ -118,4 +167,4 @@ def _told(dynprompt: Any) -> dict[str, Any]:
     if dynprompt is None or node_id is None or dynprompt.get_parent_node_id(node_id) is None:
         return {}
     inputs = dynprompt.get_node(node_id)["inputs"]
-    return {name: inputs[name] for name in ("iteration", "original", "base_seed") if name in inputs}
+    return {name: inputs[name] for name in TOLD if name in inputs}

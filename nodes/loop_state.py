@@ -17,6 +17,7 @@ from ..rationalrewards_core.endings import ending
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.history import step_to_json
 from ..rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
+from .loop_ends import MAX_SEED
 from .loop_wiring import NO_JUDGEMENT
 from .previews import TempImage
 from .sockets import Critiques
@@ -40,6 +41,18 @@ class Flow:
     seed: int
     iteration: int
     """From 0."""
+    skipped: bool = False
+    """Whether the body was not run, because this iteration is kept."""
+    prompt_id: str | None = None
+    """The run in which Loop Start gave it out; a cache may give it out again in a later one."""
+    began: float = 0.0
+    """When it did, in seconds of `time.monotonic`."""
+
+
+def first_flow(prompt: str, seed: int, seeds: SeedPolicy) -> Flow:
+    """What a loop begins with. A wired seed may be larger than ours: it is folded."""
+    seed = int(seed) % (MAX_SEED + 1)
+    return Flow(original=prompt, base_seed=seed, seeds=seeds, prompt=prompt, seed=seed, iteration=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +66,8 @@ class LoopPlace:
     """Id of the workflow it was queued from; None for a prompt that came without one."""
     client: str | None = None
     """The browser that queued it; None for a script."""
+    start: str | None = None
+    """Its Loop Start, which holds prompt and seed."""
     critique: str | None = None
     """Node of the body whose cards are the loop's, if there is one."""
     refine: str | None = None
@@ -133,6 +148,8 @@ class LoopState:
     """Per step what the page draws."""
     seed_wired: bool = True
     """Whether the images depend on the seed of Loop Start."""
+    overruled: int | None = None
+    """The iteration that a person hands on instead of the best one."""
     stop: StopReason | None = field(default=None)
     """Why the loop ended; None while it goes on."""
 
@@ -149,10 +166,16 @@ class LoopState:
             proposal=proposal,
         )
 
-    def with_step(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> LoopState:
-        """The step is kept without its picture, which is in a file: memory must not grow with the iterations."""
+    def with_step(
+        self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None, **origin: Any
+    ) -> LoopState:
+        """The step is kept without its picture, which is in a file: memory must not grow with the iterations.
+
+        `origin` joins the step's row: where it came from.
+        """
         kept = replace(step, image=None, image_file=image["filename"] if image else "")
-        return replace(self, refine=self.refine.with_step(kept), rows=(*self.rows, self._row(step, card, image)))
+        row = {**self._row(step, card, image), **origin}
+        return replace(self, refine=self.refine.with_step(kept), rows=(*self.rows, row))
 
     def decided(self, stop_asked: bool) -> tuple[LoopState, Move | None]:
         """The state with its reason to stop, or the next move."""
@@ -162,7 +185,12 @@ class LoopState:
         return (replace(self, stop=move), None) if isinstance(move, StopReason) else (self, move)
 
     def chosen(self, keep: Keep) -> RefineStep:
-        """The step that the loop hands on: the best one, the last one when nothing was scored or it is wanted."""
+        """The step that the loop hands on: the best one, the last one when nothing was scored or it is wanted.
+
+        A person's own choice counts before both.
+        """
+        if self.overruled is not None:
+            return self.refine.steps[self.overruled]
         best = self.refine.best
         return self.refine.steps[-1] if keep == "last" or best is None else best
 
@@ -186,6 +214,7 @@ class LoopState:
             "stopped": None if self.stop is None else self.stop.value,
             "ending": self.ending,
             "best": None if best is None else best.index,
+            "overruled": self.overruled,
         }
 
     def _row(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> dict[str, Any]:

@@ -1,60 +1,42 @@
 """One turn of Loop Until Score: judge the iteration, and make the graph of the next one or hand on the best.
 
 Carried from one copy of the node to the next is one object, `LoopRun`; Loop Start is only told text and numbers.
-That keeps every iteration cacheable and lets the tensors of finished iterations go.
+That keeps every iteration cacheable and lets the tensors of finished iterations go. Iterations that are kept from an
+earlier run are counted in here, without a graph.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from ..rationalrewards_core.messages import UserRequest
-from ..rationalrewards_core.refine import Move, RefinePolicy, RefineState
+from ..rationalrewards_core.refine import Move, RefinePolicy
 from .cards import critique_cards
-from .loop_board import BOARD
-from .loop_files import LoopFiles
-from .loop_graph import LoopBody, card_nodes, copied, copy_id, find_body, find_open, image_varies
-from .loop_start import ITERATION_SLOT, SEED_SLOT, next_inputs
-from .loop_state import Flow, Judged, Keep, LoopPlace, LoopState, best_of_batch
-from .previews import TempImage, save_temp_image
+from .loop_board import BOARD, workflow_of
+from .loop_graph import copied, copy_id, with_picture
+from .loop_judgement import judgement_of
+from .loop_pictures import Save, describe, save_picture, settle
+from .loop_run import LoopRun, begin, picked
+from .loop_start import giving_inputs, next_inputs
+from .loop_state import Flow, Judged, Keep, LoopState, best_of_batch
+from .previews import TempImage, restored_temp_image, save_temp_image, temp_folder
 from .sockets import Critiques
 from .tensors import to_pictures
 
 CARRIED = "carried_run"
 """The input under which a copy finds its `LoopRun`; it is not in the schema, so nobody can wire or type it."""
-
-
-@dataclass
-class Kept:
-    """The image that the loop would hand on if it ended now; one per loop, whatever the number of iterations."""
-
-    image: Any = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopRun:
-    """One run of one loop, as its copies hand it on."""
-
-    root: str
-    """Id of the node the run began at; ids of copies begin with it."""
-    place: LoopPlace
-    body: LoopBody
-    files: LoopFiles
-    kept: Kept
-    state: LoopState
+OUTPUTS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class Iteration:
     """What the graph made and how it was judged."""
 
-    flow: Flow
     images: Sequence[Any]
     """Batches [B, H, W, C]."""
     critiques: Sequence[Critiques]
@@ -62,71 +44,101 @@ class Iteration:
     """In [0, 1], NaN where unscored; None leaves the judgement to the critiques."""
     proposal: str | None
     """The prompt to try next; None leaves it to the critiques."""
+    shown: TempImage | None = None
+    """The picture as a file, of an iteration that was kept."""
+    kept: bool = False
+    """Whether it comes from an earlier run as a whole."""
 
 
-def take_turn(
-    prompt: Any, node_id: str, workflow: str | None, made: Iteration, policy: RefinePolicy, keep: Keep
-) -> io.NodeOutput:
-    """Count the iteration in, tell the page, and decide. `workflow` is the id of the one it was queued from."""
-    run = _carried(prompt, node_id) or _begin(prompt, node_id, workflow, made.flow, policy)
-    judged = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
-    run = _with_iteration(run, made, judged, keep)
-    state, move = run.state.decided(BOARD.take_stop(run.place.prompt_id, run.place.node))
-    run = replace(run, state=state)
-    _tell(run)
-    return _next(prompt, run, node_id, made.flow, move) if move is not None else _end(run, keep)
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Where a turn is taken, and what is to be done with its images."""
+
+    prompt: Any
+    node_id: str
+    extra: Any
+    """The `extra_pnginfo` of the prompt: its workflow, and what save nodes write beside it."""
+    keep: Keep
+    save: Save = "nothing"
 
 
-def _carried(prompt: Any, node_id: str) -> LoopRun | None:
+def take_turn(turn: Turn, flow: Flow, made: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
+    """Count the iteration in, tell the page, and decide. `made` is None if Loop Start has skipped the body."""
+    run = _carried(turn) or begin(turn.prompt, turn.node_id, workflow_of(turn.extra), flow, policy)
+    while True:
+        run = replace(run, picture=run.replay.picture(flow, run.carried))
+        made = made or _kept(run, flow)
+        if made is None:
+            return _expanded(turn, run, flow)
+        run = _counted(turn, run, flow, made)
+        state, move = run.state.decided(BOARD.take_stop(run.place.prompt_id, run.place.node))
+        run, made = replace(run, state=state if move is not None else _overruled(run, state)), None
+        _tell(run)
+        if move is None:
+            return _end(turn, run, flow)
+        flow = _next(flow, move)
+
+
+def _carried(turn: Turn) -> LoopRun | None:
     """The run, if this is a copy that an earlier iteration made."""
-    run = prompt.get_node(node_id)["inputs"].get(CARRIED)
+    run = turn.prompt.get_node(turn.node_id)["inputs"].get(CARRIED)
     return run if isinstance(run, LoopRun) else None
 
 
-def _begin(prompt: Any, node_id: str, workflow: str | None, flow: Flow, policy: RefinePolicy) -> LoopRun:
-    import folder_paths
+def _next(flow: Flow, move: Move) -> Flow:
+    return replace(flow, prompt=move.request, seed=move.seed, iteration=flow.iteration + 1)
 
-    body = find_body(prompt, find_open(prompt, node_id), node_id, is_output)
-    seed_wired = image_varies(body, frozenset({SEED_SLOT}))
-    if not image_varies(body, frozenset({SEED_SLOT, ITERATION_SLOT})):
-        policy = replace(policy, seeds="fixed")  # the same prompt would only give the same image again
-    refine = RefineState(request=UserRequest(flow.original), base_seed=flow.base_seed, policy=policy)
-    place = _place(prompt, node_id, workflow)
-    files = LoopFiles(Path(folder_paths.get_temp_directory()), place.prompt_id, node_id)
-    files.start(refine)
-    return LoopRun(
-        root=node_id,
-        place=place,
-        body=body,
-        files=files,
-        kept=Kept(),
-        state=LoopState(refine=refine, seed_wired=seed_wired),
+
+def _kept(run: LoopRun, flow: Flow) -> Iteration | None:
+    """The iteration as an earlier run left it; None if it was not made or not judged like this."""
+    import comfy.model_management
+
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    store, picture = run.replay.store, run.picture
+    if picture is None or not store.has(picture):
+        return None
+    judgement = run.replay.judgement(picture, flow, run.carried)
+    images = None if judgement is None else store.images(picture)
+    if judgement is None or images is None:
+        return None
+    return Iteration(
+        images=images,
+        critiques=judgement.critiques,
+        rewards=judgement.rewards,
+        proposal=judgement.proposal,
+        shown=restored_temp_image(store.file(picture, judgement.shown)),
+        kept=True,
     )
 
 
-def _place(prompt: Any, node_id: str, workflow: str | None) -> LoopPlace:
-    from server import PromptServer
-
-    shown = card_nodes(prompt.get_node(node_id), lambda name: prompt.get_node(name)["class_type"])
-    return LoopPlace(
-        prompt_id=_prompt_id(),
-        node=prompt.get_display_node_id(node_id),
-        workflow=workflow,
-        client=PromptServer.instance.client_id,
-        **{part: prompt.get_display_node_id(name) for part, name in shown.items()},
-    )
-
-
-def _with_iteration(run: LoopRun, made: Iteration, judged: Judged, keep: Keep) -> LoopRun:
-    """Save this iteration, and keep its image if it would be handed on."""
-    image = _picked(made.images, judged.index)
-    step = run.state.step(made.flow, judged, made.proposal)
-    saved = run.files.add(step, _saved(made, judged.index) or save_temp_image(to_pictures(image)[0]))
+def _counted(turn: Turn, run: LoopRun, flow: Flow, made: Iteration) -> LoopRun:
+    """Save this iteration, and hold its image if it would be handed on."""
+    judged = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
+    image = picked(made.images, judged.index)
+    step = run.state.step(flow, judged, made.proposal)
+    temp = made.shown or _saved(made, judged.index) or save_temp_image(to_pictures(image)[0])
+    if not made.kept:
+        _keep(run, flow, made, temp)
+    saved = run.files.add(step, temp)
     card = _card(made.critiques[0], judged, saved, run.state.refine.policy) if made.critiques else None
-    state = run.state.with_step(step, card, saved)
-    if state.chosen(keep).index == step.index:
-        run.kept.image = image.clone()  # not a view, which would hold the whole batch
-    return replace(run, state=state)
+    key = None if run.picture is None else f"{run.picture}/{judged.index}"
+    now = time.monotonic()
+    seconds = None if run.since is None or made.kept else round(now - run.since, 2)
+    state = run.state.with_step(step, card, saved, kept=key, replayed=made.kept, seconds=seconds)
+    if state.chosen(turn.keep).index == step.index:
+        run.held.hold(image.clone(), key, temp["filename"])  # not a view, which would hold the whole batch
+    if turn.save == "every image":
+        row, queued = state.rows[-1], turn.prompt.get_original_prompt()
+        save_picture(turn.extra, queued, run, flow, row, image, temp["filename"])
+    goes_on = turn.keep == "last" or state.refine.best is not None
+    return replace(run, state=state, goes_on=goes_on, since=now)
+
+
+def _keep(run: LoopRun, flow: Flow, made: Iteration, temp: TempImage) -> None:
+    known = run.picture is not None and run.replay.store.has(run.picture)
+    judgement = judgement_of(made.critiques, made.rewards, made.proposal, temp["filename"])
+    batches = None if known else made.images
+    run.replay.keep(run.picture, flow, run.carried, batches, judgement, temp_folder() / temp["filename"])
 
 
 def _card(critiques: Critiques, judged: Judged, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
@@ -146,43 +158,61 @@ def _saved(made: Iteration, index: int) -> TempImage | None:
     return None
 
 
-def _picked(batches: Sequence[Any], index: int) -> Any:
-    """Image `index` of all batches, [1, H, W, C]."""
-    for batch in batches:
-        if index < len(batch):
-            return batch[index : index + 1]
-        index -= len(batch)
-    raise ConfigError("There is no image to judge; the batch is empty.")
-
-
-def _next(prompt: Any, run: LoopRun, node_id: str, flow: Flow, move: Move) -> io.NodeOutput:
-    """The graph of the next iteration; this node's outputs are those of its copy in there.
+def _expanded(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
+    """The graph of an iteration; this node's outputs are those of its copy in there.
 
     The first node of a run names the run to the page: when a cache answers for the whole loop, that is all that is sent.
     """
+    carried = run.held.name if run.carries and run.goes_on else None
     graph = copied(
         run.body,
         run.root,
-        flow.iteration + 1,
-        open_inputs=next_inputs(flow, move.request, move.seed),
+        flow.iteration,
+        open_inputs=next_inputs(flow, carried),
         close_inputs={CARRIED: run},
     )
-    taken = sorted(graph.keys() & prompt.get_original_prompt().keys())
+    opened, closed = (
+        copy_id(run.body, run.root, flow.iteration, each) for each in (run.body.open_id, run.body.close_id)
+    )
+    if run.picture is not None and len(run.replay.store.images(run.picture) or ()) == 1:
+        graph = with_picture(graph, opened, closed, giving_inputs(run.picture))
+    taken = sorted(graph.keys() & turn.prompt.get_original_prompt().keys())
     if taken:
         raise ConfigError(f"The workflow already has a node with the id {taken[0]!r}; rename it.")
-    close = copy_id(run.body, run.root, flow.iteration + 1, run.body.close_id)
+    describe(turn.extra, run, flow, None)
     named = {"prompt_id": run.place.prompt_id, "node": run.place.node}
     return io.NodeOutput(
-        *([close, slot] for slot in range(7)),
+        *([closed, slot] for slot in range(OUTPUTS)),
         expand=graph,
-        ui={"rr_loop_run": [named]} if node_id == run.root else None,
+        ui={"rr_loop_run": [named]} if turn.node_id == run.root else None,
     )
 
 
-def _end(run: LoopRun, keep: Keep) -> io.NodeOutput:
-    state, chosen = run.state, run.state.chosen(keep)
+def _overruled(run: LoopRun, state: LoopState) -> LoopState:
+    """With the iteration that a person wants, if it is among these; its image is held then."""
+    wanted = BOARD.choice(run.place.workflow, run.place.node)
+    index = next((row["index"] for row in state.rows if wanted is not None and row["kept"] == wanted), None)
+    if index is None or wanted is None:
+        return state
+    batches = run.replay.store.images(wanted.partition("/")[0])
+    if not batches:
+        return state
+    image = picked(batches, int(wanted.rpartition("/")[2])).clone()
+    run.held.hold(image, wanted, wanted.partition("/")[0])
+    return replace(state, overruled=index)
+
+
+def _end(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
+    state, chosen = run.state, run.state.chosen(turn.keep)
+    flow = replace(flow, prompt=chosen.request, seed=chosen.seed, iteration=chosen.index)
+    row = state.rows[chosen.index]
+    if turn.save == "best image":
+        save_picture(turn.extra, turn.prompt.get_original_prompt(), run, flow, row, run.held.image, run.held.shown)
+    describe(turn.extra, run, flow, row)
+    run.replay.store.settle()
+    settle()
     return io.NodeOutput(
-        run.kept.image,
+        run.held.image,
         float("nan") if chosen.reward is None else chosen.reward,
         chosen.request,
         chosen.seed,
@@ -200,17 +230,3 @@ def _tell(run: LoopRun) -> None:
     BOARD.post(run.state.to_page(run.place))
     if run.place.client is not None:  # nobody else is told: other browsers have other runs
         PromptServer.instance.send_sync("rationalrewards.loop", run.state.to_event(run.place), run.place.client)
-
-
-def _prompt_id() -> str | None:
-    from comfy_execution.utils import get_executing_context
-
-    context = get_executing_context()
-    return None if context is None else context.prompt_id
-
-
-def is_output(class_type: str) -> bool:
-    """Whether the core runs nodes of this class for their own sake: savers and previews."""
-    import nodes  # ComfyUI's own
-
-    return bool(getattr(nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -9,10 +10,11 @@ from comfy_api.latest import io
 from ..rationalrewards_core.errors import ConfigError
 from .loop_board import BOARD
 from .loop_ends import CLOSE_CLASS
-from .loop_inputs import until_inputs
+from .loop_inputs import BODY_INPUTS, until_inputs
 from .schema import schema
 
 if TYPE_CHECKING:
+    from .loop_pictures import Save
     from .loop_state import Flow, Keep
     from .sockets import Critiques
 
@@ -24,7 +26,7 @@ class LoopUntilScore(io.ComfyNode):
             node_id=CLOSE_CLASS,
             display_name="Loop Until Score",
             description="Where a loop ends: repeats everything since Loop Start until an image scores high enough, "
-            "and hands on the best one. Every iteration is kept in ComfyUI's temp folder.",
+            "and hands on the best one. Every iteration is kept, so that none is made twice.",
             search_aliases=["loop", "while", "repeat", "best of", "early stop"],
             inputs=until_inputs(),
             outputs=[
@@ -45,14 +47,23 @@ class LoopUntilScore(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_inputs: Any) -> int:
-        """A loop that was stopped goes on when it is queued again, though nothing in the graph has changed."""
-        return BOARD.stopped(cls.hidden.unique_id) if cls.hidden is not None else 0
+        """A loop that was stopped, or whose choice was overruled, runs again though nothing in the graph has changed."""
+        return BOARD.wishes(cls.hidden.unique_id) if cls.hidden is not None else 0
+
+    @classmethod
+    def check_lazy_status(cls, flow: list[Flow], **inputs: list[Any]) -> list[str]:
+        """All inputs are asked for when Loop Start has run; those of the body only if it has not skipped the body.
+
+        All of them are lazy, so that the body is asked for before it runs for a preview's sake: without a cache it would
+        run a second time.
+        """
+        unneeded = BODY_INPUTS if flow[0].skipped else ()
+        return [name for name, values in inputs.items() if name not in unneeded and all(v is None for v in values)]
 
     @classmethod
     def execute(
         cls,
         flow: list[Flow],
-        image: list[Any],
         threshold: list[float],
         max_iterations: list[int],
         patience: list[int],
@@ -60,12 +71,14 @@ class LoopUntilScore(io.ComfyNode):
         minimum_score: list[float],
         keep: list[Keep],
         refine_from: list[Any],
-        critique: list[Critiques] | None = None,
-        reward: list[float] | None = None,
-        refined_prompt: list[str] | None = None,
+        image: Sequence[Any] = (None,),
+        critique: Sequence[Critiques | None] = (None,),
+        reward: Sequence[float | None] = (None,),
+        refined_prompt: Sequence[str | None] = (None,),
+        save: Sequence[Save] = ("nothing",),
     ) -> io.NodeOutput:
         from ..rationalrewards_core.refine import RefinePolicy
-        from .loop_turn import Iteration, take_turn
+        from .loop_turn import Iteration, Turn, take_turn
 
         if len(flow) != 1:
             raise ConfigError("A loop runs over one prompt at a time: Loop Start was given a list of them.")
@@ -79,18 +92,21 @@ class LoopUntilScore(io.ComfyNode):
             refine_from=refine_from[0],
         )
         made = Iteration(
-            flow=flow[0],
             images=image,
-            critiques=critique or [],
-            rewards=reward,
-            proposal=refined_prompt[0] if refined_prompt else None,
+            critiques=[one for one in critique if one is not None],
+            rewards=[one for one in reward if one is not None] or None,
+            proposal=refined_prompt[0],
         )
         hidden = cls.hidden
-        return take_turn(hidden.dynprompt, hidden.unique_id, workflow_of(hidden.extra_pnginfo), made, policy, keep[0])
-
-
-def workflow_of(extra_pnginfo: Any) -> str | None:
-    """Id of the workflow that a page sends along with its prompt."""
-    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
-    name = workflow.get("id") if isinstance(workflow, dict) else None
-    return name if isinstance(name, str) else None
+        return take_turn(
+            Turn(
+                prompt=hidden.dynprompt,
+                node_id=hidden.unique_id,
+                extra=hidden.extra_pnginfo,
+                keep=keep[0],
+                save=save[0],
+            ),
+            flow[0],
+            None if flow[0].skipped else made,
+            policy,
+        )

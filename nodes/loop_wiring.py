@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.messages import UserRequest
-from .loop_ends import CLOSE_CLASS
-from .loop_graph import Prompt, find_body, is_link
+from .loop_ends import IMAGE_SLOT
+from .loop_graph import Prompt, find_body, loop_ends
 
 NO_JUDGEMENT = "Loop Until Score needs a critique or a reward: connect at least one of them."
 
 
+NO_IMAGE = (
+    "The loop goes on from the image of Loop Start, and Loop Start has none: connect an image to its image input."
+)
+
+
 def check_loop(prompt: Prompt, open_id: str, request: str, is_output: Callable[[str], bool]) -> None:
     """ConfigError or RequestError for what no iteration could be judged with. A Loop Start without an end is no loop."""
-    for close_id in _ends(prompt, open_id):
+    for close_id in loop_ends(prompt, open_id):
         UserRequest(request)
         find_body(prompt, open_id, close_id, is_output)
         if not {"critique", "reward"} & prompt.get_node(close_id)["inputs"].keys():
             raise ConfigError(NO_JUDGEMENT)
-
-
-def _ends(prompt: Prompt, open_id: str) -> list[str]:
-    def flow(node: dict[str, Any]) -> Any:
-        return node["inputs"].get("flow") if node["class_type"] == CLOSE_CLASS else None
-
-    flows = {node_id: flow(prompt.get_node(node_id)) for node_id in sorted(prompt.all_node_ids())}
-    return [node_id for node_id, link in flows.items() if is_link(link) and link[0] == open_id]
+    used = any([open_id, IMAGE_SLOT] in prompt.get_node(each)["inputs"].values() for each in prompt.all_node_ids())
+    if used and "image" not in prompt.get_node(open_id)["inputs"]:
+        raise ConfigError(NO_IMAGE)

@@ -16,6 +16,8 @@ from typing import Any, Final, TypedDict
 
 from PIL import Image
 
+from ..rationalrewards_core.storage import replace_file
+
 PREFIX: Final = "rationalrewards"
 WEBP_SIDE: Final = 16_383
 """Pixels that a side of a WebP has at most."""
@@ -65,6 +67,26 @@ def save_temp_image(picture: Image.Image, prefix: str = PREFIX) -> TempImage:
     if not (folder / name).is_file():
         _write(picture, folder / name)
     return {"filename": name, "subfolder": "", "type": "temp"}
+
+
+def restored_temp_image(kept: Path | None) -> TempImage | None:
+    """A picture that was saved here once and is kept elsewhere, in the temp folder again; None if there is none."""
+    if kept is None:
+        return None
+    folder = temp_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    link_file(kept, folder / kept.name)
+    return {"filename": kept.name, "subfolder": "", "type": "temp"}
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A second name for a file, unless there is one; a copy where the folders are on different disks."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        replace_file(target, [source.read_bytes()])
 
 
 def temp_folder() -> Path:

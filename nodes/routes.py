@@ -1,4 +1,4 @@
-"""The loops' two routes: ask one to stop after this iteration, and read the last states after a page reload.
+"""The loops' routes: ask one to stop after this iteration, read the last states after a page reload (`loop_choice` has one).
 
 A run is named by its prompt and its node, a page's own loops by its workflow: other workflows, and other people's, have
 the same node ids. These routes, and those of preferences, are registered on ComfyUI's own application, so its origin
@@ -16,7 +16,8 @@ from typing import Any
 from aiohttp import web
 
 from .http import refusal, whole_body
-from .loop_board import BOARD, LoopBoard
+from .loop_board import BOARD, LoopBoard, workflow_of
+from .loop_choice import HAND_ON_PATH, LoopChoices
 from .loop_ends import CLOSE_CLASS
 from .preference_routes import PreferenceRoutes
 
@@ -116,7 +117,9 @@ def waiting_state(running: Running, node: str) -> dict[str, Any]:
     close = running.prompt[node]
     numbers = {name: close["inputs"].get(name) for name in ("threshold", "max_iterations")}
     shown = card_nodes(close, lambda name: running.prompt.get(name, {}).get("class_type", ""))
-    place = LoopPlace(prompt_id=running.prompt_id, node=node, workflow=running.workflow, **shown)
+    flow = close["inputs"].get("flow")
+    start = flow[0] if isinstance(flow, list) and flow else None
+    place = LoopPlace(prompt_id=running.prompt_id, node=node, workflow=running.workflow, start=start, **shown)
     return {
         **place.to_page(),
         "running": True,
@@ -126,6 +129,7 @@ def waiting_state(running: Running, node: str) -> dict[str, Any]:
         "stopped": None,
         "ending": None,
         "best": None,
+        "overruled": None,
         "iterations": [],
     }
 
@@ -147,8 +151,6 @@ def add_routes() -> bool:
     Without a server (a tool that only lists nodes) there is nothing to register.
     """
     from server import PromptServer
-
-    from .loop_until_score import workflow_of
 
     server = getattr(PromptServer, "instance", None)
     if server is None:
@@ -173,5 +175,6 @@ def add_routes() -> bool:
     routes = LoopRoutes(BOARD, running, workflow_of_prompt)
     server.routes.post(STOP_PATH)(routes.stop)
     server.routes.get(LOOPS_PATH)(routes.loops)
+    server.routes.post(HAND_ON_PATH)(LoopChoices(BOARD).hand_on)
     PreferenceRoutes().add_to(server.routes)
     return True

@@ -80,9 +80,12 @@ class Client:
         self._headers = {} if user is None else {"comfy-user": user}
         self._session: aiohttp.ClientSession | None = None
 
-    def run(self, prompt: Prompt, during: During | None = None) -> Run:
-        """Run to the end. Refused if the prompt is not valid; a failing node is in the run's `error`."""
-        return asyncio.run(asyncio.wait_for(self._run(prompt, during), RUN_SECONDS))
+    def run(self, prompt: Prompt, during: During | None = None, extra: dict[str, Any] | None = None) -> Run:
+        """Run to the end. Refused if the prompt is not valid; a failing node is in the run's `error`.
+
+        `extra` is what a page sends along: the workflow, below `extra_pnginfo`.
+        """
+        return asyncio.run(asyncio.wait_for(self._run(prompt, during, extra or {}), RUN_SECONDS))
 
     def post(self, path: str, body: Any) -> tuple[int, Any]:
         return asyncio.run(self._alone("POST", path, body))
@@ -102,12 +105,13 @@ class Client:
         async with aiohttp.ClientSession(headers=self._headers) as self._session:
             return await self.request(method, path, body)
 
-    async def _run(self, prompt: Prompt, during: During | None) -> Run:
+    async def _run(self, prompt: Prompt, during: During | None, extra: dict[str, Any]) -> Run:
         client_id = self.client_id if self._headers else uuid.uuid4().hex
         url = f"{self.address}/ws?clientId={client_id}"
         async with aiohttp.ClientSession(headers=self._headers) as self._session:
             async with self._session.ws_connect(url, max_msg_size=0) as events:
-                status, answer = await self.request("POST", "/prompt", {"prompt": prompt, "client_id": client_id})
+                queued = {"prompt": prompt, "client_id": client_id, "extra_data": extra}
+                status, answer = await self.request("POST", "/prompt", queued)
                 if status != 200:
                     raise Refused(str(answer))
                 run = Run(answer["prompt_id"])

@@ -73,7 +73,12 @@ class ComfyServer:
         self.address = f"http://127.0.0.1:{self.port}"
         self.temp = folder / "temp" / "temp"  # the server puts another `temp` into the folder it is given
         self._log = folder / "server.log"
-        self._process = self._start(arguments, models)
+        self._arguments, self._models = arguments, models
+        self.start()
+
+    def start(self) -> None:
+        """Again, on the same port and with the same folders, after `stop`."""
+        self._process = self._start(self._arguments, self._models)
         self._wait()
 
     @property
@@ -114,11 +119,11 @@ class ComfyServer:
     def _link_packs(self) -> list[str]:
         """Folder names of the pack and the test nodes; a pack that is installed in this ComfyUI is not linked twice."""
         packs = self.folder / "custom_nodes"
-        packs.mkdir(parents=True)
-        (packs / "rr_test_pack").symlink_to(TEST_PACK, target_is_directory=True)
+        packs.mkdir(parents=True, exist_ok=True)
+        _link(packs / "rr_test_pack", TEST_PACK)
         if PACK.parent == (self.comfy.folder / "custom_nodes").resolve():
             return ["rr_test_pack", PACK.name]
-        (packs / "rationalrewards").symlink_to(PACK, target_is_directory=True)
+        _link(packs / "rationalrewards", PACK)
         return ["rr_test_pack", "rationalrewards"]
 
     def _wait(self) -> None:
@@ -132,6 +137,11 @@ class ComfyServer:
                 time.sleep(0.3)
         self.stop()
         raise RuntimeError(f"ComfyUI did not start:\n{self.log()[-3000:]}")
+
+
+def _link(name: Path, target: Path) -> None:
+    if not name.exists():
+        name.symlink_to(target, target_is_directory=True)
 
 
 def _paths_yaml(folder: Path, models: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.comfy.comfy_client import Prompt
+from tests.comfy.comfy_client import Client, Prompt, Run
 
 SLOTS = ("image", "reward", "prompt", "seed", "iterations", "reached", "history")
 """Outputs of Loop Until Score, in order."""
@@ -69,3 +69,16 @@ def loop(
     for output, node_id in SHOWN.items():
         prompt[node_id] = {"class_type": "PreviewAny", "inputs": {"source": ["end", SLOTS.index(output)]}}
     return prompt
+
+
+def times_made(client: Client) -> int:
+    """How often the generator has run since the server was started; a node that is skipped is still said to execute."""
+    return int(client.run({"made": {"class_type": "RRTest_Made", "inputs": {}}}).text("made"))
+
+
+def making(client: Client, prompt: Prompt) -> tuple[Run, int]:
+    """A run without an error, and how often the generator ran in it."""
+    before = times_made(client)
+    run = client.run(prompt)
+    assert (run.error, run.status) == ("", "success")
+    return run, times_made(client) - before

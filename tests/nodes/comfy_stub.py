@@ -218,6 +218,16 @@ class UserManager:
         return user
 
 
+class IsChangedCache:
+    """No node of the tests' prompts has files that may change."""
+
+    def __init__(self, prompt_id: str, dynprompt: Any, outputs_cache: Any) -> None:
+        self.dynprompt = dynprompt
+
+    async def get(self, node_id: str) -> Any:
+        return self.dynprompt.get_node(node_id).get("is_changed", False)
+
+
 class PromptServer:
     """Remembers what was sent to the browser."""
 
@@ -263,6 +273,8 @@ def stub_modules(folder: Path) -> dict[str, types.ModuleType]:
         "comfy_execution": {},
         "comfy_execution.utils": {"get_executing_context": lambda: types.SimpleNamespace(node_id="7", prompt_id="p")},
         "comfy_execution.graph_utils": {"ExecutionBlocker": ExecutionBlocker},
+        "comfy_execution.caching": {"include_unique_id_in_input": lambda class_type: False},
+        "execution": {"IsChangedCache": IsChangedCache},
         "server": {"PromptServer": PromptServer},
         "nodes": {"NODE_CLASS_MAPPINGS": {}},
         "folder_paths": _folder_paths(folder),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,9 +42,17 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> Prompt:
     nodes["open"]["inputs"] = {"prompt": "a cat", "seed": 7, "seed_policy": "increment"}
     nodes["close"]["inputs"]["flow"] = ["open", 3]
     nodes["make"]["inputs"]["seed"] = ["open", 1]
-    classes = {node["class_type"]: SimpleNamespace(OUTPUT_NODE=False) for node in nodes.values()}
+    classes = {node["class_type"]: type("Node", (), {"OUTPUT_NODE": False}) for node in nodes.values()}
     monkeypatch.setattr(sys.modules["nodes"], "NODE_CLASS_MAPPINGS", classes)
     return Prompt(nodes)
+
+
+@pytest.fixture(autouse=True)
+def no_kept_iterations(pack: Pack) -> None:
+    """All tests of the folder share one user folder, and most of them the same cat."""
+    store = pack.module("nodes.kept_iterations").kept_iterations()
+    store.settle()
+    shutil.rmtree(store.folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -58,7 +67,8 @@ def close(pack: Pack, prompt: Prompt) -> Any:
         )
         known = {"unique_id": node_id, "dynprompt": prompt, "extra_pnginfo": {"workflow": {"id": "w"}}}
         placed = type("Placed", (node,), {"hidden": SimpleNamespace(**known)})
-        return placed.execute(**{"flow": [told], "image": [images], "reward": rewards, **RULES, **changed})
+        inputs = {"flow": [told], "image": [images], "reward": rewards, **RULES, **changed}
+        return placed.execute(**{name: value for name, value in inputs.items() if value is not None})
 
     return execute
 
@@ -164,11 +174,11 @@ def test_a_wiring_mistake_is_said_before_the_first_image(
 
 def test_a_wish_to_stop_ends_it_and_changes_its_fingerprint(close: Any, images: Any, pack: Pack) -> None:
     board = pack.module("nodes.loop_board").BOARD
-    before = board.stopped("close")
+    before = board.wishes("close")
     board.ask_to_stop("p", "close")
     output = close([0.5], images(1))
     assert output.ui["rr_loop"][0]["stopped"] == "stopped"
-    assert board.stopped("close") == before + 1
+    assert board.wishes("close") == before + 1
 
 
 @pytest.mark.parametrize(
@@ -196,7 +206,8 @@ def test_loop_start_ignores_what_only_a_loop_may_write(pack: Pack, monkeypatch: 
     monkeypatch.setattr(node, "hidden", SimpleNamespace(dynprompt=prompt))
     assert node.execute("a cat", 7, "fixed").args[2] == 0
     prompt.parents["7"] = "close"  # an expansion made it
-    text, seed, iteration, flow, original = node.execute("a cat", 2**32 + 7, "fixed").args
+    text, seed, iteration, flow, original, image = node.execute("a cat", 2**32 + 7, "fixed").args
+    assert image is None
     assert (text, seed, iteration, original) == ("a cat", 7, 3, "a dog")
     assert (flow.base_seed, flow.seeds, flow.iteration) == (4, "fixed", 3)
 

@@ -27,6 +27,7 @@ class Generator:
     """Pictures of one colour, made from prompt and seed."""
 
     CATEGORY, FUNCTION, RETURN_TYPES = "tests", "generate", ("IMAGE",)
+    made: ClassVar[int] = 0
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -46,6 +47,7 @@ class Generator:
         import torch
 
         time.sleep(seconds)
+        Generator.made += 1
         pixels = torch.empty(batch, size, size, 3)
         for index in range(batch):
             digest = hashlib.sha256(f"{prompt}|{seed}|{index}".encode()).digest()
@@ -154,6 +156,56 @@ class Impostor:
         return (flow(original="x", base_seed=0, seeds="fixed", prompt="x", seed=0, iteration=0),)
 
 
+class Made:
+    """How often the generator has run, blocked runs left out."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "count", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls) -> float:
+        return float("nan")
+
+    def count(self) -> dict[str, Any]:
+        return {"ui": {"text": (str(Generator.made),)}}
+
+
+class Digest:
+    """What came through a wire, value for value."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "tests", "read", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"image": ("IMAGE",)}}
+
+    def read(self, image: Any) -> dict[str, Any]:
+        content = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
+        return {"ui": {"text": (f"{image.dtype} {list(image.shape)} {content}",)}}
+
+
+class Passing:
+    """Hands on an image. It names a file, or wants to run every time."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "tests", "give", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"image": ("IMAGE",), "name": ("STRING", {"default": ""})}}
+
+    def give(self, image: Any, name: str) -> tuple[Any]:
+        return (image,)
+
+
+class Restless(Passing):
+    @classmethod
+    def IS_CHANGED(cls, **_inputs: Any) -> float:
+        return float("nan")
+
+
 class MemoCounts:
     """(hits, misses) of the memo that all scorers share."""
 
@@ -238,6 +290,10 @@ NODE_CLASS_MAPPINGS = {
     "RRTest_Critic": Critic,
     "RRTest_Scorer": ScorerNode,
     "RRTest_Flow": Impostor,
+    "RRTest_Made": Made,
+    "RRTest_Digest": Digest,
+    "RRTest_Passing": Passing,
+    "RRTest_Restless": Restless,
     "RRTest_Memo": MemoCounts,
     "RRTest_Meter": Meter,
 }
