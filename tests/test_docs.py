@@ -26,17 +26,20 @@ DOCUMENTS = [
     "docs/parrot.md",
     "docs/training-your-own.md",
     "docs/nft.md",
+    "docs/judges.md",
+    "docs/servers.md",
 ]
 CARDS = ["scorer", "generator"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+JUDGES = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
 
 
 def code_blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def commands(program: str) -> list[str]:
-    lines = [line for block in code_blocks(README, "bash") for line in block.splitlines()]
+def commands(program: str, document: str = README) -> list[str]:
+    lines = [line for block in code_blocks(document, "bash") for line in block.splitlines()]
     return [line for line in lines if line.startswith(program + " ")]
 
 
@@ -47,10 +50,22 @@ def test_every_command_of_the_readme_is_understood(line: str) -> None:
     assert parsed.command == words[1]
 
 
+@pytest.mark.parametrize("line", commands("rationalrewards", JUDGES))
+def test_every_command_of_the_page_on_judges_is_understood(line: str) -> None:
+    assert build_parser().parse_args(shlex.split(line)[1:]).command in ("doctor", "servers")
+
+
+def test_the_page_on_judges_marks_every_row_measured_or_not() -> None:
+    rows = [line for line in JUDGES.splitlines() if line.startswith("| ") and line.count("|") == 7]
+    assert len(rows) > 5
+    for row in rows[2:]:  # the heads and the line below
+        assert re.match(r"(yes|no|on an? )\b", row.split("|")[6].strip()), row
+
+
 def test_the_readme_shows_every_command() -> None:
     shown = {shlex.split(line, comments=True)[1] for line in commands("rationalrewards")}
     mentioned = set(re.findall(r"`(?:\S*/)?rationalrewards (\w+)", README))
-    subcommands = {"critique", "score", "compare", "refine", "rubric", "serve"}
+    subcommands = {"critique", "score", "compare", "refine", "rubric", "serve", "servers", "doctor"}
     assert subcommands <= shown | mentioned
 
 

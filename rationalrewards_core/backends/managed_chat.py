@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import BackendError
-from ..managed.managed_server import ManagedServer, ServerRun, managed_server
+from ..managed.managed_server import ManagedServer, managed_server
+from ..managed.server_run import ServerRun
 from ..messages import Message
 from ..picture_grid import PictureGrid
 from ..servers import ServerConfig

@@ -57,7 +57,7 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
         backend=backend,
         rubrics=rubrics,
         model=model if name.kind == "server" else "",
-        max_pixels=arguments.max_pixels,
+        max_pixels=getattr(config, "max_pixels", arguments.max_pixels),
         grid=grid_of_folder(Path(model)) if name.kind in ("miniature", "local") else None,
         max_tokens=arguments.max_tokens,
         rival=rival,

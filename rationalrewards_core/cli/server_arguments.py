@@ -19,7 +19,11 @@ def add_servers_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what you call it: --backend server:NAME")
-    parser.add_argument("kind", choices=("vllm", "llama.cpp", "sglang"))
+    parser.add_argument(
+        "kind",
+        choices=("vllm", "llama.cpp", "sglang"),
+        help="the flags for sglang are its documentation's, and were not run",
+    )
     parser.add_argument("model", metavar="MODEL", help="checkpoint folder or hub id; for llama.cpp a GGUF file")
     parser.add_argument("--mmproj", metavar="FILE", help="the picture tower, a GGUF file (llama.cpp)")
     parser.add_argument("--program", metavar="PATH", help="the server's program, if it is not on the PATH")

@@ -1,1 +1,1 @@
-"""Servers that this program starts itself: `keeper` ends one with us, `server_log` keeps what it says, `managed_server` starts it."""
+"""Servers that this program starts itself: when (`managed_server`), how (`server_run`, `server_log`), never longer (`keeper`)."""

@@ -10,57 +10,27 @@ import asyncio
 import atexit
 import logging
 import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Final
 
 from ..errors import BackendError, ConfigError
 from ..file_lock import FileLock
-from ..servers import KEY, PORT, ServerConfig
-from .server_log import file_stem, last_line, log_folder, open_log
+from ..servers import ServerConfig
+from .server_log import file_stem, log_folder
+from .server_run import ServerRun, answers, end, launched
 
 log = logging.getLogger("rationalrewards.managed")
 
-KEEPER: Final = Path(__file__).with_name("keeper.py")
 MOST_CRASHES: Final = 3
 """Crashes of a server within `CRASH_MEMORY` seconds after which it is not started again until they have passed."""
 CRASH_MEMORY: Final = 600.0
 REFUSED_SECONDS: Final = 20.0
 """A server that did not start is not tried again for so long: the other pictures of a batch need not wait for it."""
-STOP_SECONDS: Final = 12.0
-"""How long a stopped server is waited for; its keeper makes an end of it before."""
 LOOK_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class ServerRun:
-    """One process of a server, from its start to its end."""
-
-    config: ServerConfig
-    """The server as clients reach it: with an address and a key."""
-    process: subprocess.Popen[bytes]
-    log: Path
-    since: float
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def last_words(self) -> str:
-        """How it ended, as the end of a sentence."""
-        said = last_line(self.log).replace(self.config.api_key, "[key]")
-        words = f'; its last line was "{said}"' if said else "; it said nothing"
-        return f"(exit code {self.process.returncode}){words}. Its log: {self.log}"
 
 
 class ManagedServer:
@@ -111,7 +81,8 @@ class ManagedServer:
             if self._run is not None and self._run is not self._stopped:
                 self._note_crash(self._run)
             self._refuse()
-            self._run = self._launched()
+            self._say_if_doubled()
+            self._run = launched(self.config)
             self._last_use = time.monotonic()
             threading.Thread(
                 target=self._watch, args=(self._run,), name=f"rationalrewards-{self.config.name}", daemon=True
@@ -126,7 +97,7 @@ class ManagedServer:
                 if run is self._stopped:
                     raise self._unloaded()
                 raise self._failed(run, f"Server {self.config.name!r} did not start {run.last_words()}")
-            if await _answers(run.config):
+            if await answers(run.config):
                 self._ready = run
                 log.info("server %r answers after %.0f s", self.config.name, time.monotonic() - run.since)
             elif time.monotonic() - run.since > self.config.start_seconds:
@@ -153,7 +124,7 @@ class ManagedServer:
                 return
             if run.alive:
                 self._stopped = run
-            _end(run)
+            end(run)
             self._run = self._ready = None
             if self._name_lock is not None:
                 self._name_lock.close()
@@ -183,37 +154,6 @@ class ManagedServer:
                     "server %r is stopped: nobody has asked it for %.0f s", self.config.name, self.config.idle_seconds
                 )
                 self.stop(unless_used=True)
-
-    def _launched(self) -> ServerRun:
-        config = self.config
-        program = shutil.which(config.command[0])
-        if program is None:
-            raise BackendError(
-                f"Server {config.name!r} is started by {config.command[0]!r}, which is not on this machine; install it, or "
-                "write its whole path into the command.",
-                reason="start_failed",
-            )
-        self._say_if_doubled()
-        port, key = _free_port(), secrets.token_urlsafe(24)
-
-        def filled(text: str) -> str:
-            return text.replace(PORT, str(port)).replace(KEY, key)
-
-        path, file = open_log(config.name)
-        with file:
-            process = subprocess.Popen(  # noqa: S603 - the user's own command
-                [sys.executable, "-I", str(KEEPER), program, *map(filled, config.command[1:])],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                env={**os.environ, **{name: filled(value) for name, value in config.environment.items()}},
-                start_new_session=True,  # a Ctrl-C in the terminal is for us
-            )
-        log.info("server %r is starting; its log: %s", config.name, path)
-        url = f"http://127.0.0.1:{port}/v1"
-        # One that is gone does not come back by itself, so nobody waits for it there.
-        reached = replace(config, url=url, api_key=key, command=(), environment={}, wait_seconds=0)
-        return ServerRun(reached, process, path, time.monotonic())
 
     def _say_if_doubled(self) -> None:
         if self._name_lock is not None:
@@ -281,36 +221,3 @@ def _leave_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
-
-
-async def _answers(config: ServerConfig) -> bool:
-    """Whether it is done loading: `/health` says so, and where there is none, the list of models."""
-    import aiohttp
-
-    root = config.url.removesuffix("/v1")
-    headers = {"Authorization": f"Bearer {config.api_key}"}
-    timeout = aiohttp.ClientTimeout(total=5)
-    with suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError):
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            for path in ("/health", "/v1/models"):
-                async with session.get(root + path, allow_redirects=False) as response:
-                    if response.status not in (404, 405, 501):
-                        return response.status == 200
-    return False
-
-
-def _end(run: ServerRun) -> None:
-    assert run.process.stdin is not None
-    with suppress(OSError):
-        run.process.stdin.close()
-    try:
-        run.process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        run.process.kill()
-        run.process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

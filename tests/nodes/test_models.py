@@ -238,3 +238,26 @@ def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeyp
     assert choices.server_names() == ["judge"]
     config.write_text("no toml [")
     assert choices.server_names() == []
+
+
+def test_a_workflow_can_start_nothing_but_what_the_config_file_names(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own command, address or environment is no part of what is read of a choice."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    config = tmp_path / "rationalrewards" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('[servers.own]\ncommand = ["theirs", "{port}"]\n')
+    choices = pack.module("nodes.choices")
+    hostile = {
+        "command": ["touch", str(tmp_path / "here"), "{port}"],
+        "environment": {"LD_PRELOAD": "x"},
+        "url": "http://x/v1",
+    }
+    engine = choices.chosen_engine({"engine": "server", "server": "own", **hostile})
+    assert engine.config.command == ("theirs", "{port}")
+    assert not engine.config.environment
+    error = pack.core("errors").ConfigError
+    for name in ("touch {port}", "own; touch x", "../own", ["touch", "{port}"], {"command": ["touch"]}):
+        with pytest.raises(error):
+            choices.chosen_engine({"engine": "server", "server": name, **hostile})
