@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from .corrections import numbers_of_a_correction
 from .rubric import Rubric, Scale
 from .spelling import plain
 
@@ -71,6 +72,12 @@ _GOES_ON: Final = re.compile(
     r"|,?\s*(?:points?\s+)?(?:out\s+)?of\s|[-–—−~(]?\s*[0-9]{1,9}(?:[.,][0-9]{1,9})?\)?[*_`]{0,3}$)",
     re.IGNORECASE,
 )
+_SCALE_STATED: Final = re.compile(
+    r"\b(?:scores?|scored|scoring|rat(?:e|ed|ing|ings)|scale|judge)\b[^.\n0-9]{0,40}?"
+    r"(?:([0-9]{1,3})\s*(?:to|-|–|—|and)\s*([0-9]{1,3})(?![0-9.,]*[0-9])|(?:out of|/)\s?([0-9]{1,3})(?![0-9.,]*[0-9]))",
+    re.IGNORECASE,
+)
+_MOST_OF_A_LINE: Final = 400
 _NUMBER_WORDS: Final = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
@@ -118,17 +125,32 @@ def _not_applicable(after: str, scale: Scale) -> ScoreText:
 
 
 def _names_another(after: str, scale: Scale) -> bool:
-    """Whether a remark names a number that is not the scale's own, or says N/A after all."""
-    if _NOT_APPLICABLE_TOO.search(after):
+    """Whether a remark names a number that is not the scale's own, says N/A after all, or takes the score back."""
+    if _NOT_APPLICABLE_TOO.search(after) or numbers_of_a_correction(after, scale, near=True) is not None:
         return True
-    for word in _TOTAL_IN_WORDS.findall(after):
+    return names_another_scale(after, scale)
+
+
+def names_another_scale(remark: str, scale: Scale) -> bool:
+    """Whether a remark beside a score, or beside its label, names a number that is not the scale's own: `(1-5)`, `/10`."""
+    remark = plain(remark).replace(MINUS, "-")
+    for word in _TOTAL_IN_WORDS.findall(remark):
         if word.casefold() not in _NUMBER_WORDS or _NUMBER_WORDS.index(word.casefold()) != scale.maximum:
             return True
     low, high = (
         rf"(?<![0-9.,]){bound:g}(?:\.0{{1,3}})?(?![0-9]|[.,][0-9])" for bound in (scale.minimum, scale.maximum)
     )
-    scale_named = rf"{low}\s{{0,3}}(?:-|–|—|to)\s{{0,3}}{high}|(?:/|\bof)\s{{0,3}}{high}"
-    return re.search(r"\d", re.sub(scale_named, "", after, flags=re.IGNORECASE)) is not None
+    scale_named = rf"{low}\s{{0,3}}(?:-|–|—|to)\s{{0,3}}{high}|(?:/|\bof|\bmax(?:imum)?\b\.?:?)\s{{0,3}}{high}"
+    return re.search(r"\d", re.sub(scale_named, "", remark, flags=re.IGNORECASE)) is not None
+
+
+def states_another_scale(line: str, scale: Scale) -> bool:
+    """Whether a sentence says that scores run from other numbers: `I score from 1 to 10`, `ratings out of 5`."""
+    for match in _SCALE_STATED.finditer(plain(line)[:_MOST_OF_A_LINE]):
+        low, high, total = (None if number is None else float(number) for number in match.groups())
+        if (total if total is not None else high) != scale.maximum or (low is not None and low != scale.minimum):
+            return True
+    return False
 
 
 def _float(number: str) -> float:

@@ -2,7 +2,7 @@
 
 `full rewrite` takes the judge's text and puts back what it lost; `minimal change` keeps the prompt and appends
 the clauses of the judge's text that say something new. Both are pure functions, and neither loses a quotation,
-a tag, a weight, an embedding, a wildcard, a step, a trigger word, or the prefix and suffix.
+a tag, a weight, an embedding, a wildcard, a step, a trigger word, or the prefix and suffix. Options (`--ar 16:9`) and a negative prompt stay behind everything.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from .syntax import (
     commands,
     fixed_spans,
     fixed_terms,
+    has_negative,
     has_sections,
     is_quotation,
     is_structured,
     joined,
+    parted,
     tail,
     weighted_words,
     without_comments,
@@ -53,17 +55,19 @@ def reworded(prompt: str, rewritten: str, rules: RewordingRules) -> Rewording:
         return _unusable(prompt, "The judge proposes no other wording.")
     if max(len(prompt), len(rewritten)) > MAX_REQUEST_CHARACTERS:
         return _unusable(prompt, f"The rewriting is longer than {MAX_REQUEST_CHARACTERS} characters and was not used.")
-    body = _body(prompt, rules)
+    body, last = _parts(prompt, rules)
     if is_structured(body):
         return _unusable(prompt, "The prompt is JSON, which a rewriting in words would break, so it stays.")
-    text, notes = _text(body, rewritten, rules)
+    if is_structured(rewritten.strip()):
+        return _unusable(prompt, "The judge's rewriting is JSON, which is no prompt in words, so the prompt stays.")
+    text, notes = _text(body, last, rewritten, rules)
     if not text:
         return _unusable(prompt, *notes)
     if text == body:
         return Rewording(prompt=prompt, notes=notes)
     if not _keeps(text, body, rules):
         return _unusable(prompt, *notes, "The rewriting cannot be joined with what you fixed, so the prompt stays.")
-    whole = _whole(text, rules)
+    whole = _whole(text, last, rules)
     if len(whole) > rules.max_length:
         notes += (f"The prompt has {len(whole)} characters, more than {rules.max_length}: the rest of it is fixed.",)
     return Rewording(prompt=whole, notes=notes)
@@ -73,18 +77,20 @@ def _unusable(prompt: str, *notes: str) -> Rewording:
     return Rewording(prompt=prompt, notes=notes, unusable=True)
 
 
-def _text(body: str, rewritten: str, rules: RewordingRules) -> tuple[str, tuple[str, ...]]:
+def _text(body: str, last: str, rewritten: str, rules: RewordingRules) -> tuple[str, tuple[str, ...]]:
     """The body's rewording, empty if the judge's text holds nothing to use; and what there is to say about it."""
     rewrite = rules.style == "full rewrite" and not has_sections(body)
-    proposal, left_out = without_foreign_syntax(_body(rewritten, rules), body if rewrite else "")
+    judged, judged_last = _parts(rewritten, rules)
+    proposal, foreign = without_foreign_syntax(judged, body if rewrite else "")
+    left_out = [term for term in (*foreign, *commands(judged_last)) if term not in commands(last)]
     notes = [f"Left out of the rewriting: {', '.join(left_out)}."] if left_out else []
     if not proposal:
         return "", (*notes, "The rewriting holds nothing to use.")
     if rules.style == "full rewrite" and not rewrite:
         notes.append(
-            "The prompt has sections (BREAK, AND, regions), which a rewriting would lose; it was only added to."
+            "The prompt has sections (BREAK, AND, regions, ::), which a rewriting would lose; it was only added to."
         )
-    room = rules.max_length - len(_whole("", rules))
+    room = rules.max_length - len(_whole("", last, rules))
     text, more = _rewrite(body, proposal, rules, room) if rewrite else _extension(body, proposal, room)
     if text == body and not more:
         more = ["The rewriting says nothing that the prompt does not say already."]
@@ -110,12 +116,22 @@ def _body(text: str, rules: RewordingRules) -> str:
     return text
 
 
-def _whole(body: str, rules: RewordingRules) -> str:
-    """Prefix, body and suffix with commas between them where no punctuation stands."""
+def _parts(text: str, rules: RewordingRules) -> tuple[str, str]:
+    """`text` without the prefix and suffix of the rules, and the options that have to stand behind it."""
+    words, last = parted(_body(text, rules))
+    return (_body(words, rules), last) if last else (words, "")
+
+
+def _whole(body: str, last: str, rules: RewordingRules) -> str:
+    """Prefix, body and suffix with commas between them where no punctuation stands; options last."""
+    suffix, last_too = parted(rules.suffix.strip())
+    if suffix.strip():
+        suffix, last_too = rules.suffix.strip(), ""
     text = ""
-    for part in (rules.prefix.strip(), body, rules.suffix.strip()):
+    for part in (rules.prefix.strip(), body, suffix):
         text += (_divider(text) if text and part else "") + part
-    return text
+    behind = last_too + last if has_negative(last) else last + last_too
+    return text + (behind if text else behind.lstrip())
 
 
 def _divider(text: str) -> str:

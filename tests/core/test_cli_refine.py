@@ -57,9 +57,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 
 
 def test_refines_until_it_is_good(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
-    judged = [reply_text(2.0, refined='a "red"; cat $HOME'), reply_text(4.0, 4.0)]
+    judged = [reply_text(2.0, refined='a "red"; cat $5'), reply_text(4.0, 4.0)]
     assert workshop.refine("-p", "a cat", "--seed", "7", judged=judged) == 0
-    assert workshop.asked == [["a cat", 7], ['a "red"; cat $HOME', 8]]
+    assert workshop.asked == [["a cat", 7], ['a "red"; cat $5', 8]]
     shown = capsys.readouterr()
     assert "Best: reward 1.00, seed 8" in shown.out
     assert [line[:2] for line in shown.err.splitlines()] == ["1.", "2."]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.errors import ConfigError, CritiqueParseError
 from rationalrewards_core.parsing import Mode, Reason, parse_critique, read_score
+from rationalrewards_core.rewording.refined_text import refined_words
 from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 
@@ -255,12 +256,12 @@ own_lines = free_texts.map(lambda text: f"One sees {text}".strip())
 """Texts that stand on a line of their own: they begin with words that are no heading."""
 
 
-def is_unquoted(text: str) -> bool:
-    return text[0] not in "\"“'`「«"
+def is_bare(text: str) -> bool:
+    return text[0] not in "\"“'`「«" and refined_words(text) == text
 
 
 requests = st.one_of(
-    free_texts.map(str.strip).filter(bool).filter(is_unquoted),
+    free_texts.map(str.strip).filter(bool).filter(is_bare),
     st.lists(own_lines, min_size=2, max_size=4).map("\n".join),
 )
 
@@ -484,6 +485,7 @@ class TestRoundTrip:
 HEAD = "# User Request Analysis\nA cat.\n# Detailed Judgement\n"
 TWO = "1. Text Faithfulness:\n## Justification: j\n## Score: 3.5\n2. Physical and Visual Quality:\n## Justification: j\n## Score: 2.0\n"
 OPEN_THIRD = "3. Text Rendering:\n## Justification: j\n"
+UNUSABLE = {"conflicting_scores", "unreadable_score"}
 TAIL = "# Summary: ok\n\n# User Request Refinement:\n## Refinement Comments: c\n## Refined Request: r"
 
 
@@ -563,9 +565,203 @@ class TestScoresTakenBack:
         scores = TWO.replace("## Score: 3.5", f"## Score: 3{rest}")
         assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "unreadable_score"
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *(
+                "Actually, 2.0",
+                "EDIT: 2.0",
+                "- **Edit** - 2",
+                "Final answer: 2.0",
+                "Update: 2/4",
+                "> Revised: 2.0",
+                "No, 2.0",
+            ),
+            *(
+                "On second thought, this deserves a 2.",
+                "I'd lower it to 2.0",
+                "Hmm, more like a 2",
+                "The score should be 2.0.",
+            ),
+            *(
+                "~~3.5~~ 2.0",
+                "~~3.5~~\n2.0",
+                "<del>3.5</del> 2.0",
+                "(changed to 2.0)",
+                "2.0 after a second look",
+                "2.0 is fairer",
+            ),
+            *(
+                "Let me reconsider: six fingers, so 2.0.",
+                "Let me reconsider.\n\n2.0",
+                "Actually, two.",
+                "### Edit\n## Score: 2.0",
+            ),
+            *(
+                "Scratch that.",
+                "That is too high.",
+                "I take that back.",
+                "(minus one point)",
+                "Final Rating: 2.0",
+                "Verdict: 2.0",
+            ),
+            *(
+                "Korrektur: 2,0",
+                "更正：2.0",
+                "实际上应为2分",
+                "Corrección: 2,0",
+                "Nota final: 2,0",
+                "Исправлено: 2.0",
+                "訂正: 2.0",
+            ),
+        ],
+    )
+    def test_a_correction_in_free_words_contradicts(self, line: str, generation: Rubric) -> None:
+        for behind in (f"\n{line}", f"\n\n{line}", f"\nThe hat is red.\n{line}"):
+            scores = TWO.replace("## Score: 3.5", f"## Score: 3.5{behind}")
+            assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "conflicting_scores"
+        last = f"{HEAD}{TWO}{OPEN_THIRD}## Score: 3.0\n{line}"
+        assert read(last, generation, "score") == "conflicting_scores"
+        beside = TWO.replace("## Score: 3.5", f"## Score: 3.5 {line}")
+        assert read(f"{HEAD}{beside}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) in UNUSABLE
+        remark = TWO.replace("## Score: 3.5", f"## Score: 3.5 ({line})")
+        assert read(f"{HEAD}{remark}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) in UNUSABLE
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *("Actually, Text Faithfulness should be 2.0.", "EDIT: text faithfulness 2.0", "Edit: 2.0"),
+            *(
+                "Revised scores: 2.0, 2.0, N/A",
+                "Final scores: 2.5 / 2.0 / N/A",
+                "- Text Faithfulness – 2.0",
+                "Text Faithfulness (2.0) is weak.",
+            ),
+            *(
+                "On second thought I'd give 2.0 for Text Faithfulness.",
+                "Correction (Text Faithfulness): 2",
+                "Text Faithfulness: 2.0",
+            ),
+        ],
+    )
+    def test_a_correction_far_from_its_score_contradicts_too(self, line: str, generation: Rubric) -> None:
+        whole = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+        for reply in (whole.replace("ok", line), f"{whole}\n{line}", whole.replace("# Summary", f"{line}\n# Summary")):
+            assert read(reply, generation) == "conflicting_scores"
+
+    def test_a_summary_with_second_thoughts(self, generation: Rubric) -> None:
+        whole = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+        assert (
+            read(whole.replace("ok", "Fine. Actually the first one should be a 2.5."), generation)
+            == "conflicting_scores"
+        )
+        for words in (
+            "Text Faithfulness (3.5) is fine, quality (2.0) is not.",
+            "Final score: 2.8",
+            "To raise Text Faithfulness above 3.0, add light.",
+        ):
+            assert isinstance(read(whole.replace("ok", words), generation), Critique)
+
+    def test_an_earlier_score_that_is_taken_back_in_the_next_dimension(self, generation: Rubric) -> None:
+        scores = TWO.replace(
+            "Quality:\n## Justification: j", "Quality:\n## Justification: Actually, the score above should be 2.5."
+        )
+        assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "conflicting_scores"
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *(
+                "Actually, 2 of the 3 cats are black.",
+                "The contrast is too high.",
+                "Final answer: 3.5",
+                "(3.5 in all)",
+                "Overall: 2.7",
+            ),
+            *(
+                "The sign reads 24.",
+                "Edit the hat, not the face.",
+                "I would keep it.",
+                "- 2 cats\n- 1 dog",
+                "3.5",
+                "Two hats, one cat.",
+            ),
+        ],
+    )
+    def test_what_only_looks_like_a_correction_changes_nothing(self, line: str, generation: Rubric) -> None:
+        scores = TWO.replace("## Score: 3.5", f"## Score: 3.5\n\nSo it is.\n{line}")
+        outcome = read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation)
+        assert isinstance(outcome, Critique)
+        assert outcome.scores["text_faithfulness"] == 3.5
+
+    def test_second_thoughts_before_a_score_are_only_thoughts(self, generation: Rubric) -> None:
+        scores = TWO.replace("j\n## Score: 3.5", "At first 2.0; on second thought 3.0.\nActually, 3.5.\n## Score: 3.5")
+        outcome = read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation)
+        assert isinstance(outcome, Critique)
+
+    def test_a_justification_behind_the_score_may_count_but_not_correct(self) -> None:
+        rubric = custom_rubric(("Mood",), layout=Layout(score_first=True, refinement=False))
+        text = "# Detailed Judgement\n1. Mood:\n## Score: 3.5\n## Justification: {}\n# Summary: Fine."
+        for words in ("There is a count of 2.", "However, 1.5 metres of wall are bare.", "2 hats\n3 cats: fine"):
+            assert isinstance(read(text.format(words), rubric), Critique)
+        for words in ("Actually, 2.0", "It is red.\nEDIT: 2.0", "Let me reconsider: 2.0 fits."):
+            assert read(text.format(words), rubric) == "conflicting_scores"
+
     def test_the_scales_own_total_in_words(self, generation: Rubric) -> None:
         scores = TWO.replace("## Score: 3.5", "## Score: 3.5, out of four")
         assert isinstance(read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation), Critique)
+
+
+class TestAnotherScale:
+    """A number of another scale is no number of the rubric's, even where it would fit."""
+
+    @pytest.mark.parametrize("remark", ["1-5", "/5", "out of 10", "0–10", "max 5", "of ten", "scale 1 to 5"])
+    def test_in_a_label(self, remark: str, generation: Rubric) -> None:
+        reply = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+        for label in (f"## Score ({remark}): 3.5", f"**Score ({remark}):**\n3.5"):
+            assert read(reply.replace("## Score: 3.5", label), generation) == "score_out_of_scale"
+        for section in (
+            f"# Detailed Judgement ({remark})",
+            f"# Detailed Judgement\nScores are given on a scale of {remark.lstrip('scale ')}.",
+        ):
+            outcome = read(reply.replace("# Detailed Judgement", section), generation)
+            assert outcome == "score_out_of_scale" or remark in ("of ten", "max 5", "/5")
+        table = f"| Dimension | Score ({remark}) |\n|---|---|\n| Text Faithfulness | 3.5 |\n| Physical and Visual Quality | 2 |\n| Text Rendering | N/A |"
+        assert read(table, generation, "score") == "score_out_of_scale"
+
+    @pytest.mark.parametrize("remark", ["1-4", "/4", "out of 4", "1.0 to 4.0", "of four", "max 4", "good"])
+    def test_the_own_one_may_be_named(self, remark: str, generation: Rubric) -> None:
+        reply = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}".replace("## Score: 3.5", f"## Score ({remark}): 3.5")
+        assert isinstance(read(f"I score from 1 to 4.\n{reply}", generation), Critique)
+
+    @pytest.mark.parametrize(
+        "stated",
+        ["I score from 1 to 10.", "Scores (out of 5):", "Rating scale: 0-100", "Each is rated between 0 and 5."],
+    )
+    def test_said_before_everything(self, stated: str, generation: Rubric) -> None:
+        reply = f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL}"
+        assert read(f"{stated}\n{reply}", generation) == "score_out_of_scale"
+        assert isinstance(read(reply.replace("A cat.", f"A sheet of paper that says: {stated}"), generation), Critique)
+
+    @pytest.mark.parametrize(
+        "said", ['"max_score": 5', '"scale": "1-5"', '"out_of": 10', '"min": 0', '"scale": {"min": 0, "max": 4}']
+    )
+    def test_in_json(self, said: str, generation: Rubric) -> None:
+        scores = '"Physical & Visual Quality": 2, "Text Rendering": "N/A"'
+        for reply in (
+            f'{{"Text Faithfulness": {{"score": 3.5, {said}}}, {scores}}}',
+            f'{{{said}, "Text Faithfulness": 3.5, {scores}}}',
+        ):
+            assert read(reply, generation) == "score_out_of_scale"
+        own = f'{{"max_score": 4, "scale": "1-4", "min": 1, "Text Faithfulness": 3.5, {scores}}}'
+        assert isinstance(read(own, generation), Critique)
+
+    @pytest.mark.parametrize("total", ["5", "10", "/5"])
+    def test_in_a_column(self, total: str, generation: Rubric) -> None:
+        rows = "| Text Faithfulness | 3.5 | {0} |\n| Physical and Visual Quality | 2 | {0} |\n| Text Rendering | N/A | {0} |"
+        table = "| Dimension | Score | Out of |\n|---|---|---|\n" + rows
+        assert read(table.format(total), generation, "score") == "score_out_of_scale"
+        assert isinstance(read(table.format("4"), generation, "score"), Critique)
 
 
 class TestThinking:
@@ -624,3 +820,184 @@ class TestControlTokens:
         assert isinstance(outcome, Critique)
         assert outcome.refinement is not None
         assert outcome.refinement.request == "a red cat"
+
+
+class TestOtherForms:
+    """Tables and JSON: read where they leave nothing open, refused by name where they do."""
+
+    TABLE = "| Dimension | Score |\n|---|---|\n| Text Faithfulness | {} |\n| Physical and Visual Quality | 2.0 |\n| Text Rendering | N/A |"
+    JSON = '{{"Text Faithfulness": {}, "physical_quality": {{"score": 2, "reason": "j"}}, "Text Rendering": "n/a"}}'
+
+    @pytest.mark.parametrize("cell", ["3.5", "**3.5**", "3,5", "3.5/4", "`3.5`", "3.5 (good)"])
+    def test_a_table_is_read(self, cell: str, generation: Rubric) -> None:
+        critique = parse_critique(self.TABLE.format(cell), generation, "score")
+        assert list(critique.scores.values()) == [3.5, 2.0, None]
+
+    @pytest.mark.parametrize(
+        ("cell", "reason"),
+        [
+            *(
+                ("", "unreadable_score"),
+                ("3-4", "unreadable_score"),
+                ("3.5 | 2.0", "unreadable_score"),
+                ("~~3.5~~ 2.0", "unreadable_score"),
+            ),
+            *(
+                ("5", "score_out_of_scale"),
+                ("N/A", "na_not_allowed"),
+                ("3.5 → 2.0", "unreadable_score"),
+                ("good", "unreadable_score"),
+            ),
+            ("3.5 |\n| Text Faithfulness | 2.0", "conflicting_scores"),
+        ],
+    )
+    def test_a_cell_that_says_something_else(self, cell: str, reason: str, generation: Rubric) -> None:
+        assert read(self.TABLE.format(cell), generation, "score") == reason
+
+    @pytest.mark.parametrize(
+        "behind",
+        ["Actually, 2.0", "EDIT: 3.0", "Text Faithfulness: 2.5", "On second thought, Text Faithfulness deserves 2.0.",
+         "| Dimension | Score |\n|---|---|\n| Text Faithfulness | 2.5 |", '{"Text Faithfulness": 2.5}'],
+    )  # fmt: skip
+    def test_what_stands_behind_must_not_contradict(self, behind: str, generation: Rubric) -> None:
+        for form in (self.TABLE, self.JSON):
+            assert isinstance(read(form.format("3.5"), generation, "score"), Critique)
+            assert read(f"{form.format('3.5')}\n\n{behind}", generation, "score") == "conflicting_scores"
+
+    def test_a_table_of_something_else_is_none(self, generation: Rubric) -> None:
+        for header in ("| Dimension | Reason |", "| Dimension | Value |", "| Dimension | Image A |"):
+            assert read(self.TABLE.format("3.5").replace("| Dimension | Score |", header), generation) == "no_judgement"
+        assert read(self.TABLE.format("3.5").replace("|---|---|\n", ""), generation) == "no_judgement"
+        other = self.TABLE.format("3.5").replace("| Text Rendering |", "| Overall |")
+        assert read(other + "\n# Summary: ok", generation) == "missing_dimension"
+
+    def test_a_table_needs_its_summary(self, generation: Rubric) -> None:
+        assert read(self.TABLE.format("3.5"), generation) == "truncated"
+
+    @pytest.mark.parametrize(
+        "value",
+        ["3.5", '"3.5"', '"3.5/4"', '{"score": 3.5}', '{"Rating": "3,5", "max": 4}', '{"score": 3.5, "weight": 0.5}'],
+    )
+    def test_json_is_read(self, value: str, generation: Rubric) -> None:
+        reply = self.JSON.format(value)
+        for text in (
+            reply,
+            f"Here it is:\n```json\n{reply}\n```\n",
+            f"<think>{self.JSON.format(1)}</think>{reply}",
+            f"[{reply}]",
+        ):
+            critique = parse_critique(text, generation)
+            assert list(critique.scores.values()) == [3.5, 2.0, None]
+            assert critique.refinement is None
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            *(
+                ("null", "missing_dimension"),
+                ("true", "unreadable_score"),
+                ("NaN", "unreadable_score"),
+                ("[3.5]", "unreadable_score"),
+            ),
+            *(
+                ('{"score": 3.5, "score": 2.0}', "unreadable_score"),
+                ('{"score": 3.5, "final": 2}', "unreadable_score"),
+                ("7", "score_out_of_scale"),
+            ),
+            *(
+                ('{"score": 3.5, "note": "Actually, 2.0"}', "unreadable_score"),
+                ('{"score": 3.5, "parts": {"hands": 2}}', "unreadable_score"),
+            ),
+            *(
+                ('{"score": null}', "missing_dimension"),
+                ('{"score": "high"}', "unreadable_score"),
+                ('3.5, "text_faithfulness": 2', "conflicting_scores"),
+            ),
+            *(
+                ('"3.5 or 2"', "unreadable_score"),
+                ("3.5e0", "unreadable_score"),
+                ('{"value": 3.5}', "missing_dimension"),
+                ("3.5,,", "no_judgement"),
+            ),
+        ],
+    )
+    def test_a_value_that_says_something_else(self, value: str, reason: str, generation: Rubric) -> None:
+        assert read(self.JSON.format(value), generation) == reason
+
+    def test_a_name_of_two_dimensions_is_nobodys(self) -> None:
+        rubric = Rubric(
+            name="r",
+            kind="generation",
+            dimensions=(Dimension(key="mood", title="Light"), Dimension(key="light", title="Shade")),
+        )
+        assert read('{"light": 2, "shade": 1}', rubric) == "missing_dimension"
+
+    @pytest.mark.parametrize(
+        "flood", ["[" * 200_000, "{\n" * 200_000, '{"a":' * 100_000, "| a " * 100_000, "| a |\n|---|\n" * 20_000]
+    )
+    def test_floods_of_brackets_and_pipes_end(self, flood: str, generation: Rubric) -> None:
+        assert read(flood, generation) == "no_judgement"
+
+
+class TestTheRefinedRequestAlone:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            *(
+                "Refined Request: a red cat",
+                "**Refined Request:** a red cat",
+                "**Refined Prompt: a red cat**",
+                '"a red cat"',
+                "Prompt: “a red cat”",
+            ),
+            *(
+                "Sure! Here is the refined request: a red cat",
+                "优化后的提示词：a red cat",
+                "\n## Refined Request: a red cat",
+                "<prompt>a red cat</prompt>",
+            ),
+            *(
+                '{"refined_request": "a red cat"}',
+                '{"prompt": "a red cat", "negative_prompt": "fog"}',
+                '["a red cat"]',
+                '{"Refined Request": "a red cat"}',
+            ),
+            *(
+                "a red cat\nHuman: now a dog",
+                "a red cat\n\n**User:** thanks",
+                "a red cat\n### Assistant: gladly",
+                "a red cat\nSystem: x",
+            ),
+            *(
+                "a red cat\nNegative prompt: fog",
+                "a red cat, negative prompt: fog",
+                "a red cat\nSteps: 20, Sampler: Euler",
+                "a red cat; Negative: fog",
+            ),
+            *(
+                "a red cat\n(Note: the fog is gone.)",
+                "a red cat\n\nExplanation: no fog",
+                "a red cat\nLet me know!",
+                "a red cat\n反向提示词：雾",
+            ),
+        ],
+    )
+    def test_no_wrapping_and_no_tail_reaches_a_prompt(self, written: str, generation: Rubric) -> None:
+        critique = parse_critique(f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL[:-1]}{written}", generation)
+        assert critique.refinement is not None
+        assert critique.refinement.request == "a red cat"
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            'a sign "User: bob"',
+            "a film negative: sharp",
+            'a "Negative prompt: x" poster',
+            "human: all too human",
+            '{"a": "b", "c": "d"}',
+        ],
+    )
+    def test_what_belongs_to_the_request_stays(self, written: str, generation: Rubric) -> None:
+        critique = parse_critique(f"{HEAD}{TWO}{OPEN_THIRD}## Score: N/A\n{TAIL[:-1]}{written}", generation)
+        assert critique.refinement is not None
+        assert critique.refinement.request == written

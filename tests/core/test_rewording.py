@@ -213,6 +213,19 @@ piece = st.sampled_from(
         "BREAK",
         "AND",
         "REGION(0 1)",
+        "hat++",
+        "(hat)--",
+        "(hat)1.3",
+        "{{hat}}",
+        "1.3::hat::",
+        "fox::2",
+        "::",
+        "$season",
+        "%style%",
+        "@someone",
+        "--ar 16:9",
+        "--no fog, hats",
+        "Negative prompt: fog",
         "// note",
         "<|im_end|>",
     ]
@@ -224,7 +237,7 @@ rules = st.builds(
     style=st.sampled_from(["full rewrite", "minimal change"]),
     trigger_words=st.just(("ohwx",)),
     prefix=st.sampled_from(["", "best quality,", "(sharp:1.1)"]),
-    suffix=st.sampled_from(["", "8k"]),
+    suffix=st.sampled_from(["", "8k", "--v 6"]),
     max_length=st.integers(1, 200),
 )
 
@@ -272,3 +285,54 @@ def test_rewording_twice_changes_nothing_more(prompt: str, rewritten: str, rules
     rules = replace(rules, max_length=5000)  # a shortened prompt may have room for what the next turn offers
     once = reworded(prompt, rewritten, rules)
     assert reworded(once.prompt, rewritten, rules).prompt == once.prompt
+
+
+OTHERS_SYNTAX = {
+    "compel": ("a man in a (red hat)++, fog--, (blue sky)1.3", ["(red hat)++", "fog--", "(blue sky)1.3"]),
+    "options": ("a man in a red hat --ar 16:9 --v 6 --no text, logo", ["--ar 16:9 --v 6 --no text, logo"]),
+    "parts": ("red hat::2 fence::1", ["red hat::2 fence", "::1"]),
+    "braces": ("{{red hat}}, a {fence}", ["{{red hat}}", "{fence}"]),
+    "fences": ("1.3::red hat::, fence", ["1.3::red hat::"]),
+    "wildcards": ("a __x__ man in __sky/clouds_v2__", ["__x__", "__sky/clouds_v2__"]),
+    "variables": ("a %style% man, $season", ["%style%", "$season"]),
+    "negative": ("a man in a red hat. Negative prompt: blurry", ["Negative prompt: blurry"]),
+}
+
+
+@pytest.mark.parametrize("style", ["full rewrite", "minimal change"])
+@pytest.mark.parametrize("kind", OTHERS_SYNTAX)
+def test_the_syntax_of_every_program_survives(kind: str, style: str) -> None:
+    prompt, terms = OTHERS_SYNTAX[kind]
+    foreign = f"{REWRITTEN} --ar 1:1 --no {{{{sky}}}} sky++ $evil %evil% 2::fog:: mist::3 Negative prompt: hats"
+    for rewritten in (REWRITTEN, foreign):
+        done = full(prompt, rewritten, style=style).prompt
+        for term in terms:
+            assert term in done
+        assert "golden light" in done
+        for mark in ("--ar 1:1", "{{sky}}", "sky++", "evil", "2::fog", "mist::", "Negative prompt: hats"):
+            assert mark not in done
+        again = full(done, rewritten, style=style).prompt
+        for term in terms:
+            assert again.count(term) == 1, "a second turn doubles nothing"
+
+
+def test_options_stay_behind_the_prompt() -> None:
+    prompt = "a man in a red hat --ar 16:9 --v 6"
+    assert full(prompt, "a tall man, red hat --ar 16:9 --v 6").prompt == "a tall man, red hat --ar 16:9 --v 6"
+    assert full(prompt, "a tall man --ar 1:1").prompt == "a tall man --ar 16:9 --v 6"
+    assert full("a red hat\nNegative prompt: fog", "a red hat.").prompt == "a red hat.\nNegative prompt: fog"
+    assert full(prompt, "a tall man", suffix="8k").prompt == "a tall man, 8k --ar 16:9 --v 6"
+    assert full(prompt, "a tall man", suffix="--s 50").prompt == "a tall man --ar 16:9 --v 6 --s 50"
+    tiny = full(prompt, "a tall man, in a red hat, by a fence", max_length=40).prompt
+    assert tiny.endswith(" --ar 16:9 --v 6")
+    assert len(tiny) <= 40
+
+
+@pytest.mark.parametrize(
+    "rewritten", ['{"scene": "a hat", "light": "dusk"}', '["a hat", "dusk"]', "{'scene': 'a hat',}"]
+)
+def test_a_rewriting_in_json_is_no_prompt(rewritten: str) -> None:
+    done = full("a man in a red hat", rewritten)
+    assert done.unusable
+    assert done.prompt == "a man in a red hat"
+    assert "JSON" in done.notes[0]

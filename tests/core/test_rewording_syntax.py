@@ -40,7 +40,23 @@ from rationalrewards_core.rewording.syntax import (
         ("embedding:EasyNegative, embedding:by.someone.", ("embedding:EasyNegative", "embedding:by.someone")),
         ("(embedding:bad:1.2)", ("(embedding:bad:1.2)",)),
         ("__season__ light, __sky/clouds_v2__", ("__season__", "__sky/clouds_v2__")),
-        ("{dawn|dusk|noon} in {braces}", ("{dawn|dusk|noon}",)),
+        ("{dawn|dusk|noon} in {braces}, {{red hat}}", ("{dawn|dusk|noon}", "{braces}", "{{red hat}}")),
+        ("a (red hat)++ on (blue)- grey, hat-- and sky+", ("(red hat)++", "(blue)-", "hat--", "sky+")),
+        ("a (red hat)1.3 by a (fence)0.8, C++", ("(red hat)1.3", "(fence)0.8", "C++")),
+        ('("a fox", "a cat").blend(0.7, 0.3)', ('("a fox", "a cat").blend(0.7, 0.3)',)),
+        ('a "cat".swap("dog")', ('"cat".swap("dog")',)),
+        ("1.3::red hat::, -2::fog::", ("1.3::red hat::", "-2::fog::")),
+        ("a %style% man in $season for $100, 100% wool", ("%style%", "$season")),
+        ("by @some_artist, mail a@b.com", ("@some_artist",)),
+        (
+            "a man --ar 16:9 --tile --style raw --no text, logo --v 6.1",
+            ("--ar 16:9", "--tile", "--style raw", "--no text, logo", "--v 6.1"),
+        ),
+        ("a well--known man - tall -- thin, stop-motion", ()),
+        (
+            "a man\nNegative prompt: blurry\nSteps: 20, Sampler: Euler",
+            ("Negative prompt: blurry\nSteps: 20, Sampler: Euler",),
+        ),
         ('a sign "OPEN <lora:a:1> 24h"', ()),  # one quotation, tag and all
         ("a ratio (16:9) of 3:2", ("(16:9)",)),
         ("1 < 2 and a <3 heart", ()),
@@ -69,9 +85,22 @@ def test_plain_words_have_no_marks_of_syntax_and_no_chat_tokens() -> None:
 
 
 def test_sections() -> None:
-    for prompt in ("a cat BREAK a dog", "a cat AND a dog", "x ADDCOL y", "a REGION(0 0 1 1) b"):
+    for prompt in (
+        "a cat BREAK a dog",
+        "a cat AND a dog",
+        "x ADDCOL y",
+        "a REGION(0 0 1 1) b",
+        "a fox::2 snow::1",
+        "A:: B",
+    ):
         assert has_sections(prompt)
-    for prompt in ("a breakdance BREAKS", 'a box reading "BREAK GLASS"', "A CAT AND A DOG"):
+    for prompt in (
+        "a breakdance BREAKS",
+        'a box reading "BREAK GLASS"',
+        "A CAT AND A DOG",
+        "[a::10]",
+        "1.2::a hat::, std::cout",
+    ):
         assert not has_sections(prompt)
 
 
