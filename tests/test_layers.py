@@ -38,6 +38,7 @@ CORE_LAYERS = [
     ["score_text", "managed", "server_entries", "gguf"],
     ["score_sheet"],
     ["score_tables", "score_json", "correction_watch"],
+    ["line_reader"],
     ["reading"],
     ["parsing"],
     ["free_lines", "grammar", "comparison", "backends"],
