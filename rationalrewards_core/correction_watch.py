@@ -37,8 +37,7 @@ class CorrectionWatch:
         self._titles = {squeezed(dimension.title): dimension for dimension in rubric.dimensions}
         titles = "|".join(re.escape(plain(d.title)) for d in sorted(rubric.dimensions, key=lambda d: -len(d.title)))
         self._repeated = re.compile(
-            rf"(?<!\w)(?P<title>{titles})[*_`]{{0,3}}\s?(?:[(\[:=–—]|\s-\s)\s?[*_`]{{0,3}}(?P<score>[+-]?[0-9]{{1,3}}(?:[.,][0-9]{{1,2}})?)"
-            r"(?=[*_`\s]*(?:[)\],;/]|\.?$|\.\s))",
+            rf"(?<!\w)(?P<title>{titles})[*_`]{{0,3}}\s?(?:[(\[:=–—]|\s-\s)\s?[*_`]{{0,3}}(?P<score>[+-]?[0-9]{{1,3}}(?:[.,][0-9]{{1,2}}(?=\.\s)|(?:[.,][0-9]{{1,2}})?(?=[*_`\s]*(?:[)\],;/]|\.?$))))",
             re.IGNORECASE,
         )
 
