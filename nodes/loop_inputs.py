@@ -103,4 +103,11 @@ def until_inputs() -> list[Any]:
             tooltip="What the loop itself saves, as PNG in output/rationalrewards/loops: each with the prompt and seed that "
             "made it, its scores and its critique. Opened in ComfyUI, such a file makes this image again.",
         ),
+        io.Boolean.Input(
+            "pause",
+            lazy=True,
+            optional=True,
+            default=False,
+            tooltip="After each critique the loop waits for you: its node shows the next prompt, and you change it, take it or skip it. It waits as long as you like.",
+        ),
     ]

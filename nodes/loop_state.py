@@ -148,6 +148,8 @@ class LoopState:
     """Per step what the page draws."""
     seed_wired: bool = True
     """Whether the images depend on the seed of Loop Start."""
+    waiting: dict[str, Any] | None = None
+    """The next prompt and seed, while a person is asked about them."""
     overruled: int | None = None
     """The iteration that a person hands on instead of the best one."""
     stop: StopReason | None = field(default=None)
@@ -215,6 +217,7 @@ class LoopState:
             "ending": self.ending,
             "best": None if best is None else best.index,
             "overruled": self.overruled,
+            "waiting": self.waiting,
         }
 
     def _row(self, step: RefineStep, card: dict[str, Any] | None, image: TempImage | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .cards import critique_cards
 from .loop_board import BOARD, workflow_of
 from .loop_graph import copied, copy_id, with_picture
 from .loop_judgement import judgement_of
+from .loop_pause import paused
 from .loop_pictures import Save, describe, save_picture, settle
 from .loop_run import LoopRun, begin, picked
 from .loop_start import giving_inputs, next_inputs
@@ -60,6 +61,7 @@ class Turn:
     """The `extra_pnginfo` of the prompt: its workflow, and what save nodes write beside it."""
     keep: Keep
     save: Save = "nothing"
+    pause: bool = False
 
 
 def take_turn(turn: Turn, flow: Flow, made: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
@@ -72,6 +74,8 @@ def take_turn(turn: Turn, flow: Flow, made: Iteration | None, policy: RefinePoli
             return _expanded(turn, run, flow)
         run = _counted(turn, run, flow, made)
         state, move = run.state.decided(BOARD.take_stop(run.place.prompt_id, run.place.node))
+        if turn.pause and move is not None:
+            state, move = _asked(replace(run, state=state), move)
         run, made = replace(run, state=state if move is not None else _overruled(run, state)), None
         _tell(run)
         if move is None:
@@ -186,6 +190,20 @@ def _expanded(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
         expand=graph,
         ui={"rr_loop_run": [named]} if turn.node_id == run.root else None,
     )
+
+
+def _asked(run: LoopRun, move: Move) -> tuple[LoopState, Move | None]:
+    """The next move as a person wants it, or the reason to stop."""
+    place, row = run.place, run.state.rows[-1]
+
+    def show(waits: bool) -> None:
+        waiting = {"prompt": move.request, "seed": move.seed} if waits else None
+        _tell(replace(run, state=replace(run.state, waiting=waiting)))
+
+    best = run.state.refine.best
+    again = run.state.refine.request.text if best is None else best.request
+    wanted = paused((place.prompt_id, place.node), run.picture, row["replayed"], move, again, show)
+    return (run.state, wanted) if isinstance(wanted, Move) else (replace(run.state, stop=wanted), None)
 
 
 def _overruled(run: LoopRun, state: LoopState) -> LoopState:

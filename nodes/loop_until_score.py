@@ -76,6 +76,7 @@ class LoopUntilScore(io.ComfyNode):
         reward: Sequence[float | None] = (None,),
         refined_prompt: Sequence[str | None] = (None,),
         save: Sequence[Save] = ("nothing",),
+        pause: Sequence[bool] = (False,),
     ) -> io.NodeOutput:
         from ..rationalrewards_core.refine import RefinePolicy
         from .loop_turn import Iteration, Turn, take_turn
@@ -105,6 +106,7 @@ class LoopUntilScore(io.ComfyNode):
                 extra=hidden.extra_pnginfo,
                 keep=keep[0],
                 save=save[0],
+                pause=pause[0],
             ),
             flow[0],
             None if flow[0].skipped else made,

@@ -91,6 +91,9 @@ def _with_node(graph: Graph, node: str, change: Callable[[Graph], Graph], values
 def _set(node: Graph, values: Mapping[str, Any]) -> Graph:
     """With its widgets set, and free of the wires that would set them."""
     inputs = [{**one, "link": None} if one.get("name") in values else one for one in node.get("inputs") or ()]
+    named = node.get("widgets_values_named")
+    if isinstance(named, dict):  # what newer pages write beside the row
+        node = {**node, "widgets_values_named": {**named, **{name: values[name] for name in values if name in named}}}
     stored = node.get("widgets_values")
     if isinstance(stored, dict):
         return {**node, "inputs": inputs, "widgets_values": {**stored, **values}}

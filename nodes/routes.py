@@ -1,4 +1,4 @@
-"""The loops' routes: ask one to stop after this iteration, read the last states after a page reload (`loop_choice` has one).
+"""The loops' routes: ask one to stop after this iteration, read the last states after a page reload (`loop_choice` and `loop_pause` have their own).
 
 A run is named by its prompt and its node, a page's own loops by its workflow: other workflows, and other people's, have
 the same node ids. These routes, and those of preferences, are registered on ComfyUI's own application, so its origin
@@ -19,6 +19,7 @@ from .http import refusal, whole_body
 from .loop_board import BOARD, LoopBoard, workflow_of
 from .loop_choice import HAND_ON_PATH, LoopChoices
 from .loop_ends import CLOSE_CLASS
+from .loop_pause import ANSWER_PATH, answer_pause
 from .preference_routes import PreferenceRoutes
 
 STOP_PATH = "/rationalrewards/loop/stop"
@@ -130,6 +131,7 @@ def waiting_state(running: Running, node: str) -> dict[str, Any]:
         "ending": None,
         "best": None,
         "overruled": None,
+        "waiting": None,
         "iterations": [],
     }
 
@@ -176,5 +178,6 @@ def add_routes() -> bool:
     server.routes.post(STOP_PATH)(routes.stop)
     server.routes.get(LOOPS_PATH)(routes.loops)
     server.routes.post(HAND_ON_PATH)(LoopChoices(BOARD).hand_on)
+    server.routes.post(ANSWER_PATH)(answer_pause)
     PreferenceRoutes().add_to(server.routes)
     return True

@@ -42,6 +42,8 @@ def test_prompt_and_seed_are_set_and_nothing_else(edits: Any) -> None:
     after = edits.with_widgets(edits.with_widgets(before, "3", start), "7", end)
     assert node(after, 3)["widgets_values"] == ["a better cat", 9, "fixed", "increment"]
     assert node(after, 7)["widgets_values"][:2] == [0.8, 1]
+    assert node(after, 3)["widgets_values_named"]["prompt"] == "a better cat"
+    assert node(after, 7)["widgets_values_named"]["max_iterations"] == 1
     assert before == template(), "the queued workflow is as it was"
     assert after["links"] == before["links"]
     others = [one for one in before["nodes"] if one["id"] not in (3, 7)]
