@@ -62,3 +62,40 @@ def test_a_ksampler_is_looped_over_three_times(client: Client, checkpoint: str) 
     addresses = [image["filename"] for image in run.ui("11", "images")]
     pictures = [client.get(f"/view?filename={name}&type=temp")[1] for name in addresses]
     assert len(set(pictures)) == 3, "three seeds give three images"
+
+
+@pytest.mark.slow
+@one_mode
+def test_a_sampled_image_comes_back_value_for_value(client: Client, checkpoint: str) -> None:
+    """A VAE's images are float32 that no smaller type holds."""
+    prompt = sampled_loop(checkpoint)
+    prompt["2"]["inputs"]["prompt"] = "a large red circle"
+    prompt["14"] = {"class_type": "RRTest_Digest", "inputs": {"image": ["10", 0]}}
+    first = client.run(prompt)
+    prompt["10"]["inputs"]["max_iterations"] = 4
+    longer = client.run(prompt)
+    assert (first.error, longer.error) == ("", "")
+    replayed = [row["replayed"] for row in longer.ui("10", "rr_loop")[-1]["iterations"]]
+    assert replayed == [True] * 3 + [False]
+    rewards = [row["reward"] for row in longer.ui("10", "rr_loop")[-1]["iterations"]]
+    if max(rewards[:3]) >= rewards[3]:
+        assert longer.text("14") == first.text("14")
+
+
+@pytest.mark.slow
+@one_mode
+def test_image_to_image_goes_on_from_the_best_so_far(client: Client, checkpoint: str) -> None:
+    prompt = sampled_loop(checkpoint)
+    size = {"width": 128, "height": 128, "batch_size": 1, "color": 0xC02020}
+    prompt["15"] = {"class_type": "EmptyImage", "inputs": size}
+    prompt["2"]["inputs"]["image"] = ["15", 0]
+    prompt["16"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["2", 5], "vae": ["1", 2]}}
+    prompt["6"]["inputs"] |= {"latent_image": ["16", 0], "denoise": 0.5}
+    prompt["17"] = {"class_type": "RRTest_Digest", "inputs": {"image": ["2", 5]}}
+    prompt["18"] = {"class_type": "RRTest_Digest", "inputs": {"image": ["7", 0]}}
+    run = client.run(prompt)
+    assert run.error == ""
+    rewards = [row["reward"] for row in run.ui("10", "rr_loop")[-1]["iterations"]]
+    best = 1 if rewards[1] > rewards[0] else 0
+    carried, made = run.ui("17", "text"), run.ui("18", "text")
+    assert carried[1:] == [made[0], made[best]]
