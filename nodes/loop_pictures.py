@@ -48,6 +48,7 @@ def save_picture(
     `image` is [1, H, W, C], `shown` the name of the file that the film shows, which is made of the picture's content.
     """
     import folder_paths
+    from comfy.cli_args import args
 
     pixels = (image[0].detach().cpu().float() * 255.0).clamp(0, 255).byte().numpy()  # as the core's save node does
     table = made_with(row, flow.original)
@@ -64,7 +65,8 @@ def save_picture(
     address = Path(shown).stem.rpartition("_")[2][:12]
     file = Path(folder_paths.get_output_directory(), *SUBFOLDER, f"reward_{reward}_{address}.png")
     saving = _saving()
-    saving.append(_thread().submit(_write, pixels, texts, file))
+    silent = getattr(args, "disable_metadata", False)  # the user wants pictures that say nothing
+    saving.append(_thread().submit(_write, pixels, {} if silent else texts, file))
     while len(saving) > WAITING:
         saving.pop(0).result()
 

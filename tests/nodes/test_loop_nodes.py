@@ -223,3 +223,19 @@ def test_one_default_per_rule_in_the_core_and_in_the_nodes(pack: Pack) -> None:
     assert {name: defaults[name] for name in rules} == {name: getattr(policy, name) for name in rules}
     gate = pack.module("nodes.multi_dim_score").MultiDimScore.define_schema()
     assert next(entry.default for entry in gate.inputs if entry.id == "threshold") == policy.threshold
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_saved_picture_tells_its_story_unless_pictures_are_to_say_nothing(
+    close: Any, images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent: bool
+) -> None:
+    from PIL import Image
+
+    folders = sys.modules["folder_paths"]
+    monkeypatch.setattr(sys.modules["comfy.cli_args"].args, "disable_metadata", silent, raising=False)
+    monkeypatch.setattr(folders, "get_output_directory", lambda: str(tmp_path))
+    close([0.9], images(1), save=["best image"])
+    (file,) = (tmp_path / "rationalrewards" / "loops").glob("reward_0.900_*.png")
+    with Image.open(file) as picture:
+        assert ("parameters" in picture.info) is not silent
+        assert ("rationalrewards" in picture.info) is not silent
