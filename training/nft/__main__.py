@@ -54,12 +54,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 def resolved(preset: str, file: Path | None, settings: list[str]) -> NFTConfig:
     """Preset, then file, then single settings; ConfigError names what cannot be used."""
-    config = PRESETS[preset]()
-    if file is not None:
-        config = changed(config, read_settings(file))
+    table = read_settings(file) if file is not None else {}
     for setting in settings:
-        config = changed(config, _table(setting))
-    return config
+        table = _merged(table, _table(setting))
+    # All at once: settings that only go together may come in any order.
+    return changed(PRESETS[preset](), table)
+
+
+def _merged(table: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two nested tables; the other one's values win."""
+    found = dict(table)
+    for key, value in other.items():
+        old = found.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        found[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return found
 
 
 def _table(setting: str) -> dict[str, Any]:

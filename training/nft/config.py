@@ -56,7 +56,7 @@ class ModelConfig:
     """Of rollouts, pixels."""
     width: int = 48
     guidance: float = 1.0
-    """The guidance a distilled model is told (FLUX); true CFG is never used, neither in rollouts nor in training."""
+    """The guidance a distilled model is told as an input (FLUX); that of two passes is `rollout.guidance`."""
     text_length: int = 0
     """Most tokens of the long text encoder (T5, Qwen); 0 is the family's default."""
     offload: bool = False
@@ -90,6 +90,15 @@ class PromptsConfig:
     """Requests that are evaluated and never trained; empty for none."""
     two: float = 0.5
     """Share of two-thing requests (miniature)."""
+    refined: str = ""
+    """Another source (`file:PATH` or `history:FOLDER`) of requests with their refined wording: they are judged by what
+    was asked, and both drawn and trained in the refined words, which is how a loop will use the generator."""
+    refined_share: float = 0.5
+    """Of an epoch's groups, how many come from `refined` where there is one."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.refined_share <= 1.0:
+            raise ConfigError(f"prompts.refined_share must be between 0 and 1, not {self.refined_share}.")
 
     def __post_init__(self) -> None:
         if not 0 <= self.two <= 1:
@@ -110,11 +119,15 @@ class RolloutConfig:
     """`dpm2`: second-order multistep DPM-Solver++ from diffusers; `euler`: first order."""
     batch: int = 32
     """Images sampled together."""
+    guidance: float = 1.0
+    """Classifier-free guidance (2207.12598) of rollouts and evaluation; 1 is the conditional model alone. Two passes a
+    step; for families whose pipeline guides by the plain formula."""
 
     def __post_init__(self) -> None:
         _one_of("rollout", "solver", self.solver, Literal["dpm2", "euler"])
         _at_least("rollout", 1, prompts=self.prompts, steps=self.steps, batch=self.batch)
         _at_least("rollout", 2, group=self.group)
+        _at_least("rollout", 1, guidance=self.guidance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +174,16 @@ class LossConfig:
     ratio_clip: float = 0.2
     """AWM only: how far the likelihood ratio may leave 1 before it stops pulling."""
     kl_weight: float = 1e-4
-    """Of |v - v_ref|^2; keeps classifier-free guidance usable after training without it."""
+    """Of |v - v_ref|^2; at the published 1e-4 it is a safety line, from about 1 on it holds the model back."""
+    kl_guidance: float = 1.0
+    """Guidance of the reference in the KL term: above 1 the conditional model is drawn towards the *guided* reference,
+    which distils guidance into it (2210.03142, Eq. 2), to be used without."""
+    guided: bool = False
+    """Train the guided velocity that sampled (`rollout.guidance`), with gradients through both of its passes, as DDPO
+    (2305.13301) and Flow-GRPO (2505.05470) can; otherwise the conditional velocity alone."""
+    dropped: float = 0.0
+    """Share of pairs that are trained without their caption (2207.12598, Alg. 1), so that the other pass of guidance is
+    trained too."""
     guard_weight: float = 0.0
     """Of the squared hinge on |v| / |v_ref| (2606.27771); 0 is off."""
     guard_margin: float = 0.05
@@ -171,6 +193,13 @@ class LossConfig:
         _one_of("loss", "algorithm", self.algorithm, Literal["nft", "awm"])
         _above("loss", 0, mix_beta=self.mix_beta, ratio_clip=self.ratio_clip)
         _at_least("loss", 0, kl_weight=self.kl_weight, guard_weight=self.guard_weight)
+        _at_least("loss", 1, kl_guidance=self.kl_guidance)
+        if not 0.0 <= self.dropped < 1.0:
+            raise ConfigError(f"loss.dropped must be at least 0 and below 1, not {self.dropped}.")
+        if self.guided and (self.dropped > 0 or self.kl_guidance != 1.0):
+            raise ConfigError(
+                "loss.guided trains both passes together: leave loss.dropped at 0, loss.kl_guidance at 1."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +296,15 @@ class NFTConfig:
             raise ConfigError("optimiser.updates must not exceed rollout.prompts: an update needs a group.")
         if self.model.base == "nf4" and self.policy.tuning == "full":
             raise ConfigError("model.base 'nf4' can only be tuned with policy.tuning 'lora'.")
+        if self.loss.guided and self.rollout.guidance == 1.0:
+            raise ConfigError("loss.guided trains what rollout.guidance draws: set that above 1.")
         if self.model.compile and self.policy.tuning == "full":
             raise ConfigError("model.compile works with policy.tuning 'lora' alone: set it to false.")
+
+    @property
+    def drops_captions(self) -> bool:
+        """Whether anything asks the transformer without a caption."""
+        return self.rollout.guidance > 1.0 or self.loss.kl_guidance > 1.0 or self.loss.dropped > 0.0
 
     def resolved(self) -> NFTConfig:
         """The same with every precision that `auto` means here. Imports torch."""

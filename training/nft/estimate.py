@@ -97,15 +97,17 @@ def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate
     state = trained * (4 + 4 + 4 + 4 + moments) / (1 if lora else shards)
     images = config.rollout.prompts * config.rollout.group // processes
     pairs = images * times_per_rollout(config.times, config.rollout.steps)
+    sampling, trained_passes = (2 if config.rollout.guidance > 1.0 else 1), (2 if config.loss.guided else 1)
     wants_reference = config.loss.kl_weight > 0 or config.loss.guard_weight > 0
-    forwards = images * config.rollout.steps + pairs * (1 + wants_reference)
+    of_reference = (2 if config.loss.guided or config.loss.kl_guidance > 1.0 else 1) if wants_reference else 0
+    forwards = images * config.rollout.steps * sampling + pairs * (trained_passes + of_reference)
     judge, judge_bytes = _judge(config.rewards)
     return Estimate(
         weights,
         trained,
         weights * each / shards,
         state,
-        _activations(transformer, config) + _gathered(transformer, each, shards),
+        _activations(transformer, config) * trained_passes + _gathered(transformer, each, shards),
         TEXT_ENCODERS[config.model.family] * BYTES[config.model.precision],
         VAE[config.model.family] * BYTES[config.model.precision],
         judge_bytes,
@@ -113,7 +115,7 @@ def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate
         config.model.offload,
         config.rewards.time_share,
         forwards,
-        pairs,
+        pairs * trained_passes,
         images,
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,13 +34,20 @@ class TrainingPrompt:
     """One group's request."""
 
     request: UserRequest
-    """What is judged, and what the current policy is trained under."""
+    """What is judged."""
     generate_with: str = ""
     """What the old policy is asked instead, such as a refined prompt; empty for the request itself."""
+    train_refined: bool = False
+    """Train the current policy under `generate_with`, too; otherwise under the request."""
 
     @property
     def sampled(self) -> UserRequest:
         return UserRequest(self.generate_with or self.request.text, self.request.sources)
+
+    @property
+    def trained(self) -> UserRequest:
+        """What the current policy is trained under."""
+        return self.sampled if self.train_refined else self.request
 
     @property
     def key(self) -> str:
@@ -91,6 +98,26 @@ class ListedPrompts:
         number, place = divmod(position, len(self._prompts))
         order = torch.randperm(len(self._prompts), generator=seeded("prompts", self._seed, number))
         return int(order[place])
+
+
+class MixedPrompts:
+    """A share of every draw in refined wording, the rest from another source; the refined ones come last."""
+
+    def __init__(self, plain: PromptSource, refined: PromptSource, share: float) -> None:
+        self._plain, self._refined, self._share = plain, refined, share
+
+    def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
+        refined = round(self._share * count)
+        drawn = self._refined.draw(epoch, refined) if refined else []
+        return self._plain.draw(epoch, count - refined) + [replace(prompt, train_refined=True) for prompt in drawn]
+
+
+def training_prompts(config: PromptsConfig, seed: int) -> PromptSource:
+    """What a run is trained on."""
+    plain = make_prompts(config.source, config, seed)
+    if not config.refined:
+        return plain
+    return MixedPrompts(plain, make_prompts(config.refined, config, seed), config.refined_share)
 
 
 def make_prompts(name: str, config: PromptsConfig, seed: int, *, held_out: bool = False) -> PromptSource:

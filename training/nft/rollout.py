@@ -14,16 +14,21 @@ from rationalrewards_core.messages import UserRequest
 
 from .config import RolloutConfig
 from .families.base import Conditioning, ModelFamily, joined
+from .guidance import guided_velocity
 from .prompts import TrainingPrompt, request_key
 from .timesteps import seeded
 
 
 class Encoded:
-    """Conditioning of requests, kept on the CPU: at least the latest asked for, and up to `limit` earlier ones."""
+    """Conditioning of requests, kept on the CPU: at least the latest asked for, and up to `limit` earlier ones.
 
-    def __init__(self, family: ModelFamily, limit: int = 1024) -> None:
-        self._family, self._limit = family, limit
+    With `drops` it also knows what stands for no caption.
+    """
+
+    def __init__(self, family: ModelFamily, limit: int = 1024, *, drops: bool = False) -> None:
+        self._family, self._limit, self._drops = family, limit, drops
         self._kept: dict[str, Conditioning] = {}
+        self._dropped: Conditioning | None = None
 
     def prepare(self, requests: Sequence[UserRequest]) -> None:
         """Encode what is new, with the text encoders (and the VAE, for sources) on the device for that long."""
@@ -38,13 +43,23 @@ class Encoded:
         if self._family.config.offload:
             self._family.to(self._family.device, parts=parts)
         for key, request in new.items():
-            self._kept[key] = {name: t.detach().cpu() for name, t in self._family.encode(request).items()}
+            self._kept[key] = _on_cpu(self._family.encode(request))
+        if self._drops and self._dropped is None:
+            self._dropped = _on_cpu(self._family.encode_dropped())
         if self._family.config.offload:
             self._family.to("cpu", parts=parts)
 
     def batch(self, requests: Sequence[UserRequest]) -> Conditioning:
         """Conditioning of these requests, `[B ...]` on the family's device."""
         return joined([self._kept[request_key(r)] for r in requests], self._family.device)
+
+    def dropped(self, count: int) -> Conditioning | None:
+        """Conditioning without a caption, `[count ...]` on the family's device; None where it was not asked for."""
+        return None if self._dropped is None else joined([self._dropped] * count, self._family.device)
+
+
+def _on_cpu(conditioning: Conditioning) -> Conditioning:
+    return {name: t.detach().cpu() for name, t in conditioning.items()}
 
 
 class Stepper(Protocol):
@@ -82,13 +97,21 @@ class DPM2:
 
 @torch.no_grad()
 def sample_latents(
-    family: ModelFamily, model: Any, start_B: Tensor, conditioning: Conditioning, times_T1: Tensor, solver: str
+    family: ModelFamily,
+    model: Any,
+    start_B: Tensor,
+    conditioning: Conditioning,
+    times_T1: Tensor,
+    solver: str,
+    dropped: Conditioning | None = None,
+    guidance: float = 1.0,
 ) -> Tensor:
-    """Integrate from noise `start_B` down to clean latents, both `[B ...]`."""
+    """Integrate from noise `start_B` down to clean latents, both `[B ...]`; `dropped` is used by `guidance` above 1."""
     stepper: Stepper = DPM2(times_T1) if solver == "dpm2" else Euler(times_T1)
     x = start_B
     for index, t in enumerate(times_T1[:-1]):
-        velocity = family.velocity(model, x, t.to(x.device).expand(len(x)), conditioning)
+        t_B = t.to(x.device).expand(len(x))
+        velocity = guided_velocity(family, model, x, t_B, conditioning, dropped, guidance)
         x = stepper.step(velocity, index, x)
     return x
 
@@ -122,7 +145,10 @@ def sample_groups(
         part = wanted[begin : begin + config.batch]
         start = torch.stack([torch.randn(family.latent_shape(), generator=seeded("start", *s)) for _, s in part])
         conditioning = encoded.batch([prompt.sampled for prompt, _ in part])
-        x_0 = sample_latents(family, model, start.to(family.device), conditioning, times, config.solver)
+        dropped = encoded.dropped(len(part))
+        x_0 = sample_latents(
+            family, model, start.to(family.device), conditioning, times, config.solver, dropped, config.guidance
+        )
         if family.config.offload:
             family.to(family.device, parts=("vae",))
         images = family.decode(x_0)

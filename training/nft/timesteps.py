@@ -43,7 +43,8 @@ class TimesConfig:
             raise ConfigError("times.count must be at least 1 for stratified times, and not negative.")
 
 
-PURPOSES = ("start", "times", "noise", "order", "prompts")
+PURPOSES = ("start", "times", "noise", "order", "prompts", "dropped")
+"""A purpose's place is part of its seed: new ones go last."""
 
 
 def seeded(purpose: str, *parts: int) -> torch.Generator:

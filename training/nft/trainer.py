@@ -13,11 +13,11 @@ from rationalrewards_core.errors import ConfigError
 
 from ..sharding import Sharding, check_launch, launched_on_cpu, wanted_sharding
 from .config import NFTConfig, OptimiserConfig
-from .families import family_class
+from .families import MODULES, family_class
 from .families.base import ModelFamily
 from .policy import Average, FullPolicy, LoraPolicy, make_policy
 from .preflight import check_judge, check_prompts
-from .prompts import PromptSource, make_prompts
+from .prompts import PromptSource, make_prompts, training_prompts
 from .rewards import Judge, RewardQueue, make_judge
 from .rollout import Encoded
 
@@ -56,11 +56,12 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
     sharding = wanted_sharding(accelerator)
     if sharding is not None:
         check_shardable(config)
+    check_guidance(config)
     if config.rollout.prompts % accelerator.num_processes:
         raise ConfigError(
             f"rollout.prompts ({config.rollout.prompts}) must be a multiple of the {accelerator.num_processes} processes."
         )
-    prompts = make_prompts(config.prompts.source, config.prompts, config.run.seed)
+    prompts = training_prompts(config.prompts, config.run.seed)
     held_out = config.prompts.held_out and make_prompts(
         config.prompts.held_out, config.prompts, config.run.seed, held_out=True
     )
@@ -121,7 +122,7 @@ def _loaded(
         policy,
         Average(policy.parameters, config.policy.ema),
         make_optimiser(policy.parameters, config.optimiser),
-        Encoded(family),
+        Encoded(family, drops=config.drops_captions),
         prompts,
         held_out,
         *queues,
@@ -138,6 +139,16 @@ def check_shardable(config: NFTConfig) -> None:
         raise ConfigError("rewards.time_share cannot move weights sharded by FSDP2: let a server judge.")
     if config.policy.tuning == "full" and config.optimiser.kind == "adamw8bit":
         raise ConfigError("optimiser.kind 'adamw8bit' cannot train weights sharded by FSDP2: use 'adamw'.")
+
+
+def check_guidance(config: NFTConfig) -> None:
+    """ConfigError where a family's pipeline does not guide by the plain formula."""
+    if config.drops_captions and not family_class(config.model.family).guides:
+        known = ", ".join(name for name in MODULES if family_class(name).guides)
+        raise ConfigError(
+            f"rollout.guidance, loss.kl_guidance and loss.dropped need a family that guides with two passes ({known}), "
+            f"not {config.model.family}: leave them at 1, 1 and 0."
+        )
 
 
 def place(family: ModelFamily, device: torch.device) -> None:

@@ -20,6 +20,7 @@ from ..sharding import unsynced
 from .advantage import AdvantageConfig
 from .config import LossConfig, NFTConfig
 from .families.base import Conditioning, ModelFamily
+from .guidance import guided_velocity, replaced, without_caption
 from .loss import awm_loss, nft_loss, noisy, norm_guard, norm_ratio, optimality, velocity_kl
 from .metrics import UpdateFigures
 from .policy import Policy
@@ -55,6 +56,10 @@ class Batch:
     t_B: Tensor
     advantages_B: Tensor
     conditioning: Conditioning
+    dropped: Conditioning | None = None
+    """Without captions, `[B ...]`; None where nothing asks for it."""
+    guidance: float = 1.0
+    """Of the velocity that is trained."""
 
 
 def split_groups(config: NFTConfig, epoch: int) -> list[list[int]]:
@@ -87,9 +92,22 @@ def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, 
         training_noise(config.times, shape, config.run.seed, chosen.epoch, chosen.numbers[i], j, k) for i, j, k in pairs
     ]
     x_t = noisy(x_0, torch.stack(drawn), t)
-    conditioning = encoded.batch([chosen.prompts[i].request for i, _, _ in pairs])
+    conditioning = encoded.batch([chosen.prompts[i].trained for i, _, _ in pairs])
+    dropped = encoded.dropped(len(pairs))
+    if config.loss.dropped > 0 and dropped is not None:
+        numbers = [(chosen.numbers[i], j, k) for i, j, k in pairs]
+        without = without_caption(config.loss.dropped, config.run.seed, chosen.epoch, numbers)
+        conditioning = replaced(conditioning, dropped, without)
     device = family.device
-    return Batch(x_0.to(device), x_t.to(device), t.to(device), chosen.advantages_P_G[p, g].to(device), conditioning)
+    return Batch(
+        x_0.to(device),
+        x_t.to(device),
+        t.to(device),
+        chosen.advantages_P_G[p, g].to(device),
+        conditioning,
+        dropped,
+        config.rollout.guidance if config.loss.guided else 1.0,
+    )
 
 
 def accumulate(
@@ -97,8 +115,8 @@ def accumulate(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses `[B]` with their graph, and what to log of them, each `[B]`."""
 
-    def velocity(model: Any) -> Tensor:
-        return family.velocity(model, batch.x_t_B, batch.t_B, batch.conditioning)
+    def velocity(model: Any, guidance: float = batch.guidance) -> Tensor:
+        return guided_velocity(family, model, batch.x_t_B, batch.t_B, batch.conditioning, batch.dropped, guidance)
 
     old = reference = None
     # Before the graph of the current policy exists, so that no adapter is switched between its two passes.
@@ -106,9 +124,10 @@ def accumulate(
         with policy.old() as model:
             old = velocity(model)
     wants_reference = loss.kl_weight > 0 or loss.guard_weight > 0
-    if wants_reference and not policy.at_reference:
+    towards = batch.guidance if loss.guided else loss.kl_guidance
+    if wants_reference and not (policy.at_reference and towards == batch.guidance):
         with policy.reference() as model:
-            reference = velocity(model)
+            reference = velocity(model, towards)
     current = velocity(policy.module)
     old = current.detach() if old is None else old
     reference = current.detach() if reference is None and wants_reference else reference

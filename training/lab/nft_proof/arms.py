@@ -133,7 +133,7 @@ def run_arms(options: ProofOptions, out: Path) -> list[Curve]:
     def job(which: tuple[str, int]) -> Curve:
         arm, seed = which
         run = run_folder(out, arm, seed)
-        _train(run, settings_of(arm, seed, options, out))
+        train_run(run, settings_of(arm, seed, options, out))
         curve = read_curve(run, arm, seed)
         print(arm, seed, [round(value, 4) for value in curve.means], flush=True)
         return curve
@@ -150,7 +150,7 @@ def lora_of(out: Path, arm: str, seed: int) -> Path:
     return run_folder(out, arm, seed) / "weights" / LORA
 
 
-def _train(run: Path, settings: Sequence[str]) -> None:
+def train_run(run: Path, settings: Sequence[str]) -> None:
     """The trainer's own command: a run that was cut off goes on, a finished one ends at once."""
     command = [sys.executable, "-m", f"{PACKAGE}.nft", "--preset", "miniature_cpu", "--run", str(run), "--threads", "1"]
     for setting in settings:

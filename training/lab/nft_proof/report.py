@@ -74,7 +74,7 @@ def save_training_curves(path: Path, curves: Sequence[Curve]) -> None:
     by_arm = {arm: [curve for curve in curves if curve.arm == arm] for arm in arms}
     truth = [_series(arm, mine[0].epochs, [c.means for c in mine]) for arm, mine in by_arm.items()]
     judge = [
-        _series(arm, range(len(mine[0].judge)), [_smooth(c.judge) for c in mine])
+        _series(arm, range(len(mine[0].judge)), [smooth(c.judge) for c in mine])
         for arm, mine in by_arm.items()
         if mine[0].judge
     ]
@@ -95,7 +95,7 @@ def _series(arm: str, x: Sequence[float], rows: Sequence[Sequence[float]]) -> Se
     return Series(name=NAMES[arm], x=list(x), y=table.mean(axis=0), colour=COLOURS[arm], **band)  # type: ignore[arg-type]
 
 
-def _smooth(values: Sequence[float], width: int = 5) -> list[float]:
+def smooth(values: Sequence[float], width: int = 5) -> list[float]:
     """Mean over the epochs around each; an epoch's own mean depends on which requests it drew."""
     half = width // 2
     return [float(np.mean(values[max(0, i - half) : i + half + 1])) for i in range(len(values))]

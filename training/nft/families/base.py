@@ -1,7 +1,8 @@
 """What a family is: encode a request, start from noise, predict a velocity, decode latents, around a diffusers pipeline.
 
-The guidance contract is the same for all: rollouts and training use the conditional model alone. A model that was
-distilled to take its guidance as an input is told `model.guidance` in both.
+The guidance contract is the same for all: a velocity is that of one conditioning, with a caption or without; guidance
+is put together of two (`guidance.guided`). A model that was distilled to take its guidance as an input is told
+`model.guidance`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class ModelFamily(ABC):
     """Of a usual prompt; only estimates use it."""
     edits: ClassVar[bool] = False
     """Whether requests have a source image."""
+    guides: ClassVar[bool] = False
+    """Whether the pipeline guides by the plain formula, so that rollouts and training may; `encode_dropped` is there."""
 
     def __init__(self, pipeline: Any, config: ModelConfig) -> None:
         self.pipeline, self.config = pipeline, config
@@ -90,6 +93,10 @@ class ModelFamily(ABC):
     @abstractmethod
     def encode(self, request: UserRequest) -> Conditioning:
         """Conditioning of one request, each tensor `[1 ...]`."""
+
+    def encode_dropped(self) -> Conditioning:
+        """What stands for no caption in classifier-free guidance, each tensor `[1 ...]`, where the family `guides`."""
+        raise NotImplementedError
 
     @abstractmethod
     def velocity(self, model: Any, x_t_B: Tensor, t_B: Tensor, conditioning: Conditioning) -> Tensor:
@@ -165,7 +172,7 @@ def joined(rows: Sequence[Conditioning], device: torch.device) -> Conditioning:
         tensors = [row[name] for row in rows]
         longest = max(t.shape[1] for t in tensors) if tensors[0].ndim > 1 else 0
         if any(t.ndim > 1 and t.shape[1] != longest for t in tensors):
-            tensors = [torch.cat([t, t.new_zeros(1, longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors]
+            tensors = [torch.cat([t, t.new_zeros(len(t), longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors]
         found[name] = torch.cat(tensors).to(device)
     return found
 

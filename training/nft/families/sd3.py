@@ -17,6 +17,7 @@ class StableDiffusion3(ModelFamily):
     pipeline_class = "StableDiffusion3Pipeline"
     transformer_class = "SD3Transformer2DModel"
     text_encoders = ("text_encoder", "text_encoder_2", "text_encoder_3")
+    guides = True
 
     def multiple_of(self) -> int:
         return int(self.pipeline.vae_scale_factor * self.pipeline.transformer.config.patch_size)
@@ -30,10 +31,16 @@ class StableDiffusion3(ModelFamily):
         """T5 tokens; the published runs use 256."""
         return self.config.text_length or 256
 
-    @torch.no_grad()
     def encode(self, request: UserRequest) -> Conditioning:
+        return self._encoded(request.text)
+
+    def encode_dropped(self) -> Conditioning:
+        return self._encoded("")
+
+    @torch.no_grad()
+    def _encoded(self, text: str) -> Conditioning:
         tokens, _, pooled, _ = self.pipeline.encode_prompt(
-            request.text,
+            text,
             None,
             None,
             device=self.device,
