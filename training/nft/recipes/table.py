@@ -31,17 +31,17 @@ class Recipe:
         return [setting.replace("{out}", str(out)) for setting in self.settings]
 
 
-_GUIDED: Final = (f"rollout.guidance={GUIDANCE}", "loss.guided=true")
+_PASSES: Final = (f"rollout.guidance={GUIDANCE}", "loss.dropped=0.2")
 RECIPES: Final[dict[str, Recipe]] = {
     "plain": Recipe((), "as published", "#868e96"),
     "kl": Recipe(("loss.kl_weight=1.0",), "KL weight 1", "#d9730d"),
-    "guided": Recipe(_GUIDED, "guided velocity", "#3b5bdb"),
-    "passes": Recipe((f"rollout.guidance={GUIDANCE}", "loss.dropped=0.2"), "guided rollouts, passes apart", "#b3382c"),
+    "guided": Recipe((f"rollout.guidance={GUIDANCE}", "loss.guided=true"), "guided velocity", "#3b5bdb"),
+    "passes": Recipe(_PASSES, "guided rollouts, passes apart", "#b3382c"),
     "distil": Recipe(
         ("loss.kl_weight=1.0", f"loss.kl_guidance={GUIDANCE}"), "guidance distilled, used without", "#12805c", 1.0
     ),
     "refined": Recipe(
-        (*_GUIDED, f'prompts.refined="file:{{out}}/{REFINED}"'), "guided velocity, refined words too", "#862e9c"
+        (*_PASSES, f'prompts.refined="file:{{out}}/{REFINED}"'), "the same, refined words too", "#862e9c"
     ),
 }
 """Name -> recipe. `plain` is the preset itself: DiffusionNFT as published, without guidance anywhere."""
