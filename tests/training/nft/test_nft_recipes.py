@@ -15,9 +15,8 @@ import numpy as np
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature.world import is_reserved, parse_request
-from training.nft.__main__ import resolved
-from training.nft.recipes.__main__ import compare
-from training.nft.recipes.report import (
+from training.lab.nft_recipes.__main__ import compare
+from training.lab.nft_recipes.report import (
     chosen,
     development_figures,
     gain,
@@ -25,9 +24,10 @@ from training.nft.recipes.report import (
     interval,
     save_recipe_curves,
 )
-from training.nft.recipes.requests import development_requests, held_out_requests, training_requests
-from training.nft.recipes.table import RECIPES, RecipeOptions, milestones, run_settings, work
-from training.nft.recipes.use import Use, best_so_far
+from training.lab.nft_recipes.requests import development_requests, held_out_requests, training_requests
+from training.lab.nft_recipes.table import RECIPES, RecipeOptions, milestones, run_settings, work
+from training.lab.nft_recipes.use import Use, best_so_far
+from training.nft.__main__ import resolved
 
 OUT = Path("runs/recipes")
 
@@ -134,8 +134,8 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pyte
     assert {"shipped", "passes"} <= summary["held_out"].keys()
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "grid.png").is_file()
-    monkeypatch.setattr("training.nft.recipes.__main__.train_run", None)
-    monkeypatch.setattr("training.nft.recipes.use.tuned_generator", None)
+    monkeypatch.setattr("training.lab.nft_recipes.__main__.train_run", None)
+    monkeypatch.setattr("training.lab.nft_recipes.use.tuned_generator", None)
     assert compare(options, tmp_path) == summary
     with pytest.raises(ConfigError, match="comparison with other settings: epochs was 2, is 3"):
         compare(replace(options, epochs=3), tmp_path)

@@ -19,8 +19,9 @@ from rationalrewards_core.miniature.demo import oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.scorer import Case
 from rationalrewards_core.storage import replace_file
-from training.nft.proof.rivals import tuned_generator
-from training.nft.recipes.requests import FIRST_IMAGE, HELD_OUT_SEED, development_requests, held_out_requests, refine
+
+from ..nft_proof.rivals import tuned_generator
+from .requests import FIRST_IMAGE, HELD_OUT_SEED, development_requests, held_out_requests, refine
 
 BATCH = 32
 

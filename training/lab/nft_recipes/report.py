@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from training.figures import Panel, Series, save_curves
-from training.nft.evaluation import PERFECT
-from training.nft.proof.report import smooth
-from training.nft.recipes.table import RECIPES
-from training.nft.recipes.use import Use
+from ...figures import Panel, Series, save_curves
+from ...nft.evaluation import PERFECT
+from ..nft_proof.report import smooth
+from .table import RECIPES
+from .use import Use
 
 DRAWS = 10_000
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from rationalrewards_core.miniature.generator import GUIDANCE
-from training.nft.__main__ import resolved
-from training.nft.estimate import estimate
+
+from ...nft.__main__ import resolved
+from ...nft.estimate import estimate
 
 BACKWARD: Final = 3
 """A pass with gradients costs about as much as three without."""

@@ -1,7 +1,7 @@
 """Which recipe of training keeps its gain as the generator is used: with guidance, best-of-N and refining?
 
-    python -m training.nft.recipes --out runs/nft-recipes                      # every recipe, three seeds: hours
-    python -m training.nft.recipes --out runs/nft-recipes --recipes plain guided --seeds 1 --held-out 0
+    python -m training.lab.nft_recipes --out runs/nft-recipes                      # every recipe, three seeds: hours
+    python -m training.lab.nft_recipes --out runs/nft-recipes --recipes plain guided --seeds 1 --held-out 0
 
 Every recipe starts from the shipped generator and may spend the work of `plain` (passes, by `--estimate`). They are
 chosen by the oracle's truth of development requests, drawn as the generator is used. Then `plain` and the chosen recipe
@@ -23,16 +23,17 @@ import numpy as np
 
 from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.miniature.generator import GUIDANCE
-from training.nft.lora_file import FILE as LORA
-from training.nft.proof.arms import train_run
-from training.nft.proof.report import CURVES, GRID, picture_grid, write_report
-from training.nft.proof.rivals import tuned_generator
-from training.nft.recipes.report import chosen, development_figures, held_out_figures, save_recipe_curves
-from training.nft.recipes.requests import HELD_OUT_SEED, held_out_requests, write_refinements
-from training.nft.recipes.table import PLAIN, RECIPES, REFINED, RecipeOptions, milestones, run_settings
-from training.nft.recipes.use import development_truth, held_out_use
-from training.run import CONFIG, METRICS
-from training.run_settings import settle
+
+from ...nft.lora_file import FILE as LORA
+from ...run import CONFIG, METRICS
+from ...run_settings import settle
+from ..nft_proof.arms import train_run
+from ..nft_proof.report import CURVES, GRID, picture_grid, write_report
+from ..nft_proof.rivals import tuned_generator
+from .report import chosen, development_figures, held_out_figures, save_recipe_curves
+from .requests import HELD_OUT_SEED, held_out_requests, write_refinements
+from .table import PLAIN, RECIPES, REFINED, RecipeOptions, milestones, run_settings
+from .use import development_truth, held_out_use
 
 
 def compare(options: RecipeOptions, out: Path) -> dict[str, Any]:
@@ -133,7 +134,9 @@ def _grid(options: RecipeOptions, out: Path, names: Sequence[str], requests: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m training.nft.recipes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m training.lab.nft_recipes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = RecipeOptions()
     parser.add_argument("--out", type=Path, default=Path("runs/nft-recipes"))

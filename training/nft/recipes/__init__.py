@@ -1,1 +1,0 @@
-"""Which recipe keeps its gain in use, under guidance and the refine loop? `python -m training.nft.recipes`."""
