@@ -97,12 +97,9 @@ class PromptsConfig:
     """Of an epoch's groups, how many come from `refined` where there is one."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.refined_share <= 1.0:
-            raise ConfigError(f"prompts.refined_share must be between 0 and 1, not {self.refined_share}.")
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.two <= 1:
-            raise ConfigError(f"prompts.two must be between 0 and 1, not {self.two}.")
+        for name in ("two", "refined_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"prompts.{name} must be between 0 and 1, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
