@@ -77,7 +77,7 @@ def _evaluate(mode: str) -> Callable[[Path, Path], list[str]]:
 def _refine(inputs: Path, run: Path) -> list[str]:
     engine = ["--precision", "fp32", "--device", "cpu"]
     loop = ["--max-iterations", "10", "--patience", "10", "--threshold", "1.0", "--seed", "5"]
-    request = "two large red circles left of a small blue square"
+    request = 'a large red square left of a small blue circle with the word "TO"'
     return ["rationalrewards_core", "refine", "-p", request, "--out", str(run), "--resume", *loop, *engine]
 
 
