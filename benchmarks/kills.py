@@ -11,6 +11,7 @@ before it was killed often enough, it begins anew in another folder. What may di
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import shutil
@@ -27,6 +28,7 @@ from benchmarks.kill_files import Settled, differences, json_lines, settled
 from benchmarks.kill_jobs import JOBS, LongJob
 from benchmarks.timing import table
 
+log = logging.getLogger("rationalrewards.benchmarks.kills")
 PATIENCE = 900.0
 """Seconds after which a run that does not end is given up."""
 
@@ -57,7 +59,9 @@ def kill_test(job: LongJob, folder: Path, kills: int, draw: random.Random) -> Ki
     while killed < kills:
         killed += _killed(job, inputs, folder / "run", kills - killed, lambda: draw.uniform(first, last))
         runs += 1
-        found += [f"run {runs}: {line}" for line in differences(wanted, _taken_away(job, folder / "run"))]
+        lines = differences(wanted, _taken_away(job, folder / "run"))
+        found += [f"run {runs}: {line}" for line in lines]
+        log.info("%s: run %d, %d kills so far, %s", job.name, runs, killed, "different" if lines else "identical")
     return KillTest(job.name, killed, runs, tuple(found))
 
 
@@ -136,6 +140,7 @@ def main() -> int:
     parser.add_argument("--job", action="append", choices=list(JOBS), help="only this one; may be given again")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     tests = []
     for name in arguments.job or JOBS:
         with tempfile.TemporaryDirectory() as folder:
