@@ -21,8 +21,8 @@ SFT = (
 NFT = (
     "model.precision=fp32", "rollout.prompts=2", "rollout.group=4", "rollout.steps=3", "rollout.batch=8",
     "rewards.judge=miniature", "rewards.precision=fp32", "rewards.held_out_judge=oracle", "times.count=1",
-    "policy.rank=4", "policy.alpha=8", "optimiser.micro_batch=8", "run.epochs=6", "run.save_every=2",
-    "run.audit_every=2", "run.evaluate_every=3", "run.evaluate_prompts=4",
+    "policy.rank=4", "policy.alpha=8", "optimiser.micro_batch=8", "run.epochs=4", "run.save_every=1",
+    "run.audit_every=2", "run.evaluate_every=2", "run.evaluate_prompts=4",
 )  # fmt: skip
 PICTURES = 24
 
@@ -76,7 +76,7 @@ def _evaluate(mode: str) -> Callable[[Path, Path], list[str]]:
 
 def _refine(inputs: Path, run: Path) -> list[str]:
     engine = ["--precision", "fp32", "--device", "cpu"]
-    loop = ["--max-iterations", "10", "--patience", "10", "--threshold", "1.0", "--seed", "5"]
+    loop = ["--max-iterations", "6", "--patience", "6", "--threshold", "1.0", "--seed", "5"]
     request = 'a large red square left of a small blue circle with the word "TO"'
     return ["rationalrewards_core", "refine", "-p", request, "--out", str(run), "--resume", *loop, *engine]
 
