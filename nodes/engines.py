@@ -14,28 +14,24 @@ from ..rationalrewards_core.backends.base import Backend, Reply, Sampling
 from ..rationalrewards_core.backends.checkpoint import CheckpointConfig
 from ..rationalrewards_core.backends.managed_chat import ManagedChat
 from ..rationalrewards_core.backends.openai_chat import OpenAIChat
-from ..rationalrewards_core.backends.server_profile import ServerProfile
 from ..rationalrewards_core.backends.transformers_local import TransformersLocal
 from ..rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, scope_of
 from ..rationalrewards_core.errors import BackendError, RationalRewardsError
 from ..rationalrewards_core.messages import Message
-from ..rationalrewards_core.picture_grid import PictureGrid
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
-from ..rationalrewards_core.servers import ServerConfig
 from .managed_engine import ManagedEngine
 from .memory import ResidentModel, comfy_device
 from .models import stamp
 from .progress import NodeProgress, interrupted
-from .waiting import Work, finish_beside, finish_here
+from .server_engine import FULL_REPLY, ServerEngine
+from .waiting import Work, finish_here
 
 T = TypeVar("T")
 
 MOST_LOCAL = 2
 """Local engines that stay known; the one unused for longest is unloaded when another comes."""
 
-FULL_REPLY = 2048
-"""Tokens of the longest critique of an 8B judge."""
 MINIATURE_REPLY = 400
 """The miniature's critiques take 100 to 300; on pictures that are not of its world it may never end by itself."""
 
@@ -138,71 +134,6 @@ class LocalEngine:
             self._refused = error
             raise
         self._brought = True
-
-
-class ServerEngine:
-    """A model behind a named server."""
-
-    def __init__(self, name: str, backend: OpenAIChat) -> None:
-        self.name = name
-        self.rubrics: dict[Kind, Rubric] = {}
-        self.max_tokens = FULL_REPLY
-        self.scope: Scope | None = None
-        self._backend = backend
-        self._runs = 0
-
-    @property
-    def identity(self) -> str:
-        return self._backend.identity
-
-    @property
-    def config(self) -> ServerConfig:
-        return self._backend.config
-
-    @property
-    def profile(self) -> ServerProfile:
-        """What the server honours."""
-        return self._backend.profile
-
-    @property
-    def grid(self) -> PictureGrid | None:
-        """How pictures are scaled before they are sent."""
-        return self._backend.grid
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of how this server judges, a sentence each."""
-        return self._backend.profile.shortcomings()
-
-    async def introduce(self) -> None:
-        await self._backend.introduce()
-
-    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        return await self._backend.reply(messages, sampling)
-
-    async def close(self) -> None:
-        await self._backend.close()
-
-    async def run(self, work: Work[T], progress: NodeProgress) -> T:
-        self._runs += 1
-        try:
-            return await finish_beside(work, progress.show)
-        finally:
-            self._runs -= 1
-            # ComfyUI runs every prompt in an event loop of its own, and a connection cannot outlive its loop; but
-            # another node of this prompt may be waiting for the same server.
-            if self._runs == 0:
-                await self._backend.close()
-
-    def make_room(self) -> bool:
-        return False  # the server's memory is its own
-
-    def release(self) -> None:
-        """Connections are closed after every run."""
 
 
 def miniature_engine() -> LocalEngine:

@@ -17,6 +17,7 @@ from .backends.base import Backend, Reply, Sampling, introduce
 from .backends.server_profile import ServerProfile
 from .backends.sight import sight_of
 from .critique import Critique, Unscored
+from .doctor_case import PROMPT, Witness, shipped_picture
 from .errors import BackendError, RationalRewardsError
 from .memo import Memo
 from .messages import Message, UserRequest
@@ -27,7 +28,6 @@ from .scorer import Case, Scorer, ScorerSettings
 State = Literal["good", "poor", "stops"]
 """`poor` judges, and not as well as it could; `stops` does not judge."""
 
-PROMPT: Final = "a large red circle left of a small blue square"
 WIDE: Final = (1344, 768)
 """A usual size of generators, above the 0.8 megapixels of the released judges."""
 SQUARE: Final = (1024, 1024)
@@ -60,33 +60,6 @@ class Profiled(Protocol):
 
     @property
     def grid(self) -> PictureGrid | None: ...
-
-
-class Witness:
-    """A backend that remembers the replies which passed through it."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.replies: list[Reply] = []
-
-    @property
-    def identity(self) -> str:
-        return self.backend.identity
-
-    @property
-    def concurrency(self) -> int:
-        return self.backend.concurrency
-
-    async def introduce(self) -> None:
-        await introduce(self.backend)
-
-    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        reply = await self.backend.reply(messages, sampling)
-        self.replies.append(reply)
-        return reply
-
-    async def close(self) -> None:
-        await self.backend.close()
 
 
 @dataclass(kw_only=True)
@@ -264,18 +237,6 @@ def check_of(error: RationalRewardsError) -> str:
         "config": "config",
     }
     return named.get(error.reason, "reached")
-
-
-def shipped_picture() -> Image.Image:
-    """What `PROMPT` asks for, drawn; the same pixels every time."""
-    import numpy as np
-
-    from .miniature.render import place, render
-    from .miniature.truth import Shown
-    from .miniature.world import parse_request
-
-    source, content = np.random.default_rng(0), parse_request(PROMPT)
-    return Image.fromarray(render(source, Shown(content), place(source, content)).picture)
 
 
 def _question(*pictures: Image.Image) -> tuple[Message, ...]:

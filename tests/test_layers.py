@@ -50,6 +50,7 @@ CORE_LAYERS = [
     ["loop"],
     ["report", "miniature"],
     ["engines", "generators"],
+    ["doctor_case"],
     ["doctor"],
     ["cli"],
 ]

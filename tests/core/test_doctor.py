@@ -15,7 +15,7 @@ from PIL import Image
 
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
-from rationalrewards_core.doctor import PROMPT, shipped_picture
+from rationalrewards_core.doctor_case import PROMPT, shipped_picture
 from rationalrewards_core.gguf import engine as gguf_engine
 from rationalrewards_core.managed import managed_server as managing
 from rationalrewards_core.miniature import scorer_folder

@@ -14,7 +14,10 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.gguf import engine
 from rationalrewards_core.gguf.header import read_header
 from rationalrewards_core.gguf.pairs import models, pair, stem
+from rationalrewards_core.miniature import scorer_folder
+from rationalrewards_core.picture_grid import grid_of_folder
 from tests.core import gguf_files
+from tests.llama_cpp import llama_python, write_miniature
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +146,16 @@ class TestServing:
         own = {"clip__vision__image_min_pixels": 2304, "clip__vision__image_max_pixels": 2304}
         _, grid = engine.gguf_config(self.judge(tmp_path, **own), max_pixels=802_816)
         assert (grid.least, grid.most) == (2304, 2304)
+
+    def test_the_miniatures_tower_says_what_its_checkpoint_says(self, tmp_path: Path) -> None:
+        model = write_miniature(tmp_path, llama_python())
+        config, grid = engine.gguf_config(model)
+        stated = grid_of_folder(scorer_folder())
+        assert grid == stated
+        for size in ((48, 48), (130, 130), (64, 48), (512, 300), (20, 20)):
+            picture = Image.effect_noise(size, 60).convert("RGB")
+            ours, theirs = (one.fit(picture, config.max_pixels) for one in (grid, stated))
+            assert ours.tobytes() == theirs.tobytes()
 
     def test_room_for_the_longest_reply_of_every_question(self, tmp_path: Path) -> None:
         config, _ = engine.gguf_config(self.judge(tmp_path), slots=2)

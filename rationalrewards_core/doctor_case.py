@@ -1,0 +1,52 @@
+"""What the doctor shows an engine, and how its answer is overheard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from PIL import Image
+
+from .backends.base import Backend, Reply, Sampling, introduce
+from .messages import Message
+
+PROMPT: Final = "a large red circle left of a small blue square"
+
+
+class Witness:
+    """A backend that remembers the replies which passed through it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.replies: list[Reply] = []
+
+    @property
+    def identity(self) -> str:
+        return self.backend.identity
+
+    @property
+    def concurrency(self) -> int:
+        return self.backend.concurrency
+
+    async def introduce(self) -> None:
+        await introduce(self.backend)
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        reply = await self.backend.reply(messages, sampling)
+        self.replies.append(reply)
+        return reply
+
+    async def close(self) -> None:
+        await self.backend.close()
+
+
+def shipped_picture() -> Image.Image:
+    """What `PROMPT` asks for, drawn; the same pixels every time."""
+    import numpy as np
+
+    from .miniature.render import place, render
+    from .miniature.truth import Shown
+    from .miniature.world import parse_request
+
+    source, content = np.random.default_rng(0), parse_request(PROMPT)
+    return Image.fromarray(render(source, Shown(content), place(source, content)).picture)
