@@ -138,6 +138,11 @@ class TestPrompts:
         assert len({p.key for p in prompts}) == 2
         assert request_key(UserRequest("flip")) not in {p.key for p in prompts}
 
+    def test_a_mark_and_a_separator_of_unicode_are_no_line_ends(self, tmp_path: Path) -> None:
+        file = tmp_path / "p.jsonl"
+        file.write_text('\ufeff{"prompt": "a cat\u2028on a mat"}\n{"prompt": "b\x85c"}\n', encoding="utf-8")
+        assert [prompt.request.text for prompt in read_prompts(file)] == ["a cat\u2028on a mat", "b\x85c"]
+
     @pytest.mark.parametrize(
         ("line", "says"),
         [
