@@ -302,10 +302,10 @@ def test_closing_in_a_later_loop() -> None:
     with serving(lambda ask: completion("fine")) as server:
         backend = OpenAIChat(server.config())
         asyncio.run(backend.reply(QUESTION, Sampling()))
-        calls = backend._calls
+        session = backend._session
         asyncio.run(backend.close())
-        assert calls is not None
-        assert calls.session.closed
+        assert session is not None
+        assert session.calls.session.closed
 
 
 class TestKeys:

@@ -78,7 +78,12 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         wait_until_ready(process, port, log)
         # A connection on which it answered 500 is closed behind the answer, so one more attempt may be needed.
         yield ServerConfig(
-            name="stranger", url=f"http://127.0.0.1:{port}/v1", model=str(folder), concurrency=1, retries=2
+            name="stranger",
+            url=f"http://127.0.0.1:{port}/v1",
+            model=str(folder),
+            concurrency=1,
+            retries=2,
+            remember=False,
         )
         assert process.poll() is None, f"The server died meanwhile:\n{log.read_text()[-2000:]}"
     finally:
@@ -136,8 +141,13 @@ def judged(backend: Backend, mode: Mode, *, guided: bool) -> tuple[Critique, ...
 def test_the_same_scores_as_in_this_process(
     mode: Mode, server: ServerConfig, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stranger = judged(OpenAIChat(server), mode, guided=True)
-    assert "takes no grammar" in caplog.text, "it refuses the field, and is asked without it"
+    backend = OpenAIChat(server)
+    stranger = judged(backend, mode, guided=True)
+    assert "takes no grammar" in caplog.text, "it refuses every name"
+    profile = backend.profile
+    assert (profile.grammar, profile.alternatives, profile.stop_texts) == ((), 0, 0), "it breaks over stop texts"
+    assert len(profile.shortcomings()) >= 3
+    assert "answers as" not in caplog.text, "a revision behind its name is no other model"
     ours = judged(
         TransformersLocal(CheckpointConfig(model=str(folder), device="cpu"), batch_size=1), mode, guided=False
     )
@@ -146,7 +156,6 @@ def test_the_same_scores_as_in_this_process(
     if mode == "critique":
         assert [critique.raw for critique in stranger] == [critique.raw for critique in ours]
     else:
-        assert "answers only without stop texts" in caplog.text, "it breaks over them"
         assert all(critique.refinement is None for critique in stranger)
 
 
