@@ -16,7 +16,7 @@ from ..rationalrewards_core.storage import replace_file
 from .loop_run import LoopRun
 from .loop_state import Flow
 from .made_with import ENTRY, made_with, parameters, settings_of
-from .picture_workflow import chain_values, picture_values, with_inputs, with_widgets
+from .picture_workflow import chain_values, page_text, picture_values, with_inputs, with_widgets
 
 log = logging.getLogger("rationalrewards.nodes")
 
@@ -81,7 +81,8 @@ def settle() -> None:
 def _edited(change: Any, graph: dict[str, Any], run: LoopRun, flow: Flow) -> dict[str, Any]:
     """A graph that makes the picture of `flow`, in either form."""
     chained = flow.iteration > 0 and run.is_chained
-    start, end = chain_values(flow.iteration) if chained else picture_values(flow.prompt, flow.seed)
+    prompt = page_text(flow.prompt) if change is with_widgets else flow.prompt
+    start, end = chain_values(flow.iteration) if chained else picture_values(prompt, flow.seed)
     changed = change(change(graph, run.place.start, start), run.place.node, end)
     return dict(changed)
 

@@ -5,6 +5,7 @@ Works on copies; parts that are not changed are shared. A node that cannot be to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,11 @@ def picture_values(prompt: str, seed: int) -> tuple[dict[str, Any], dict[str, An
 def chain_values(iteration: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same for an image that earlier ones led to: the loop from its beginning up to it."""
     return {"control_after_generate": "fixed"}, {"max_iterations": iteration + 1, "keep": "last"}
+
+
+def page_text(prompt: str) -> str:
+    """A prompt for a widget whose choices in curly braces are resolved: these were resolved before the loop began."""
+    return re.sub(r"[{}|]", r"\\\g<0>", prompt)
 
 
 def with_widgets(workflow: Graph, node: str, values: Mapping[str, Any]) -> Graph:

@@ -3,6 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { lacks, renderCard } from "./critique_card.js";
 import { element, figure } from "./dom.js";
+import { HandOnButtons } from "./hand_on.js";
 import { PauseBox } from "./pause_box.js";
 import { openPictures, picture } from "./pictures.js";
 import { sparkline } from "./sparkline.js";
@@ -17,6 +18,7 @@ export class Filmstrip {
     this.stop = element("button", { type: "button", class: "rr-button rr-stop", text: say("stop"), disabled: true, on: { click: () => this.askToStop() } });
     this.notes = element("p", { class: "rr-notes" });
     this.pause = new PauseBox();
+    this.choice = new HandOnButtons(() => this.selected);
     this.chart = element("div", { class: "rr-chart" });
     this.list = element("ol", {
       class: "rr-strip",
@@ -25,7 +27,7 @@ export class Filmstrip {
     });
     this.detail = element("div", { class: "rr-detail", "data-capture-wheel": "true", tabindex: "0", role: "region", "aria-label": say("prompt") });
     const head = element("header", { class: "rr-head" }, this.status, this.stop);
-    this.element = element("section", { class: "rr rr-film", "aria-label": say("iterations") }, head, this.notes, this.pause.element, this.chart, this.list, this.detail);
+    this.element = element("section", { class: "rr rr-film", "aria-label": say("iterations") }, head, this.notes, this.pause.element, this.choice.element, this.chart, this.list, this.detail);
     this.state = null;
     this.asked = null;
     this.selected = null;
@@ -54,6 +56,7 @@ export class Filmstrip {
     this.notes.textContent = state.seed_wired ? "" : say("seedUnwired");
     this.showStop();
     this.pause.show(state);
+    this.choice.show(state);
     this.chart.replaceChildren(sparkline(state.iterations, state.best, state.threshold, state.running ? state.max_iterations : state.iterations.length));
     this.showPictures();
     const newest = state.iterations.length - 1;

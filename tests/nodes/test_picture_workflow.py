@@ -62,6 +62,10 @@ def test_a_wire_that_would_set_the_prompt_is_taken_off(edits: Any) -> None:
     assert node(after, 50)["outputs"][0]["links"] == [98]
 
 
+def test_braces_of_a_prompt_stay_braces(edits: Any) -> None:
+    assert edits.page_text("a {cat}|dog") == r"a \{cat\}\|dog"
+
+
 def inside(uses: int) -> dict[str, Any]:
     """Template 1 as a subgraph, used so many times."""
     inner = {**template(), "id": "sub", "inputs": [{"name": "prompt", "linkIds": [70]}], "links": []}

@@ -260,6 +260,8 @@ class Meter:
             return threading.current_thread().name.startswith("rationalrewards")
 
         previews._write = self._metered("pictures", previews._write, in_own_thread)
+        kept = _module("nodes.kept_iterations").KeptIterations
+        kept._write = self._metered("kept iterations", kept._write)
 
     def _metered(self, name: str, function: Any, counts: Any = lambda: True) -> Any:
         def add(before: float) -> None:
