@@ -42,7 +42,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         ("loss.kl_weight=1.0", f"loss.kl_guidance={GUIDANCE}"), "guidance distilled, used without", "#12805c", 1.0
     ),
     "refined": Recipe(
-        (*_PASSES, f'prompts.refined="file:{{out}}/{REFINED}"'), "the same, refined words too", "#862e9c"
+        (*_PASSES, f'prompts.refined="file:{{out}}/{REFINED}"'), "passes apart, refined words too", "#862e9c"
     ),
 }
 """Name -> recipe. `plain` is the preset itself: DiffusionNFT as published, without guidance anywhere."""
