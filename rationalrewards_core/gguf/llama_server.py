@@ -20,11 +20,19 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=2, help="questions answered at once")
     parser.add_argument("--context", type=int, default=8192, help="tokens of one question, its reply included")
+    parser.add_argument("--threads", type=int, default=spare_threads(), help="CPU threads")
     parser.add_argument("--cpu", action="store_true", help="leave the graphics card alone")
     given = parser.parse_args()
     server = start(given, os.environ.get("LLAMA_API_KEY", ""))
     print(server.listening_address, flush=True)  # noqa: T201 - it goes into the log
     threading.Event().wait()
+
+
+def spare_threads() -> int:
+    """All cores but one, or OMP_NUM_THREADS: llama.cpp's threads wait for each other by spinning, so that one that shares its
+    core with another program holds up all of them, a thousandfold.
+    """
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 2) - 1))
 
 
 def start(given: argparse.Namespace, key: str) -> Any:
@@ -38,6 +46,7 @@ def start(given: argparse.Namespace, key: str) -> Any:
     params.api_keys = [key] if key else []
     params.cache_ram_mib = 0  # prompts begin with their picture: hardly one is asked twice
     params.ui = False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
     if given.cpu:
         params.n_gpu_layers, params.mmproj_use_gpu = 0, False
     return xllamacpp.Server(params)
