@@ -64,7 +64,9 @@ def main() -> None:
     for batch in (int(n) for n in options.batches.split(",")):
         figures |= {f"batch{batch}": measured(batch, options.pictures, options.precision)}
     figures |= summary(figures)
-    figures["peak_memory_over_plain"] = _peak("ours", options.precision) / _peak("plain", options.precision)
+    figures |= {f"peak_mib_{way}": _peak(way, options.precision) for way in ("plain", "ours")}
+    if figures["peak_mib_plain"]:
+        figures["peak_memory_over_plain"] = figures["peak_mib_ours"] / figures["peak_mib_plain"]
     if options.wide:
         figures["wide"] = wide()
     print(json.dumps({key: value for key, value in figures.items() if not isinstance(value, dict)}, indent=1))
@@ -155,8 +157,7 @@ def before(checkpoint: Checkpoint, group: list[Conversation], sampling: Sampling
     for row, ids in enumerate(output[:, start:].tolist()):
         alternatives.of_row(row, ids, lambda token: str(checkpoint.tokeniser.decode([token])))
         text = str(checkpoint.tokeniser.decode(ids, skip_special_tokens=True))
-        cuts = [text.index(stop) for stop in sampling.stop if stop in text]
-        texts.append(text[: min(cuts)] if cuts else text)
+        texts.append(text[: sampling.end(text)])
     return texts
 
 

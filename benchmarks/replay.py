@@ -133,7 +133,6 @@ class ReplayDecoder(Decoder):
         compiled = self._stage.compiled_grammar()
         tokeniser = self._stage.tokeniser
         row = Row(
-            (),
             Sampling(alternatives=10, max_tokens=len(reply) + 8),
             prompt=prompt,
             prompt_tokens=len(prompt),
@@ -141,7 +140,7 @@ class ReplayDecoder(Decoder):
             stop_ids=[STOP_TOKEN],
             pieces=Pieces(tokeniser),
             guide=None if compiled is None else Guide(compiled, len(tokeniser.vocabulary)),
-            drafter=Drafter(prompt.words, self._memory),
+            drafter=Drafter(prompt.words, self._memory, self._maker.breaks),
             draw=Draw(0.0, 0),
         )
         self._lines[id(row)] = reply

@@ -63,6 +63,10 @@ class Sampling:
     def repeatable(self) -> bool:
         return self.temperature == 0.0 or self.seed is not None
 
+    def end(self, text: str, start: int = 0) -> int | None:
+        """Where the first of the stop texts from `start` on begins, which is where a reply ends; None without one."""
+        return min((at for at in (text.find(stop, start) for stop in self.stop) if at >= 0), default=None)
+
     def again(self, attempt: int) -> Sampling:
         """How to ask for the same reply once more; attempt 0 is the first, and is asked as it stands."""
         return replace(self, temperature=SECOND_TEMPERATURE, seed=attempt) if attempt else self

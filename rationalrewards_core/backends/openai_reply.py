@@ -47,8 +47,7 @@ class ReplyReader:
         written = self._written(answer, choice, finish)
         text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
         answer_at = after_thoughts(text)  # a draft before the end of thoughts may hold a stop text too
-        cuts = [text.find(ending, answer_at) for ending in sampling.stop]
-        cut = min((at for at in cuts if at >= 0), default=None)
+        cut = sampling.end(text, answer_at)
         return Reply(
             text=text[:cut],
             finish=finish if cut is None else Finish.STOP,

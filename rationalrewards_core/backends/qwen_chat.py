@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
@@ -48,19 +49,37 @@ def expand_images(text: str, tokens_per_image: Sequence[int]) -> str:
     return expanded
 
 
-def model_inputs(checkpoint: Checkpoint, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
-    """Padded token ids (on the tokeniser's side), image patches and token kinds of a batch, on the model's device."""
-    images = [image for messages in conversations for m in messages for image in m.images]
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation as the model is fed it, before it is padded to others."""
+
+    text: str
+    images: dict[str, Any]
+    """What the image processor made of its pictures, one after the other; empty without any."""
+
+
+def read_conversation(checkpoint: Checkpoint, messages: Sequence[Message]) -> Conversation:
+    """Text with room for every image token, and image patches."""
+    images = [image for message in messages for image in message.images]
     encoded = dict(checkpoint.image_processor(images, return_tensors="pt")) if images else {}
     tokens = _tokens_per_image(encoded, checkpoint.image_processor.merge_size)
-    texts, start = [], 0
-    for messages in conversations:
-        count = sum(len(message.images) for message in messages)
-        texts.append(expand_images(chat_text(checkpoint.tokeniser, messages), tokens[start : start + count]))
-        start += count
+    return Conversation(expand_images(chat_text(checkpoint.tokeniser, messages), tokens), encoded)
+
+
+def model_inputs(checkpoint: Checkpoint, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
+    """Padded token ids (on the tokeniser's side), image patches and token kinds of a batch, on the model's device."""
+    return padded_inputs(checkpoint, [read_conversation(checkpoint, messages) for messages in conversations])
+
+
+def padded_inputs(checkpoint: Checkpoint, conversations: Sequence[Conversation]) -> dict[str, Any]:
+    """The same of conversations that were read before."""
+    import torch
+
+    texts = [conversation.text for conversation in conversations]
     batch = dict(checkpoint.tokeniser(texts, return_tensors="pt", padding=True, add_special_tokens=False))
     batch.pop("token_type_ids", None)
-    batch.update(encoded)
+    seen = [conversation.images for conversation in conversations if conversation.images]
+    batch.update({name: torch.cat([images[name] for images in seen]) for name in (seen[0] if seen else ())})
     if takes_token_kinds(checkpoint.model):
         image_id = checkpoint.tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
         batch["mm_token_type_ids"] = (batch["input_ids"] == image_id).int()

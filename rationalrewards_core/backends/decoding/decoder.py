@@ -17,7 +17,7 @@ from .image_features import VisionTower
 from .kv_cache import KeyValueCache, place_of
 from .pass_cost import WIDTHS, PassCost
 from .prompts import Prompt, PromptReader, common_length
-from .recorded_pass import RecordedPasses
+from .recorded_pass import CannotRecord, RecordedPasses
 from .row_maker import RowMaker
 from .rows import Row
 
@@ -70,8 +70,8 @@ class Decoder:
     def row(self, messages: Sequence[Message], sampling: Sampling) -> Row:
         """A reply to write; whatever is raised here concerns this one only."""
         prompt = self._reader.prompt(messages)
-        drafter = Drafter(prompt.words, self._memory)
-        return self._maker.row(messages, sampling, len(prompt), prompt=prompt, drafter=drafter)
+        drafter = Drafter(prompt.words, self._memory, self._maker.breaks)
+        return self._maker.row(sampling, len(prompt), prompt=prompt, drafter=drafter)
 
     def run(self, rows: Sequence[Row], after_pass: Callable[[], None] = lambda: None) -> None:
         """Write every row to its end. `after_pass` may cancel rows, or raise to end the whole."""
@@ -133,7 +133,7 @@ class Decoder:
         if self._recorded is not None:
             try:
                 return self._recorded.run(cache, tokens, place.index, shifts)
-            except RuntimeError as error:
+            except CannotRecord as error:
                 log.warning("passes of this model cannot be recorded (%s); they run one by one", error)
                 self._recorded = None
         return self._head(self._text(self._text.embed(tokens), place.index + shifts[:, None], cache, place))
@@ -218,5 +218,5 @@ def base_model(model: Any) -> Any:
 
 
 def _prompt(row: Row) -> Prompt:
-    assert row.prompt is not None, "this row was made by another decoder"
+    assert isinstance(row.prompt, Prompt), "this row was made by another decoder"
     return row.prompt

@@ -7,10 +7,13 @@ one saves passes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from .counterpart import AgreementRates, Counterpart
 
 ORDER: Final = 6
 """Longest context, in tokens."""
@@ -30,6 +33,9 @@ LEAST_TRUST: Final = 0.2
 """A row whose drafts fail still proposes what it is sure of."""
 MEMORY_CONTEXTS: Final = 400_000
 """Contexts kept of earlier replies, in two halves, of which the older is dropped: about 100 MB at most."""
+
+MEMORY_REPLIES: Final = 64
+"""Requests whose last reply is kept to be read along."""
 
 Counts = dict[int, int]
 
@@ -60,8 +66,12 @@ class Continuations:
         for position in range(max(1, start), len(tokens)):
             token = tokens[position]
             for length in range(1, min(ORDER, position) + 1):
-                counts = table.setdefault(tuple(tokens[position - length : position]), {})
-                counts[token] = counts.get(token, 0) + 1
+                context = tuple(tokens[position - length : position])
+                counts = table.get(context)
+                if counts is None:
+                    table[context] = {token: 1}
+                else:
+                    counts[token] = counts.get(token, 0) + 1
 
     def after(self, context: tuple[int, ...]) -> Counts:
         """Continuations of exactly this context; empty if it never occurred."""
@@ -74,6 +84,21 @@ class ReplyMemory:
     def __init__(self, contexts: int = MEMORY_CONTEXTS) -> None:
         self._half = contexts // 2
         self._young, self._old = Continuations(), Continuations()
+        self._replies: OrderedDict[tuple[int, ...], list[int]] = OrderedDict()
+        self._same, self._other = AgreementRates(), AgreementRates()
+
+    def counterpart(
+        self, prompt: tuple[int, ...], reply: list[int], breaks: Callable[[int], bool]
+    ) -> Counterpart | None:
+        """The last reply to the same words, else the last to any; `reply`, which grows, takes its place."""
+        same = self._replies.pop(prompt, None)
+        other = next(reversed(self._replies.values()), None)
+        self._replies[prompt] = reply
+        if len(self._replies) > MEMORY_REPLIES:
+            self._replies.popitem(last=False)
+        if same:
+            return Counterpart(same, self._same, breaks)
+        return Counterpart(other, self._other, breaks) if other else None
 
     def learn(self, tokens: Sequence[int], start: int = 0) -> None:
         """Count the continuations at positions `start` and after; rows of a batch learn from each other at once."""
@@ -89,10 +114,13 @@ class ReplyMemory:
 class Drafter:
     """Drafts for one row: what it said so far, its prompt, and the memory of earlier replies."""
 
-    def __init__(self, prompt: Sequence[int], memory: ReplyMemory) -> None:
+    def __init__(self, prompt: Sequence[int], memory: ReplyMemory, breaks: Callable[[int], bool]) -> None:
+        """`breaks` says whether a token ends a line."""
         self._memory, self._own = memory, Continuations()
         self._own.learn(prompt)
         self._tokens = list(prompt[-ORDER:])
+        self._reply: list[int] = []
+        self._counterpart = memory.counterpart(tuple(prompt), self._reply, breaks)
         self._trust = 1.0
         self._words, self._pairs = frozenset(prompt), frozenset(pairwise(prompt))
 
@@ -101,6 +129,9 @@ class Drafter:
         self._tokens.append(token)
         self._own.learn(self._tokens, len(self._tokens) - 1)
         self._memory.learn(self._tokens, len(self._tokens) - 1)
+        self._reply.append(token)
+        if self._counterpart is not None:
+            self._counterpart.follow(self._reply)
 
     def verified(self, draft: Draft, accepted: int) -> None:
         """How many of its tokens were right: a judge that draws boldly makes drafts worth less than they seem."""
@@ -113,8 +144,17 @@ class Drafter:
         tokens: list[int] = []
         chances: list[float] = []
         context, chance = tuple(self._tokens[-ORDER:]), self._trust
+        counterpart = self._counterpart
+        place, run = (0, 0) if counterpart is None else (counterpart.place, counterpart.run)
         while len(tokens) < most:
             token, share = self._likeliest(context)
+            if counterpart is not None:
+                read, read_share = counterpart.at(place, run)
+                if read == token:
+                    share = 1.0 - (1.0 - share) * (1.0 - read_share)
+                elif read_share > share:
+                    token, share = read, read_share
+                place, run = (place + 1, run + 1) if read == token else (place, 0)
             chance *= share
             if chance < FLOOR:
                 break

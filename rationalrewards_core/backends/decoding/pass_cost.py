@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-WIDTHS: Final = (1, 2, 4, 8, 16)
+WIDTHS: Final = (1, 2, 4, 8, 16, 32)
 """Tokens per row of a pass, the last accepted one included: few shapes, so that a pass can be recorded once."""
 KEEP: Final = 0.8
 """Share of the old estimate in the new one."""
+FIXED_SHARE: Final = 0.5
+"""What a pass is expected to cost at least, against a wider one, before it was tried."""
 
 
 class PassCost:
@@ -27,13 +29,26 @@ class PassCost:
         self._seconds[rows, width] = min(seconds, KEEP * old + (1 - KEEP) * seconds)
 
     def relative(self, rows: int, width: int) -> float:
-        """Cost of a pass against the narrowest one that was measured with as many rows; 1.0 where nothing is known."""
-        measured = {w: s for (r, w), s in self._seconds.items() if r == rows}
-        if not measured:
-            return 1.0
-        base = measured[min(measured)]
-        nearest = max((w for w in measured if w <= width), default=min(measured))
-        return max(1.0, measured[nearest] / base)
+        """Cost of a pass against one of a single token per row; 1.0 while nothing is measured."""
+        return max(1.0, self._expected(rows, width) / self._expected(rows, 1)) if self._seconds else 1.0
+
+    def _expected(self, rows: int, width: int) -> float:
+        """Seconds as measured, else by passes that came near in their number of tokens, and rather too few.
+
+        So a width that may pay is tried, and measured.
+        """
+        if (rows, width) in self._seconds:
+            return self._seconds[rows, width]
+        tokens = rows * width
+        points = sorted((r * w, seconds) for (r, w), seconds in self._seconds.items())
+        narrower, wider = [p for p in points if p[0] <= tokens], [p for p in points if p[0] > tokens]
+        if not narrower:
+            count, seconds = wider[0]
+            return seconds * (FIXED_SHARE + (1.0 - FIXED_SHARE) * tokens / count)
+        count, seconds = narrower[-1]
+        beside = wider[:1] or [p for p in narrower if p[0] < count][-1:]
+        slope = (seconds - beside[0][1]) / (count - beside[0][0]) if beside else 0.0
+        return seconds + max(0.0, slope) * (tokens - count)
 
     def best_width(self, chances: Sequence[Sequence[float]]) -> int:
         """The width with the most expected tokens per second.

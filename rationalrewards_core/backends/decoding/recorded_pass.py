@@ -6,6 +6,7 @@ used. A recording is believed only after it gave what the pass itself gave for o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,10 @@ from .kv_cache import KeyValueCache, Place
 
 TOLERANCE: Final = 0.02
 """Largest difference of a logit, relative to the largest logit: rounding in bf16, where kernels add in another order."""
+
+
+class CannotRecord(RuntimeError):
+    """A pass of this model is not to be recorded; it runs one by one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class RecordedPasses:
         """Logits [rows, width, vocabulary] of `tokens` [rows, width] at positions `index` [rows, width] of the cache.
 
         `shifts` [rows] is what each row's pictures shift its rotary positions by. The logits are overwritten by the
-        next pass of the same shape. Raises RuntimeError where a pass cannot be recorded.
+        next pass of the same shape. Raises CannotRecord where a pass cannot be recorded; what fails in a pass that runs
+        by itself, memory above all, is raised as it is.
         """
         memory = (cache.keys[0].data_ptr(), cache.rows, cache.capacity)
         if memory != self._memory:
@@ -76,13 +82,12 @@ class RecordedPasses:
             self.logits(cache, *inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = self.logits(cache, *inputs)
+        logits = _captured(graph, lambda: self.logits(cache, *inputs))
         recording = _Recording(graph, *inputs, logits)
         expected = self.logits(cache, tokens, index, shifts).float()
         difference = (recording.replay(tokens, index, shifts).float() - expected).abs().max()
         if not difference <= TOLERANCE * expected.abs().max():
-            raise RuntimeError("the recorded pass gave other logits than the pass itself")
+            raise CannotRecord("the recorded pass gave other logits than the pass itself")
         return recording
 
     def logits(self, cache: KeyValueCache, tokens: Any, index: Any, shifts: Any) -> Any:
@@ -93,3 +98,16 @@ class RecordedPasses:
         row = torch.arange(cache.rows, device=index.device)[:, None]
         place = Place(index, row, cache.capacity, None, mask)
         return self._head(self._text(self._text.embed(tokens), index + shifts[:, None], cache, place))
+
+
+def _captured(graph: Any, run: Callable[[], Any]) -> Any:
+    """What `run` gives while it is recorded. CannotRecord for what a recording forbids, not for memory that ran out."""
+    import torch
+
+    try:
+        with torch.cuda.graph(graph):
+            return run()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CannotRecord(str(error)) from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...errors import RequestError
-from ...messages import Message
 from ..base import Sampling
+from ..qwen_chat import Conversation
 from .choices import Draw
 from .drafts import Drafter
 from .guide import GrammarCompiler, Guide, grammar_available
@@ -35,13 +35,17 @@ class RowMaker:
         self._grammars: GrammarCompiler | None = None
         self._warned = False
 
+    @property
+    def breaks(self) -> Callable[[int], bool]:
+        """Whether a token ends a line."""
+        return self._pieces.breaks
+
     def row(
         self,
-        messages: Sequence[Message],
         sampling: Sampling,
         prompt_tokens: int,
         *,
-        prompt: Prompt | None = None,
+        prompt: Prompt | Conversation,
         drafter: Drafter | None = None,
     ) -> Row:
         """An empty reply. Raises RequestError where the prompt leaves no room for one."""
@@ -53,7 +57,6 @@ class RowMaker:
             )
         seed = random.getrandbits(62) if sampling.seed is None else sampling.seed
         return Row(
-            messages,
             sampling,
             prompt=prompt,
             prompt_tokens=prompt_tokens,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from ...messages import Message
 from ..base import Finish, Sampling, TokenChoice
+from ..qwen_chat import Conversation
 from .choices import Choices, Draw
 from .drafts import Draft, Drafter
 from .guide import Guide
@@ -29,6 +29,10 @@ class Pieces:
     def joined(self, tokens: Sequence[int]) -> str:
         return str(self._tokeniser.decode(list(tokens), skip_special_tokens=True))
 
+    def breaks(self, token: int) -> bool:
+        """Whether a token ends a line."""
+        return "\n" in self.text(token)
+
     def may_be_score(self, token: int) -> bool:
         """Whether a token can stand in a score: digits, or the sign before them."""
         text = self.text(token).strip()
@@ -40,10 +44,9 @@ class Row:
 
     def __init__(
         self,
-        messages: Sequence[Message],
         sampling: Sampling,
         *,
-        prompt: Prompt | None,
+        prompt: Prompt | Conversation | None,
         prompt_tokens: int,
         limit: int,
         stop_ids: Collection[int],
@@ -52,7 +55,7 @@ class Row:
         drafter: Drafter | None,
         draw: Draw,
     ) -> None:
-        self.messages, self.sampling, self.prompt, self.draw = messages, sampling, prompt, draw
+        self.sampling, self.prompt, self.draw = sampling, prompt, draw
         self.prompt_tokens = prompt_tokens
         self.ids: list[int] = []
         self.finish: Finish | None = None
@@ -129,14 +132,12 @@ class Row:
         piece = self._pieces.text(self.ids[-1])
         if all(stop[-1].isascii() and stop[-1] not in piece for stop in self.sampling.stop):
             return False
-        tail = self._pieces.joined(self.ids[-self._tail :])
-        return any(stop in tail for stop in self.sampling.stop)
+        return self.sampling.end(self._pieces.joined(self.ids[-self._tail :])) is not None
 
     def text(self) -> str:
         """The reply up to its stop text."""
         text = self._pieces.joined(self.ids)
-        cuts = [text.index(stop) for stop in self.sampling.stop if stop in text]
-        return text[: min(cuts)] if cuts else text
+        return text[: self.sampling.end(text)]
 
     def tokens(self) -> tuple[TokenChoice, ...]:
         """The reply token by token, with alternatives where a score may stand; nothing if none were asked for."""

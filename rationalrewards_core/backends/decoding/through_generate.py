@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...messages import Message
 from ..base import Sampling
-from ..qwen_chat import model_inputs
+from ..qwen_chat import Conversation, padded_inputs, read_conversation
 from .choices import Choices
 from .drafts import Draft
 from .row_maker import RowMaker
@@ -29,14 +29,16 @@ class GenerateDecoder:
 
     def row(self, messages: Sequence[Message], sampling: Sampling) -> Row:
         """A reply to write; whatever is raised here concerns this one only."""
-        length = model_inputs(self._checkpoint, [messages])["input_ids"].shape[1]
-        return self._maker.row(messages, sampling, length)
+        conversation = read_conversation(self._checkpoint, messages)
+        tokens = self._checkpoint.tokeniser(conversation.text, add_special_tokens=False)["input_ids"]
+        return self._maker.row(sampling, len(tokens), prompt=conversation)
 
     def run(self, rows: Sequence[Row], after_pass: Callable[[], None] = lambda: None) -> None:
         """Write every row to its end. `after_pass` may cancel rows, or raise to end the whole."""
         import torch
 
-        inputs = model_inputs(self._checkpoint, [row.messages for row in rows])
+        conversations = [row.prompt for row in rows if isinstance(row.prompt, Conversation)]
+        inputs = padded_inputs(self._checkpoint, conversations)
         steps = _Steps(rows, after_pass, self._checkpoint.tokeniser.pad_token_id)
         with torch.inference_mode():
             self._checkpoint.model.generate(

@@ -54,7 +54,6 @@ class Letters:
 def reply(seed: int, temperature: float, draft: Sequence[int], *, guided: bool = True) -> list[int]:
     """Two tokens by the row's own rule, the second of them in the same pass if the draft was right."""
     row = Row(
-        (),
         Sampling(),
         prompt=None,
         prompt_tokens=0,

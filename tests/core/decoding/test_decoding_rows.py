@@ -28,7 +28,6 @@ def ids(text: str) -> list[int]:
 
 def row(limit: int = 100, **sampling: Any) -> Row:
     return Row(
-        (),
         Sampling(**sampling),
         prompt=None,
         prompt_tokens=0,

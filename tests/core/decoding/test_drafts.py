@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rationalrewards_core.backends.decoding import drafts
 from rationalrewards_core.backends.decoding.drafts import (
     FLOOR,
     LEAST_TRUST,
@@ -16,10 +18,11 @@ from rationalrewards_core.backends.decoding.drafts import (
 )
 
 PHRASE = list(range(100, 130))
+NEWLINE = 7_000
 
 
 def told(prompt: list[int], reply: list[int], memory: ReplyMemory | None = None) -> Drafter:
-    drafter = Drafter(prompt, memory or ReplyMemory())
+    drafter = Drafter(prompt, memory or ReplyMemory(), lambda token: token == NEWLINE)
     for token in reply:
         drafter.learn(token)
     return drafter
@@ -106,3 +109,27 @@ def test_both_halves_of_the_memory_count() -> None:
     memory.learn([1, 2, 9])
     assert memory.after((1,)) == {2: 2}
     assert memory.after((2,)) == {3: 1, 9: 1}
+
+
+def test_the_last_reply_to_the_same_request_is_read_along_past_words_that_differ() -> None:
+    """What stands between two words that differ is in no count: every single token of it occurs everywhere."""
+    first = [1, 2, 3, 1, 1, 2, 2, 3, 3, 1]
+    memory = ReplyMemory()
+    told([40, 41], first, memory)
+    told([50, 51], [3, 1, 2, 2, 1, 3, 3, 2, 1], memory)
+    again = told([40, 41], [9, 2, 3, 1], memory)
+    assert again.draft(6).tokens == tuple(first[4:])
+
+
+def test_a_request_that_was_never_judged_reads_the_latest_reply_along() -> None:
+    memory = ReplyMemory()
+    told([40, 41], [*PHRASE[:4], NEWLINE, *PHRASE[10:14]], memory)
+    assert told([50, 51], [8, 8, 8, NEWLINE], memory).draft(4).tokens == tuple(PHRASE[10:14])
+
+
+def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafts, "MEMORY_REPLIES", 3)
+    memory = ReplyMemory()
+    for number in range(9):
+        told([number], [number], memory)
+    assert len(memory._replies) == 3

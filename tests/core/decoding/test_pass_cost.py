@@ -46,7 +46,6 @@ def test_a_batch_is_judged_by_passes_of_its_own_size() -> None:
     assert cost.best_width([SURE]) == 16
     assert cost.best_width([SURE] * 8) < 16
     assert cost.relative(8, 16) == pytest.approx(30.0)
-    assert cost.relative(4, 16) == 1.0
 
 
 def test_one_slow_pass_moves_little_and_a_fast_one_is_believed() -> None:
@@ -59,7 +58,15 @@ def test_one_slow_pass_moves_little_and_a_fast_one_is_believed() -> None:
     assert cost.relative(1, 4) == 1.0, "noise, not a wide pass that is cheaper than a narrow one"
 
 
-def test_an_unmeasured_width_is_tried_at_the_cost_of_the_next_narrower() -> None:
-    cost = costs(w1=1.0, w4=2.0)
-    assert cost.relative(1, 8) == cost.relative(1, 16) == 2.0
-    assert cost.relative(1, 2) == 1.0
+def test_a_width_that_was_never_tried_costs_what_its_number_of_tokens_lets_expect() -> None:
+    cost = costs(w1=1.0, w4=2.5)
+    assert cost.relative(1, 2) == pytest.approx(1.5), "between the two"
+    assert cost.relative(1, 8) == pytest.approx(4.5), "as steeply as before"
+    assert costs(w4=2.0).relative(1, 8) == costs(w4=2.0).relative(1, 4), "one point says nothing of the slope"
+
+
+def test_a_narrower_width_is_tried_though_only_a_wide_one_was() -> None:
+    """Drafts of a first pass may be sixteen tokens long; what eight cost is not known then."""
+    cost = costs(rows=8, w16=2.0)
+    assert cost.best_width([DOUBTFUL] * 8) < 16
+    assert cost.relative(8, 1) == 1.0 < cost.relative(8, 8) < cost.relative(8, 16) < 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,11 +13,13 @@ pytest.importorskip("transformers")
 
 import torch
 
+from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.decoding import recorded_pass
+from rationalrewards_core.backends.decoding.decoder import Decoder
 from rationalrewards_core.backends.decoding.flat_text import FlatText
 from rationalrewards_core.backends.decoding.kv_cache import KeyValueCache, place_of
-from rationalrewards_core.backends.decoding.recorded_pass import RecordedPasses
-from tests.core.decoding.random_checkpoint import VOCABULARY, random_checkpoint
+from rationalrewards_core.backends.decoding.recorded_pass import CannotRecord, RecordedPasses, _captured
+from tests.core.decoding.random_checkpoint import VOCABULARY, asked, random_checkpoint
 
 SHIFTS = torch.tensor([0, -7, -3])
 
@@ -84,3 +88,43 @@ def test_a_recording_is_used_again_until_the_cache_moves(monkeypatch: pytest.Mon
     passes.forget()
     run(4)
     assert len(recordings.shapes) == 4
+
+
+@contextlib.contextmanager
+def no_graph(graph: object) -> Iterator[None]:
+    yield
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def run() -> None:
+        raise error
+
+    return run
+
+
+def test_only_what_a_recording_forbids_ends_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass for which memory runs out is the batch's failure, which is tried again in halves, not the recording's."""
+    monkeypatch.setattr(torch.cuda, "graph", no_graph)
+    with pytest.raises(CannotRecord, match="not permitted when stream is capturing"):
+        _captured(None, failing(RuntimeError("operation not permitted when stream is capturing")))
+    with pytest.raises(torch.OutOfMemoryError):
+        _captured(None, failing(torch.OutOfMemoryError("CUDA out of memory")))
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [(CannotRecord("no"), False), (torch.OutOfMemoryError("full"), True), (RuntimeError("bug"), True)],
+)
+def test_a_decoder_gives_recording_up_only_where_it_cannot_be_done(error: Exception, recorded: bool) -> None:
+    class Failing:
+        fresh = False
+
+        def run(self, *inputs: object) -> None:
+            raise error
+
+    decoder = Decoder(random_checkpoint(0))
+    decoder._recorded = Failing()  # type: ignore[assignment]
+    row = decoder.row(asked("Say something."), Sampling(max_tokens=4))
+    with contextlib.nullcontext() if not recorded else pytest.raises(type(error)):
+        decoder.run([row])
+    assert (decoder._recorded is not None) == recorded

@@ -109,6 +109,22 @@ def test_a_batch_is_what_guided_generate_writes_of_each(grammar: str | None, sto
                 assert [p for _, p in ours.alternatives] == pytest.approx([p for _, p in old.alternatives], abs=1e-5)
 
 
+def test_every_picture_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, read = older_family(), []
+    processor = checkpoint.image_processor
+
+    class Counting:
+        merge_size = processor.merge_size
+
+        def __call__(self, images: list[object], **options: object) -> object:
+            read.append(len(images))
+            return processor(images, **options)
+
+    decoder = GenerateDecoder(replace(checkpoint, image_processor=Counting()))
+    written(decoder, *[Sampling(max_tokens=2)] * len(REQUESTS))
+    assert sum(read) == sum(len(message.images) for messages in REQUESTS for message in messages) > 0
+
+
 def test_a_row_that_ends_at_once_leaves_the_others_alone() -> None:
     short, long = Sampling(max_tokens=9, grammar='root ::= ""'), Sampling(max_tokens=9)
     rows = written(GenerateDecoder(older_family()), short, long)
