@@ -2,6 +2,10 @@
 
 The model computes everything it would compute; only its choice is replaced by the next token of the script. So drafts
 are accepted as they would be for these texts, and every variant writes the same.
+
+    python -m benchmarks.replay
+
+prints how many tokens a pass verifies by drafts alone: no model, and no limit from what a pass costs.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ import tomllib
 import torch
 
 from benchmarks.random_judge import END_TOKEN, IMAGE_TOKEN, SHAPES, START_TOKEN, STOP_TOKEN
+from benchmarks.timing import table
 from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.checkpoint import Checkpoint
 from rationalrewards_core.backends.decoding.choices import Choices, Draw
 from rationalrewards_core.backends.decoding.decoder import Decoder
-from rationalrewards_core.backends.decoding.drafts import Drafter
+from rationalrewards_core.backends.decoding.drafts import Drafter, ReplyMemory
 from rationalrewards_core.backends.decoding.image_features import Picture
+from rationalrewards_core.backends.decoding.pass_cost import WIDTHS
 from rationalrewards_core.backends.decoding.prompts import Prompt
 from rationalrewards_core.backends.decoding.rows import Pieces, Row
 from rationalrewards_core.messages import UserRequest, critique_messages
@@ -70,14 +76,14 @@ class Stage:
     def __init__(self, model: Any, shape: str, device: str, tokens: int | None = None) -> None:
         """`tokens` cuts every script after so many."""
         self.model, self.device, self.side = model, device, SHAPES[shape]["side"]
-        cases = tomllib.loads(Path(__file__).with_name("replayed_critiques.toml").read_text(encoding="utf-8"))["case"]
-        self._texts = {case["request"]: _prompt_texts(case["request"]) for case in cases}
-        replies = [reply.strip() for case in cases for reply in case["critiques"]]
+        replayed = cases()
+        self._texts = {case["request"]: _prompt_texts(case["request"]) for case in replayed}
+        replies = [reply.strip() for case in replayed for reply in case["critiques"]]
         texts = [*replies, *(part for parts in self._texts.values() for part in parts)]
         self.tokeniser = PieceTokeniser(texts, SHAPES[shape]["vocabulary"])
         self.scripts = [
             Script(case["request"], tuple(tuple(self.tokeniser.encode(r.strip())[:tokens]) for r in case["critiques"]))
-            for case in cases
+            for case in replayed
         ]
         self.checkpoint = Checkpoint(model, self.tokeniser, _Merge(), device)
         self._compiled: Any = None
@@ -192,3 +198,46 @@ def _prompt_texts(request: str) -> tuple[str, str]:
     before = "".join(part for part in parts[:at] if isinstance(part, str))
     after = "".join(part for part in parts[at + 1 :] if isinstance(part, str))
     return before, after
+
+
+def tokens_per_pass(case: dict[str, Any], most: int = WIDTHS[-1] - 1) -> list[float]:
+    """Of each critique of a case in turn, from a memory that is empty at first."""
+    parts = _prompt_texts(case["request"])
+    tokeniser = PieceTokeniser([*parts, *case["critiques"]], SHAPES["tiny"]["vocabulary"])
+    prompt = [token for part in parts for token in tokeniser.encode(part)]
+    memory, counts = ReplyMemory(), []
+    for critique in case["critiques"]:
+        reply = tokeniser.encode(critique.strip())
+        drafter = Drafter(prompt, memory, Pieces(tokeniser).breaks)
+        drafter.learn(reply[0])
+        written, passes = 1, 0
+        while written < len(reply):
+            draft, accepted = drafter.draft(most), 0
+            while written < len(reply):
+                token = reply[written]
+                written += 1
+                drafter.learn(token)
+                if accepted == len(draft.tokens) or draft.tokens[accepted] != token:
+                    break
+                accepted += 1
+            drafter.verified(draft, accepted)
+            passes += 1
+        counts.append(len(reply) / passes)
+    return counts
+
+
+def cases() -> list[dict[str, Any]]:
+    """The requests, each with its critiques in turn."""
+    path = Path(__file__).with_name("replayed_critiques.toml")
+    return list(tomllib.loads(path.read_text(encoding="utf-8"))["case"])
+
+
+def main() -> None:
+    rows = [
+        [case["request"][:40], *tokens_per_pass(case), "held out" if case.get("held_out") else ""] for case in cases()
+    ]
+    print(table(["request", "first critique", "second", ""], rows))
+
+
+if __name__ == "__main__":
+    main()

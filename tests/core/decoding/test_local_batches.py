@@ -210,22 +210,26 @@ def test_one_bad_job_fails_alone(engine: TransformersLocal, monkeypatch: pytest.
     in_one_batch(engine, monkeypatch, 8)
     whole = texts(ask(engine, *range(8)))
     bad = REQUESTS[3][0].images[0]
-    read, take = VisionTower.picture, Row.take
+    read, made = VisionTower.picture, Decoder.row
 
     def reading(self: VisionTower, image: Any) -> Any:
         if image is bad:
             raise ValueError("absolute ratio must be smaller than 200")
         return read(self, image)
 
-    def taking(self: Row, *arguments: Any) -> int:
-        if self.messages is REQUESTS[3] and self.ids:
-            raise IndexError("out of range")
-        return take(self, *arguments)
+    def taking(*arguments: Any) -> int:
+        raise IndexError("out of range")
+
+    def making(self: Decoder, messages: Any, sampling: Any) -> Row:
+        row = made(self, messages, sampling)
+        if messages is REQUESTS[3]:
+            row.take = taking  # type: ignore[method-assign]
+        return row
 
     if where == "its picture":
         monkeypatch.setattr(VisionTower, "picture", reading)
     else:
-        monkeypatch.setattr(Row, "take", taking)
+        monkeypatch.setattr(Decoder, "row", making)
     answers = ask(engine, *range(8))
     failure = answers.pop(3)
     assert isinstance(failure, BackendError)
