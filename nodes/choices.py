@@ -25,6 +25,8 @@ DEVICES = ("automatic", "cpu", "cuda:0", "cuda:1")
 GGUF_DEVICES = ("automatic", "cpu")
 MEGAPIXELS = (0.05, 4.0)
 IMAGES_TOGETHER = (1, 32)
+MOST_TOKENS = 16384
+"""Of one critique."""
 RUBRICS = ("automatic", "generation", "edit")
 MEMORY = ("keep loaded", "free after each run")
 SERVER_NAME = re.compile(r"[\w][\w .-]{0,63}")

@@ -20,6 +20,7 @@ class CritiqueToText(io.ComfyNode):
         return schema(
             node_id="RR_CritiqueToText",
             display_name="Critique to Text",
+            advanced=("index",),
             description="Writes critiques as Markdown, plain text, JSON, or their scores only.",
             search_aliases=["report", "json", "markdown", "rationalrewards"],
             inputs=[

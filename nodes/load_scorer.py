@@ -14,12 +14,14 @@ from .choices import (
     IMAGES_TOGETHER,
     MEGAPIXELS,
     MEMORY,
+    MOST_TOKENS,
     NO_SERVER,
     PRECISIONS,
     RUBRICS,
     choice_stamps,
     chosen_engine,
     chosen_rubric,
+    number,
     server_names,
 )
 from .models import NO_ADAPTER, NO_CHECKPOINT, NO_GGUF, adapters, checkpoints, find_rubric, gguf_models, rubric_files
@@ -33,6 +35,7 @@ class LoadScorer(io.ComfyNode):
         return schema(
             node_id="RR_LoadScorer",
             display_name="Load Rational Scorer",
+            advanced=("adapter", "device", "max_megapixels", "batch_size", "memory", "max_tokens"),
             description="Chooses the judge that critiques images, and the rubric it judges by.",
             search_aliases=["reward model", "judge", "critic", "score image", "VLM", "qwen", "quality"],
             inputs=[
@@ -67,6 +70,15 @@ class LoadScorer(io.ComfyNode):
                     tooltip="Check the judge when this node runs: reached, seeing, guided, quick, at the right sizes. What to "
                     "do is shown on the node.",
                 ),
+                io.Int.Input(
+                    "max_tokens",
+                    optional=True,
+                    default=0,
+                    min=0,
+                    max=MOST_TOKENS,
+                    tooltip="Longest critique, in tokens. 0: as long as this judge needs (2048; 400 for the miniature). "
+                    "Raise it when a critique was cut off.",
+                ),
             ],
             outputs=[ScorerSocket.Output(display_name="scorer", tooltip="The judge, for every node that scores.")],
         )
@@ -79,6 +91,7 @@ class LoadScorer(io.ComfyNode):
         engine: dict[str, Any] | None = None,
         custom_rubric: Any = None,
         check: bool = False,
+        max_tokens: int = 0,
     ) -> io.NodeOutput:
         from .scorers import LoadedScorer
 
@@ -88,7 +101,9 @@ class LoadScorer(io.ComfyNode):
         if custom_rubric is not None and not isinstance(custom_rubric, Rubric):
             raise ConfigError("custom_rubric takes the output of a Custom Rubric node.")
         judged_by = custom_rubric if custom_rubric is not None else chosen_rubric(rubric, chosen)
-        scorer = LoadedScorer(engine=chosen, rubric=judged_by, keep=memory == MEMORY[0])
+        longest = int(number("max_tokens", max_tokens, (0, MOST_TOKENS))) or None
+        keep = memory == MEMORY[0]
+        scorer = LoadedScorer(engine=chosen, rubric=judged_by, keep=keep, max_tokens=longest)
         if check is not True:
             return io.NodeOutput(scorer)
         from .check_up import check_up

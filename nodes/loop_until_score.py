@@ -25,6 +25,7 @@ class LoopUntilScore(io.ComfyNode):
         return schema(
             node_id=CLOSE_CLASS,
             display_name="Loop Until Score",
+            advanced=("patience", "minimum_gain", "keep", "refine_from"),
             description="Where a loop ends: repeats everything since Loop Start until an image scores high enough, "
             "and hands on the best one. Every iteration is kept, so that none is made twice.",
             search_aliases=["loop", "while", "repeat", "best of", "early stop"],

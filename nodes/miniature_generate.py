@@ -29,6 +29,7 @@ class MiniatureGenerate(io.ComfyNode):
         return schema(
             node_id="RR_MiniatureGenerate",
             display_name="Miniature Generate",
+            advanced=("lora", "strength"),
             description="Draws 48 x 48 pictures of coloured shapes with a tiny diffusion model that comes with the pack: "
             "a loop to try without any download.",
             search_aliases=["demo", "tiny diffusion", "shapes", "rationalrewards"],

@@ -30,6 +30,7 @@ class MultiDimScore(io.ComfyNode):
         return schema(
             node_id="RR_MultiDimScore",
             display_name="Multi-Dim Score",
+            advanced=("minimums", "weights"),
             description="Scores a batch per dimension in the judge's fast mode, ranks it, and tells whether the best "
             "image passes.",
             search_aliases=[

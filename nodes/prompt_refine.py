@@ -34,6 +34,7 @@ class PromptRefine(io.ComfyNode):
         return schema(
             node_id="RR_PromptRefine",
             display_name="Prompt Refine",
+            advanced=("minimums", "trigger_words", "prefix", "suffix", "max_length", "index"),
             description="Rewords the prompt where the critique finds a dimension below its minimum; what you fixed "
             "(quotes, trigger words, LoRA tags, weights, embeddings) stays.",
             search_aliases=["rewrite prompt", "improve prompt", "refine", "rationalrewards"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from PIL import Image
@@ -39,6 +39,9 @@ class LoadedScorer:
     """None chooses by the request: with source images the edit rubric, else the generation rubric."""
     keep: bool = True
     """Whether the model stays loaded after a call (until ComfyUI needs its memory)."""
+
+    max_tokens: int | None = None
+    """Longest critique, in tokens; None is the engine's own limit."""
 
     @property
     def name(self) -> str:
@@ -89,7 +92,10 @@ class LoadedScorer:
         outcomes, notes = await self._run(work, progress)
         raise_if_all_failed(outcomes)
         return Critiques(
-            request=requests[0], rubric=judged, outcomes=tuple(outcomes), notes=(*notes, *engine_notes(self.engine))
+            request=requests[0],
+            rubric=judged,
+            outcomes=tuple(map(said_here, outcomes)),
+            notes=(*notes, *engine_notes(self.engine)),
         )
 
     async def compare(
@@ -115,7 +121,7 @@ class LoadedScorer:
         self.engine.release()
 
     def _scorer(self, rubric: Rubric) -> Scorer:
-        settings = ScorerSettings(max_tokens=self.engine.max_tokens)
+        settings = ScorerSettings(max_tokens=self.max_tokens or self.engine.max_tokens)
         return Scorer(self.engine, {rubric.kind: rubric}, settings, MEMO, self.engine.scope)
 
     async def _run(self, work: Work[T], progress: NodeProgress) -> T:
@@ -126,6 +132,14 @@ class LoadedScorer:
         finally:
             if not self.keep:
                 self.engine.release()
+
+
+def said_here(outcome: Outcome) -> Outcome:
+    """The outcome, with the place of the widget in a sentence that asks for it."""
+    if not isinstance(outcome, Unscored) or outcome.reason != Reason.TRUNCATED.value:
+        return outcome
+    place = "raise max_tokens on Load Rational Scorer (an advanced widget)"
+    return replace(outcome, message=outcome.message.replace("raise max_tokens", place))
 
 
 def check_sources(request: UserRequest, rubric: Rubric) -> None:

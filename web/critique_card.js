@@ -1,8 +1,9 @@
 /** One critique as a card, and a deck of cards for a batch. Every text in a card is somebody else's. */
 
 import { element, figure } from "./dom.js";
-import { caption } from "./filmstrip.js";
-import { openPictures, picture } from "./pictures.js";
+import { caption } from "./captions.js";
+import { openPictures } from "./picture_dialog.js";
+import { picture } from "./pictures.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 

@@ -1,19 +1,24 @@
 /** The iterations of one loop: pictures with rewards, what changed in the prompt, and the button that ends it. */
 
 import { api } from "../../scripts/api.js";
-import { lacks, renderCard } from "./critique_card.js";
+import { lacks } from "./critique_card.js";
 import { element, figure } from "./dom.js";
 import { HandOnButtons } from "./hand_on.js";
 import { PauseBox } from "./pause_box.js";
-import { openPictures, picture } from "./pictures.js";
+import { caption } from "./captions.js";
+import { iterationPages, promptOf } from "./iteration_pages.js";
+import { openPictures } from "./picture_dialog.js";
+import { picture } from "./pictures.js";
 import { sparkline } from "./sparkline.js";
-import { renderDiff } from "./word_diff.js";
+import { estimate, seconds } from "./times.js";
 import { knows, say } from "./words.js";
 
 const STOP = "/rationalrewards/loop/stop";
 
 export class Filmstrip {
-  constructor() {
+  /** @param {object} node the Loop Until Score that the film is on */
+  constructor(node) {
+    this.node = node;
     this.status = element("p", { class: "rr-status", role: "status", text: say("noLoop") });
     this.stop = element("button", { type: "button", class: "rr-button rr-stop", text: say("stop"), disabled: true, on: { click: () => this.askToStop() } });
     this.notes = element("p", { class: "rr-notes" });
@@ -151,9 +156,9 @@ export class Filmstrip {
     if (!iteration) return;
     const short = iteration.unscored ? [iteration.unscored.message] : lacks(iteration.card, iteration.reward, this.state.threshold);
     this.detail.replaceChildren(
-      element("h3", { text: caption(iteration, this.state.best) }),
+      element("h3", { text: [caption(iteration, this.state.best), seconds(iteration.seconds)].filter(Boolean).join(" · ") }),
       short.length ? element("p", { class: "rr-short", dir: "auto", text: short.join(" · ") }) : "",
-      this.promptOf(place),
+      promptOf(this.state, place),
     );
   }
 
@@ -163,28 +168,8 @@ export class Filmstrip {
     this.list.scrollLeft = frame.offsetLeft - this.list.offsetLeft - (this.list.clientWidth - frame.offsetWidth) / 2;
   }
 
-  /** The prompt of an iteration, marked against the one before it. */
-  promptOf(place) {
-    const { iterations } = this.state;
-    const before = iterations[Math.max(place - 1, 0)].prompt;
-    return renderDiff(before, iterations[place].prompt);
-  }
-
   enlarge(place) {
-    const pages = this.state.iterations.map((iteration, index) => ({
-      label: caption(iteration, this.state.best),
-      image: iteration.image,
-      render: () =>
-        element(
-          "div",
-          {},
-          element("h3", { text: say("prompt") }),
-          this.promptOf(index),
-          element("p", { class: "rr-comments", text: iteration.seed === null ? say("seedUnwired") : say("seedIs", { seed: iteration.seed }) }),
-          iteration.card ? renderCard(iteration.card) : reasonOf(iteration),
-        ),
-    }));
-    openPictures(pages, place);
+    openPictures(iterationPages(this.node, this.state), place);
   }
 
   onKey(event) {
@@ -197,21 +182,12 @@ export class Filmstrip {
   }
 }
 
-export function caption(iteration, best) {
-  const reward = iteration.unscored ? say("unscored") : figure(iteration.reward);
-  return say(iteration.index === best ? "iterationBest" : "iteration", { index: iteration.index + 1, reward });
-}
-
-function reasonOf({ unscored }) {
-  return unscored && element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: unscored.reason }), element("span", { dir: "auto", text: unscored.message }));
-}
-
 /** Why the loop is where it is, in figures that are true: what the best image lacks is named, dimension or reward. */
 function sentence(state) {
   const best = state.best === null ? null : state.iterations[state.best];
   const count = state.iterations.length;
   const values = { count, current: count + 1, most: state.max_iterations ?? "…", best: figure(best?.reward), threshold: figure(state.threshold) };
-  if (state.running) return say(best ? "running" : "runningFirst", values);
+  if (state.running) return [say(best ? "running" : "runningFirst", values), estimate(state)].filter(Boolean).join(" · ");
   const key = state.reached ? "stopReached" : `stop_${state.stopped}`;
   const short = best ? lacks(best.card, best.reward, state.threshold) : count ? [say("noneScored")] : [];
   return [knows(key) ? say(key, values) : state.ending, best && say("bestOf", values), short.length && `${short.slice(0, 2).join(" · ")}.`].filter(Boolean).join(" ");

@@ -1,4 +1,4 @@
-/** Pictures of the server's temp folder: their addresses, and a dialog that shows one large. */
+/** Pictures of the server's folders: their addresses, and how they are shown. */
 
 import { api } from "../../scripts/api.js";
 import { element } from "./dom.js";
@@ -26,51 +26,4 @@ export function picture(image, alt, options = {}) {
   });
   shown.addEventListener("error", () => shown.replaceWith(element("span", { class: "rr-gone", text: say("gone") })));
   return shown;
-}
-
-/**
- * A modal dialog with one page per entry; Escape closes it, the arrow keys turn the pages.
- * @param {{label: string, image: object|null, render: () => Node}[]} pages
- */
-export function openPictures(pages, start = 0) {
-  let current = start;
-  const stage = element("div", { class: "rr-stage" });
-  const text = element("div", { class: "rr-text" });
-  const heading = element("h2", { "aria-live": "polite" });
-  const previous = turner("‹", say("previous"), -1);
-  const next = turner("›", say("next"), 1);
-  const close = element("button", { type: "button", class: "rr-button", text: say("close"), on: { click: () => box.close() } });
-  const header = element("header", {}, heading, pages.length > 1 && previous, pages.length > 1 && next, close);
-  const box = element("dialog", { class: "rr rr-dialog", on: { keydown: onKey, click: onClick } }, header, stage, text);
-  box.addEventListener("close", () => box.remove());
-
-  function turner(sign, label, step) {
-    return element("button", { type: "button", class: "rr-button", text: sign, "aria-label": label, on: { click: () => show(current + step) } });
-  }
-
-  function show(index) {
-    current = Math.min(Math.max(index, 0), pages.length - 1);
-    const page = pages[current];
-    heading.textContent = page.label;
-    box.setAttribute("aria-label", page.label);
-    stage.replaceChildren(page.image ? picture(page.image, page.label) : element("span", { class: "rr-gone", text: say("gone") }));
-    text.replaceChildren(page.render());
-    previous.disabled = current === 0;
-    next.disabled = current === pages.length - 1;
-  }
-
-  function onKey(event) {
-    event.stopPropagation(); // ComfyUI's own shortcuts must not act behind the dialog
-    if (event.key === "ArrowLeft") show(current - 1);
-    if (event.key === "ArrowRight") show(current + 1);
-  }
-
-  function onClick(event) {
-    if (event.target === box) box.close();
-  }
-
-  document.body.append(box);
-  show(start);
-  box.showModal();
-  close.focus();
 }

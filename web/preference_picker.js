@@ -2,7 +2,8 @@
 
 import { api } from "../../scripts/api.js";
 import { element } from "./dom.js";
-import { openPictures, picture } from "./pictures.js";
+import { openPictures } from "./picture_dialog.js";
+import { picture } from "./pictures.js";
 import { say } from "./words.js";
 
 const PATH = "/rationalrewards/preferences";

@@ -8,10 +8,14 @@ import { CardDeck } from "./critique_card.js";
 import { element } from "./dom.js";
 import { Filmstrip } from "./filmstrip.js";
 import { everyNode, nodeOfExecution, nodeOfLocator } from "./graph_nodes.js";
+import { showNotice, watchJudge } from "./judge_notice.js";
+import { loopMenu } from "./loop_builder.js";
 import { isOfOpenWorkflow, Loops } from "./loops.js";
 import { PreferencePicker } from "./preference_picker.js";
+import { readableReports } from "./reports.js";
 import { restore } from "./restore.js";
 import { RewordingCard } from "./rewording_card.js";
+import { colourWires } from "./wires.js";
 import { loadWords } from "./words.js";
 
 const NAME = "rationalrewards";
@@ -39,6 +43,7 @@ function viewOf(node, kind, make, { name, height, width }) {
   // Neither in the prompt (options.serialize) nor in the workflow file (widget.serialize).
   const widget = node.addDOMWidget(name, "rationalrewards", of[kind].element, {
     serialize: false,
+    hideInPanel: true, // the side panel could only show its name
     hideOnZoom: false,
     getMinHeight: () => height,
     getValue: () => "",
@@ -57,7 +62,7 @@ function viewOf(node, kind, make, { name, height, width }) {
 
 const deckOf = (node) => viewOf(node, "deck", () => new CardDeck(), DECK);
 const rewordingOf = (node) => viewOf(node, "rewording", () => new RewordingCard(), REWORDING);
-const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(), FILM);
+const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(node), FILM);
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
 /** What a loop knows better than a node of its body: the cards of all iterations. */
@@ -105,6 +110,7 @@ const extension = {
 
   setup() {
     tellUser();
+    colourWires();
     api.addEventListener("rationalrewards.loop", ({ detail }) => loops.take(detail));
     api.addEventListener("execution_cached", ({ detail }) => loops.begin(detail.prompt_id, detail.nodes ?? []));
     api.addEventListener("executed", onExecuted);
@@ -117,7 +123,10 @@ const extension = {
     if (node.comfyClass === REFINE) rewordingOf(node);
     if (node.comfyClass === LOOP) filmOf(node);
     if (node.comfyClass === PICK) pickerOf(node);
+    watchJudge(node);
   },
+
+  getNodeMenuItems: loopMenu,
 
   /** Outputs that the page itself kept: another tab, undo, a run opened from the queue. */
   onNodeOutputsUpdated(outputs) {
@@ -128,6 +137,8 @@ const extension = {
   },
 
   async afterConfigureGraph() {
+    readableReports();
+    for (const [, node] of everyNode()) showNotice(node);
     for (const [, node] of everyNode()) {
       const dataset = node.comfyClass === PICK && node.widgets?.find(({ name }) => name === "dataset")?.value;
       if (dataset) pickerOf(node).open(dataset);

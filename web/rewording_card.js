@@ -1,7 +1,7 @@
 /** What Prompt Refine made of a prompt: the words that changed, and why. Every text in it is somebody else's. */
 
 import { element } from "./dom.js";
-import { caption } from "./filmstrip.js";
+import { caption } from "./captions.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 

@@ -13,13 +13,34 @@ from pathlib import Path
 import pytest
 
 from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
+from tests.comfy.conftest import write_random
 from workflows.source.frontend import Frontend, find_chromium, opened
 
 PICTURES = PACK / "out" / "browser"
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of the tests' own that the server reads; empty until a test puts something there."""
+    folder = tmp_path_factory.mktemp("models")
+    for kind in ("checkpoints", "loras"):
+        (folder / kind).mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(address: str, models: Path) -> Iterator[str]:
+    """Name of a random SD1.5 checkpoint in the server's model folder; 341 MB, gone after the tests."""
+    comfy = find_comfy()
+    assert not isinstance(comfy, str)
+    target = models / "checkpoints" / "tiny_sd15.safetensors"
+    write_random(comfy, "checkpoint", target)
+    yield target.name
+    target.unlink()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[str]:
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
     if find_chromium() is None:
@@ -27,7 +48,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     comfy = find_comfy()
     if isinstance(comfy, str):
         pytest.skip(comfy)
-    server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"))
+    server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), models=models)
     yield server.address
     server.stop()
 

@@ -5,7 +5,7 @@ async ({ id, name: title, nodes, groups, inside }) => {
   await app.loadGraphData({ id, revision: 0, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 });
   const made = {};
 
-  for (const [name, { type, at, size, title, widgets, collapsed }] of Object.entries(nodes)) {
+  for (const [name, { type, at, size, title, widgets, collapsed, models }] of Object.entries(nodes)) {
     const node = LiteGraph.createNode(type);
     if (!node) throw new Error(`there is no node ${type}`);
     app.graph.add(node);
@@ -19,6 +19,7 @@ async ({ id, name: title, nodes, groups, inside }) => {
     node.pos = at;
     node.setSize(size);
     if (collapsed) node.flags.collapsed = true;
+    if (models?.length) node.properties.models = models;
     made[name] = node;
   }
 

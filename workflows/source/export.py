@@ -21,7 +21,7 @@ from .graph import Graph
 from .graphs import BLUEPRINT, GRAPHS, INSIDE
 
 FOLDER = Path(__file__).resolve().parents[1]
-KEPT_PROPERTIES = ("Node name for S&R", "proxyWidgets")
+KEPT_PROPERTIES = ("Node name for S&R", "models", "proxyWidgets")
 """Properties of a node that a file needs; the others name the versions of the machine it was written on."""
 
 

@@ -13,6 +13,16 @@ Widget = str | int | float | bool
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """One file of somebody else's, by the core's own convention for templates."""
+
+    name: str
+    url: str
+    directory: str
+    """Below models/."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One node of a workflow."""
 
@@ -27,6 +37,8 @@ class Node:
     """Input name -> `node.output`."""
     collapsed: bool = False
     """Shown as its title alone."""
+    models: tuple[ModelFile, ...] = ()
+    """Files that its widgets name: where the frontend finds them when they are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)

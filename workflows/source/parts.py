@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .graph import Node, Widget
+from .graph import ModelFile, Node, Widget
 
 MINIATURE_PROMPT = "a large red circle left of a small blue square"
 PHOTO_PROMPT = 'a weathered fishing boat named "AURORA" on a calm lake at dawn, two gulls on its bow'
@@ -12,6 +12,48 @@ LOCAL_IMAGE: Mapping[str, Widget] = {"engine": "local", "engine.checkpoint": "LL
 LOCAL_EDIT: Mapping[str, Widget] = {"engine": "local", "engine.checkpoint": "LLM/RationalRewards-8B-Edit"}
 
 Corner = tuple[int, int]
+
+_HUB = "https://huggingface.co"
+SDXL = ModelFile(
+    name="sd_xl_base_1.0.safetensors",
+    url=f"{_HUB}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors",
+    directory="checkpoints",
+)
+FLUX = ModelFile(
+    name="flux1-dev.safetensors",
+    url=f"{_HUB}/Comfy-Org/flux1-dev/resolve/main/flux1-dev.safetensors",
+    directory="diffusion_models",
+)
+KONTEXT = ModelFile(
+    name="flux1-dev-kontext_fp8_scaled.safetensors",
+    url=f"{_HUB}/Comfy-Org/flux1-kontext-dev_ComfyUI/resolve/main/split_files/diffusion_models/"
+    "flux1-dev-kontext_fp8_scaled.safetensors",
+    directory="diffusion_models",
+)
+CLIP_L = ModelFile(
+    name="clip_l.safetensors",
+    url=f"{_HUB}/comfyanonymous/flux_text_encoders/resolve/main/clip_l.safetensors",
+    directory="text_encoders",
+)
+T5 = ModelFile(
+    name="t5xxl_fp8_e4m3fn_scaled.safetensors",
+    url=f"{_HUB}/comfyanonymous/flux_text_encoders/resolve/main/t5xxl_fp8_e4m3fn_scaled.safetensors",
+    directory="text_encoders",
+)
+AE = ModelFile(
+    name="ae.safetensors",
+    url=f"{_HUB}/Comfy-Org/Lumina_Image_2.0_Repackaged/resolve/main/split_files/vae/ae.safetensors",
+    directory="vae",
+)
+
+
+def get_judge(kind: str) -> str:
+    """How a note says where the judge is (`T2I` or `Edit`): a folder of files, which the frontend cannot fetch itself."""
+    name = f"RationalRewards-8B-{kind}"
+    return (
+        f"[TIGER-Lab/{name}]({_HUB}/TIGER-Lab/{name}) (all files, about 18 GB) in `models/LLM/{name}/`; in ComfyUI's "
+        f"folder:\n\n```\nhf download TIGER-Lab/{name} --local-dir models/LLM/{name}\n```\n\n"
+    )
 
 
 def note(at: Corner, size: tuple[int, int], text: str) -> Node:
@@ -138,24 +180,26 @@ def miniature_prompt() -> Node:
     )
 
 
-def flux_loaders(at: Corner, model: str) -> dict[str, Node]:
+def flux_loaders(at: Corner, model: ModelFile) -> dict[str, Node]:
     x, y = at
     return {
         "model": Node(
             type="UNETLoader",
             at=(x, y),
             size=(340, 90),
-            widgets={"unet_name": model, "weight_dtype": "fp8_e4m3fn" if "fp8" not in model else "default"},
+            widgets={"unet_name": model.name, "weight_dtype": "fp8_e4m3fn" if "fp8" not in model.name else "default"},
+            models=(model,),
         ),
         "clip": Node(
             type="DualCLIPLoader",
             at=(x, y + 160),
             size=(340, 140),
             widgets={
-                "clip_name1": "clip_l.safetensors",
-                "clip_name2": "t5xxl_fp8_e4m3fn_scaled.safetensors",
+                "clip_name1": CLIP_L.name,
+                "clip_name2": T5.name,
                 "type": "flux",
             },
+            models=(CLIP_L, T5),
         ),
-        "vae": Node(type="VAELoader", at=(x, y + 370), size=(340, 70), widgets={"vae_name": "ae.safetensors"}),
+        "vae": Node(type="VAELoader", at=(x, y + 370), size=(340, 70), widgets={"vae_name": AE.name}, models=(AE,)),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..parts import LOCAL_IMAGE, PHOTO_PROMPT, critique, judge, note, refine
+from ..parts import LOCAL_IMAGE, PHOTO_PROMPT, critique, get_judge, judge, note, refine
 
 GRAPH = Graph(
     name="3_critique_one_image",
@@ -11,9 +11,8 @@ GRAPH = Graph(
         "note": note(
             (0, 0),
             (340, 300),
-            "## Critique an image of yours\n\nNeeds the 8B judge: put the files of "
-            "**TIGER-Lab/RationalRewards-8B-T2I** (huggingface.co) into `models/LLM/RationalRewards-8B-T2I/`. As nf4 it "
-            "takes about 7 GB of VRAM.\n\nChoose your image, write the prompt it was made with, press **Run**. "
+            f"## Critique an image of yours\n\nNeeds the 8B judge: {get_judge('T2I')}"
+            "As nf4 it takes about 7 GB of VRAM.\n\nChoose your image, write the prompt it was made with, press **Run**. "
             "**Prompt Refine** only changes the prompt when a dimension falls below 3.",
         ),
         "judge": judge((0, 360), LOCAL_IMAGE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Graph, Group, Node
 from ..parts import (
+    FLUX,
     LOCAL_IMAGE,
     PHOTO_PROMPT,
     critique,
@@ -11,6 +12,7 @@ from ..parts import (
     flux_guidance,
     flux_loaders,
     flux_sampler,
+    get_judge,
     iteration_prompt,
     judge,
     loop_end,
@@ -30,12 +32,12 @@ GRAPH = Graph(
             "## FLUX.1 dev until it scores\n\n- `models/diffusion_models/flux1-dev.safetensors`\n"
             "- `models/text_encoders/clip_l.safetensors` and `t5xxl_fp8_e4m3fn_scaled.safetensors`\n"
             "- `models/vae/ae.safetensors`\n"
-            "- the judge: the files of **TIGER-Lab/RationalRewards-8B-T2I** in `models/LLM/RationalRewards-8B-T2I/`\n\n"
+            f"- the judge: {get_judge('T2I')}"
             "On 24 GB set the judge's memory to *free after each run*: FLUX and the judge then take turns.",
         ),
         "judge": judge((0, 440), LOCAL_IMAGE, memory="free after each run"),
         "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
-        **flux_loaders((400, 380), "flux1-dev.safetensors"),
+        **flux_loaders((400, 380), FLUX),
         "size": Node(type="EmptySD3LatentImage", at=(800, 0), size=(340, 120), widgets={"width": 1024, "height": 1024}),
         "positive": iteration_prompt((800, 190), "clip.CLIP"),
         "guidance": flux_guidance((800, 370), 3.5, "positive.CONDITIONING"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ..graph import Graph, Group, Node
 from ..parts import (
+    KONTEXT,
     LOCAL_EDIT,
     critique,
     decode,
     flux_guidance,
     flux_loaders,
     flux_sampler,
+    get_judge,
     iteration_prompt,
     judge,
     loop_end,
@@ -30,13 +32,13 @@ GRAPH = Graph(
             "- `models/diffusion_models/flux1-dev-kontext_fp8_scaled.safetensors`\n"
             "- `models/text_encoders/clip_l.safetensors` and `t5xxl_fp8_e4m3fn_scaled.safetensors`\n"
             "- `models/vae/ae.safetensors`\n"
-            "- the judge: the files of **TIGER-Lab/RationalRewards-8B-Edit** in `models/LLM/RationalRewards-8B-Edit/`\n\n"
+            f"- the judge: {get_judge('Edit')}"
             "The source image goes to the critique too, so that the judge sees what the edit should have left alone.",
         ),
         "judge": judge((0, 460), LOCAL_EDIT, memory="free after each run"),
         "start": loop_start((400, 0), "make it autumn, keep the boat as it is", seed=42),
         "source": Node(type="LoadImage", at=(400, 380), size=(340, 330), widgets={"image": "example.png"}),
-        **flux_loaders((400, 790), "flux1-dev-kontext_fp8_scaled.safetensors"),
+        **flux_loaders((400, 790), KONTEXT),
         "scale": Node(type="FluxKontextImageScale", at=(800, 0), size=(340, 50), wires={"image": "source.IMAGE"}),
         "encode": Node(
             type="VAEEncode", at=(800, 120), size=(340, 60), wires={"pixels": "scale.IMAGE", "vae": "vae.VAE"}

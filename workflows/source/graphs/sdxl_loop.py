@@ -6,8 +6,10 @@ from ..graph import Graph, Group, Node
 from ..parts import (
     LOCAL_IMAGE,
     PHOTO_PROMPT,
+    SDXL,
     critique,
     decode,
+    get_judge,
     iteration_prompt,
     judge,
     loop_end,
@@ -25,7 +27,7 @@ GRAPH = Graph(
             (0, 0),
             (340, 350),
             "## SDXL until it scores\n\n- `models/checkpoints/sd_xl_base_1.0.safetensors` (or any SDXL checkpoint)\n"
-            "- the judge: the files of **TIGER-Lab/RationalRewards-8B-T2I** in `models/LLM/RationalRewards-8B-T2I/`\n\n"
+            f"- the judge: {get_judge('T2I')}"
             "Images are always judged by your *original* prompt. The loop ends at the threshold, after six images, when "
             "three in a row bring nothing, or when you press **Stop after this iteration**. The best image comes out, "
             "not the last.",
@@ -36,7 +38,8 @@ GRAPH = Graph(
             type="CheckpointLoaderSimple",
             at=(400, 380),
             size=(340, 110),
-            widgets={"ckpt_name": "sd_xl_base_1.0.safetensors"},
+            widgets={"ckpt_name": SDXL.name},
+            models=(SDXL,),
         ),
         "size": Node(type="EmptyLatentImage", at=(400, 560), size=(340, 120), widgets={"width": 1024, "height": 1024}),
         "positive": iteration_prompt((800, 0), "model.CLIP"),
