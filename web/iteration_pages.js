@@ -3,6 +3,7 @@
 import { caption } from "./captions.js";
 import { renderCard } from "./critique_card.js";
 import { element } from "./dom.js";
+import { handOn } from "./hand_on.js";
 import { usePrompt } from "./loop_prompt.js";
 import { pictureUrl } from "./pictures.js";
 import { seconds } from "./times.js";
@@ -15,7 +16,7 @@ export function iterationPages(node, state) {
     label: caption(iteration, state.best),
     image: iteration.image,
     rivals: rivalsOf(state, place),
-    actions: actionsOf(node, iteration),
+    actions: actionsOf(node, state, iteration),
     render: () =>
       element(
         "div",
@@ -44,11 +45,12 @@ function rivalsOf({ iterations, best }, place) {
     .map(([key, other]) => ({ key, label: say(`against_${key}`), image: iterations[other].image }));
 }
 
-function actionsOf(node, iteration) {
-  const { image, prompt, seed } = iteration;
+function actionsOf(node, state, iteration) {
+  const { index, image, prompt, seed } = iteration;
   const used = () => say(usePrompt(node, { prompt, seed }) ? (seed === null ? "usedPrompt" : "used") : "notUsed");
   return [
     { text: say("use"), title: say("useMeaning"), run: used },
+    ...(state.running ? [] : [{ text: say("handOn"), title: say("handOnMeaning"), run: () => handOn(state, index) }]),
     ...(image ? [{ text: say("save"), title: say("saveMeaning"), href: pictureUrl(image), download: image.filename }] : []),
   ];
 }
