@@ -70,16 +70,15 @@ def test_a_sampled_image_comes_back_value_for_value(client: Client, checkpoint: 
     """A VAE's images are float32 that no smaller type holds."""
     prompt = sampled_loop(checkpoint)
     prompt["2"]["inputs"]["prompt"] = "a large red circle"
-    prompt["14"] = {"class_type": "RRTest_Digest", "inputs": {"image": ["10", 0]}}
+    prompt["14"] = {"class_type": "RRTest_Digest", "inputs": {"image": ["7", 0]}}
     first = client.run(prompt)
     prompt["10"]["inputs"]["max_iterations"] = 4
     longer = client.run(prompt)
     assert (first.error, longer.error) == ("", "")
-    replayed = [row["replayed"] for row in longer.ui("10", "rr_loop")[-1]["iterations"]]
-    assert replayed == [True] * 3 + [False]
-    rewards = [row["reward"] for row in longer.ui("10", "rr_loop")[-1]["iterations"]]
-    if max(rewards[:3]) >= rewards[3]:
-        assert longer.text("14") == first.text("14")
+    assert len(longer.ui("10", "rr_loop")[-1]["iterations"]) == 4
+    assert longer.times("6") == 2, "once skipped, once for the new iteration"
+    shown = longer.ui("14", "text")  # pictures of noise may be unscored, and are then judged again
+    assert set(shown[:-1]) <= set(first.ui("14", "text"))
 
 
 @pytest.mark.slow
@@ -96,6 +95,10 @@ def test_image_to_image_goes_on_from_the_best_so_far(client: Client, checkpoint:
     run = client.run(prompt)
     assert run.error == ""
     rewards = [row["reward"] for row in run.ui("10", "rr_loop")[-1]["iterations"]]
-    best = 1 if rewards[1] > rewards[0] else 0
     carried, made = run.ui("17", "text"), run.ui("18", "text")
-    assert carried[1:] == [made[0], made[best]]
+    expected, best = carried[:1], None
+    for reward, image in zip(rewards[:-1], made, strict=False):
+        better = reward is not None and (best is None or reward > best)
+        expected.append(image if better else expected[-1])
+        best = reward if better else best
+    assert carried == expected
