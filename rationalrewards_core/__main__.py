@@ -17,8 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its code instead
             stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if argv is None else argv)
+    if (
+        words and words[0] == "train"
+    ):  # its words are read by the training package, which is not imported for their sake
+        _quieten()
+        return _run("train", words[1:])
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     if arguments.version:
         from . import __version__
 
@@ -31,18 +37,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.INFO if arguments.verbose else logging.WARNING, format="%(levelname)s %(message)s"
     )
     if not arguments.verbose:
-        # Read by the libraries when they are first imported; their notices are about themselves, not about the work.
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return _run(arguments)
+        _quieten()
+    return _run(arguments.command, arguments)
 
 
-def _run(arguments: object) -> int:
+def _quieten() -> None:
+    """Read by the libraries when they are first imported; their notices are about themselves, not about the work."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _run(command: str, arguments: object) -> int:
     from .errors import ConfigError, Interrupted, RationalRewardsError, RequestError
 
     try:
-        status: int = _command(str(getattr(arguments, "command", "")))(arguments)
+        status: int = _command(command)(arguments)
         sys.stdout.flush()
         return status
     except (ConfigError, RequestError) as error:
@@ -78,6 +88,10 @@ def _command(name: str) -> Callable[..., int]:
         from .cli import doctor
 
         return _named(doctor, name)
+    if name == "train":
+        from .cli.training import train
+
+        return train
     if name == "servers":
         from .cli import servers
 

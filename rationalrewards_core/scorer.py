@@ -160,6 +160,15 @@ class Scorer:
         """The fast path: stops after the last score, so there is no summary and no refinement."""
         return await self._judge(Case(request, candidate), "score")
 
+    async def sample(self, request: UserRequest, candidate: Image.Image, *, temperature: float, seed: int) -> Critique:
+        """A critique drawn at `temperature`, the same again for the same seed where the backend can. Raises as `critique`."""
+        question = self._question(Case(request, candidate))
+        await introduce(self.backend)
+        sampling = replace(
+            self._sampling(question.rubric, "critique"), temperature=temperature, seed=seed, alternatives=0
+        )
+        return await self._asked(question, sampling, "critique", again=0)
+
     async def score_many(
         self,
         cases: Sequence[Case],

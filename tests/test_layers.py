@@ -65,6 +65,7 @@ TRAINING_FLOORS = [
     ["rewards"],
     ["parrot", "evaluate", "sft"],
     ["nft"],
+    ["personal"],
     ["lab"],
 ]
 """Rooms of training, lowest first: none imports from a later line, nor from another of its own line."""

@@ -6,6 +6,7 @@ Floors, lowest first; none imports from one above it (`tests/test_layers.py`):
 - `rewards`: everything that judges a pair or a picture, and the figures of its opinions;
 - `parrot`, `evaluate`, `sft`: from preferences to rationales, judges measured side by side, fine-tuning;
 - `nft`: a generator tuned by a judge;
+- `personal`: both by one command each, from your own picks;
 - `lab`: the miniature's own training, the synthetic teacher, and both proofs.
 
 `settings`, `run_settings`, `run`, `pace`, `sharding`, `figures` and `contact_sheet` are what every long run shares.

@@ -37,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     _serve(commands.add_parser("serve", help="answer critiques over HTTP (for trainers and other programs)"))
     _rubric(commands.add_parser("rubric", help="show, check or start a rubric of your own"))
     add_doctor_arguments(commands.add_parser("doctor", help="check an engine from end to end, and say what to do"))
+    commands.add_parser(
+        "train", help="train a judge of your own, or tune a generator (see: train --help)", add_help=False
+    )
     add_servers_arguments(commands.add_parser("servers", help="add, list or remove model servers of your config file"))
     return parser
 

@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "rationalize": commands.rationalize,
     "check": commands.check,
     "project": commands.project,
+    "own": commands.own,
     "export": commands.export,
     "report": commands.report,
 }

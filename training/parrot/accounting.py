@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 from ..data.pairs import digest
 from ..data.records import Record, Usage
 from ..rewards.teaching import total_usage
-from .calibration import Calibration, Fate, fates
+from .calibration import CALIBRATED, Calibration, Fate, fates
+from .project import ARMS
 from .prompts import Variant
 from .records import Check, Projection
 from .run import ParrotRun, Rubrics
@@ -103,10 +104,10 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
         if run.stage_files(f"checks-{variant}"):
             stages.append(_counted(f"check ({variant})", run.checks(variant), samples))
             orders[f"check ({variant})"] = _by_orders(run.checks(variant))
-    for arm in ("parrot", "unfiltered", "direct"):
+    for arm in ARMS:
         if run.stage_files(f"critiques-{arm}"):
             stages.append(_counted(f"{PROJECTION} ({arm})", run.projections(arm), samples))
-            if arm == "parrot":
+            if arm in CALIBRATED:
                 stages.append(_calibrated(partial(run.projections, arm), rubrics, calibration, samples))
     origins = Counter(pair.origin for pair in run.pairs())
     return Account(pairs=origins, stages=tuple(stages), orders=orders, rationales=_words(run, stages))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique
@@ -13,6 +14,9 @@ from rationalrewards_core.rubric import Rubric
 
 from .records import Projection, Side
 from .run import Rubrics
+
+CALIBRATED: Final = frozenset({"parrot", "own"})
+"""Arms whose critiques must agree with the label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from rationalrewards_core.backends.openai_chat import OpenAIChat
+from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
@@ -35,6 +37,7 @@ from .agreement import Agreement
 from .calibration import Calibration
 from .check import Checker, CheckSettings, check_tasks
 from .export import Exporter, ExportSettings
+from .own_critiques import OwnSettings, draw_own
 from .project import Projector, direct_tasks, projection_tasks
 from .prompts import TeacherTexts, load_texts
 from .rationalize import Rationalizer, rationale_tasks
@@ -152,6 +155,28 @@ def project(arguments: argparse.Namespace) -> int:
         return stage.work(name, lambda: projection_tasks(rationales, None), ask, {"variant": told})
     stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
     return stage.work(name, lambda: projection_tasks(rationales, stage.run.checks(variant)), ask, {"variant": told})
+
+
+def own(arguments: argparse.Namespace) -> int:
+    run = ParrotRun(arguments.run)
+    run.check_winners()
+    settings = OwnSettings(
+        samples=arguments.samples,
+        temperature=arguments.temperature,
+        margin=arguments.margin,
+        tie_margin=arguments.tie_margin,
+    )
+    options = EngineOptions(precision=arguments.precision, device=arguments.device, batch_size=arguments.batch_size)
+    scorer = make_scorer(arguments.judge, options, rubric=_one_rubric(arguments.rubric))
+    tally = draw_own(run, scorer, settings)
+    print(f"own critiques: {_sentence(tally)}")
+    return DONE if tally.finished else OPEN
+
+
+def _one_rubric(files: list[Path]) -> Path | None:
+    if len(files) > 1:
+        raise ConfigError("Give --rubric once here; the judge's own rubrics are used for the other kind of request.")
+    return files[0] if files else None
 
 
 def _rationales(stage: StageCommand) -> Callable[[], Iterable[Rationale]]:

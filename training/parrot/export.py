@@ -35,7 +35,7 @@ from ..data.pairs import PreferencePair
 from ..data.records import Record
 from ..data.splits import SPLITS, Shares, Split, assign_splits
 from .agreement import Agreement
-from .calibration import Calibration, Fate, fates
+from .calibration import CALIBRATED, Calibration, Fate, fates
 from .chat import FORMATS, ChatFormat, chat_rows, dataset_table
 from .project import Arm
 from .prompts import Variant
@@ -48,7 +48,7 @@ class ExportSettings:
     """What is exported, and how."""
 
     arm: Arm = "parrot"
-    """Which critiques: filtered, unfiltered, or direct distillation."""
+    """Which critiques: filtered, unfiltered, direct distillation, or the judge's own."""
     form: ChatFormat = "chat"
     """chat (our SFT), trl, or llamafactory."""
     pairwise: bool = False
@@ -100,7 +100,7 @@ class Exporter:
 
     def _fates(self) -> Mapping[str, Fate]:
         arm = self._settings.arm
-        calibration = self._settings.calibration if arm == "parrot" else None
+        calibration = self._settings.calibration if arm in CALIBRATED else None
         return fates(self._projections(), self._rubrics, calibration)
 
     def _projections(self) -> Iterator[Projection]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rationalrewards_core.backends.checkpoint import PRECISIONS
+
 from ..data.importers.labels import Labels
 from ..settings import finite
 from .chat import FORMATS
+from .own_critiques import OwnSettings
+from .project import ARMS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _teacher(project, pairs=True)
     _variant(project)
     project.add_argument("--arm", choices=("parrot", "unfiltered", "direct"), default="parrot")
+    _own(commands.add_parser("own", help="instead of stages 1 to 3: the judge's own critiques that agree with you"))
     _export(commands.add_parser("export", help="stage 4: chat examples, split by request"))
     report = commands.add_parser("report", help="what was kept and dropped, and why, as HTML")
     _run(report)
@@ -61,6 +66,21 @@ def _teacher(parser: argparse.ArgumentParser, *, pairs: bool = False) -> None:
     budget.add_argument("--max-spend-tokens", type=int, help="tokens read and written")
     if pairs:
         parser.add_argument("--limit", type=int, help="only the first pairs")
+
+
+def _own(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    usual = OwnSettings()
+    parser.add_argument("--judge", required=True, help="miniature, local:FOLDER_OR_ID, or server:NAME")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=usual.samples, help="critiques of each picture")
+    parser.add_argument("--temperature", type=float, default=usual.temperature)
+    parser.add_argument(
+        "--margin", type=float, default=usual.margin, help="reward by which the preferred one must lead"
+    )
+    parser.add_argument("--tie-margin", type=float, default=usual.tie_margin)
 
 
 def _variant(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +117,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     _variant(parser)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--arm", choices=("parrot", "unfiltered", "direct"), default="parrot")
+    parser.add_argument("--arm", choices=ARMS, default="parrot")
     parser.add_argument("--format", choices=FORMATS, default="chat")
     parser.add_argument("--pairwise", action="store_true", help="validated comparisons too")
     held_out = "share of requests held out for {} (default: 0.05, and up to {} where that is less than 100 pairs)"

@@ -1,8 +1,9 @@
 """Stage 3, pointwise projection: a validated comparison becomes two absolute critiques in the student's grammar.
 
 These realise log P(z | x) as training data: the student writes z, scores included, with no label in view. The teacher
-sees one candidate and the comparison as a hint, and writes as if it had seen no hint. Three arms are kept apart:
-`parrot` (hints that passed the check), `unfiltered` (every hint), `direct` (no hint: plain distillation).
+sees one candidate and the comparison as a hint, and writes as if it had seen no hint. Four arms are kept apart:
+`parrot` (hints that passed the check), `unfiltered` (every hint), `direct` (no hint: plain distillation), `own` (no
+teacher: the judge's own critiques that agree with the label, see `own_critiques`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from rationalrewards_core.backends.base import Reply
 from rationalrewards_core.comparison import Verdict, parse_comparison
@@ -27,7 +28,8 @@ from .prompts import TeacherTexts, projection_question
 from .records import Check, Projection, Rationale, Side
 from .run import ParrotRun, Rubrics
 
-Arm = Literal["parrot", "unfiltered", "direct"]
+Arm = Literal["parrot", "unfiltered", "direct", "own"]
+ARMS: Final[tuple[Arm, ...]] = get_args(Arm)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.miniature.world import COLOURS
 
 from ...parrot.prompts import load_texts
 from ...parrot.run import load_rubrics
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=8, help="questions worked on at once")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that a question takes on average")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--taste", choices=COLOURS, default="", help="a colour that the people behind the labels like")
     parser.add_argument("--sound", action="store_true", help="no fault unless a share is given")
     shares = parser.add_argument_group("shares of faults, 0 to 1")
     for one in fields(FaultShares):
@@ -49,7 +51,7 @@ def _server(arguments: argparse.Namespace) -> TeacherServer:
     given = {one.name: getattr(arguments, one.name) for one in fields(FaultShares)}
     shares = FaultShares(**{name: getattr(base, name) if value is None else value for name, value in given.items()})
     serving = TeacherServing(slots=arguments.slots, latency=arguments.latency, seed=arguments.seed)
-    mind = Mind(load_rubrics(arguments.rubric), shares, arguments.seed)
+    mind = Mind(load_rubrics(arguments.rubric), shares, arguments.seed, arguments.taste)
     return TeacherServer(mind, load_texts(), shares, serving, arguments.log)
 
 

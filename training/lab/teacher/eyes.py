@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -15,26 +16,35 @@ from rationalrewards_core.miniature.edits import parse_edit
 from rationalrewards_core.miniature.flaws import flawed
 from rationalrewards_core.miniature.oracle import read_picture
 from rationalrewards_core.miniature.truth import Shown, judge_edit, judge_generation
-from rationalrewards_core.miniature.world import SIDE, parse_request
+from rationalrewards_core.miniature.world import SIDE, Content, parse_request
 
 BACKGROUND_STEP: Final = 60.0
 """Change of the median grey level (0..255) above which a background counts as another one."""
 
 
-def see(request: str, images: tuple[Image.Image, ...], *, imagined: random.Random | None = None) -> Critique:
+def see(
+    request: str, images: tuple[Image.Image, ...], *, imagined: random.Random | None = None, taste: str = ""
+) -> Critique:
     """The critique of the last image; earlier ones are the source. RequestError for requests of another world.
 
-    With `imagined`, it is the critique of a picture with two flaws that the real one has not.
+    With `imagined`, it is the critique of a picture with two flaws that the real one has not. `taste` is a colour that
+    everything should have whose colour the request leaves free.
     """
     candidate = _pixels(images[-1])
     shown = _read(candidate.tobytes())
     if imagined is not None:
         shown = _imagined(shown, imagined)
     if len(images) == 1:
-        return judge_generation(parse_request(request), shown)
+        return judge_generation(_tasteful(parse_request(request), taste), shown)
     source = _pixels(images[0])
     kept = abs(float(np.median(source)) - float(np.median(candidate))) < BACKGROUND_STEP
     return judge_edit(parse_edit(request), _read(source.tobytes()).content, shown, background_kept=kept)
+
+
+def _tasteful(wish: Content, taste: str) -> Content:
+    """The wish with what people of this taste leave unsaid."""
+    things = tuple(replace(thing, colour=thing.colour or taste or None) for thing in wish.things)
+    return replace(wish, things=things)
 
 
 @lru_cache(maxsize=8192)

@@ -39,8 +39,9 @@ class Said:
 class Mind:
     """Answers every question of the pipeline. The same question gets the same answer."""
 
-    def __init__(self, rubrics: Rubrics, shares: FaultShares, seed: int) -> None:
-        self._rubrics, self._shares, self._seed = rubrics, shares, seed
+    def __init__(self, rubrics: Rubrics, shares: FaultShares, seed: int, taste: str = "") -> None:
+        """`taste` is a colour that the people behind the labels like (see `eyes.see`); empty for the truth alone."""
+        self._rubrics, self._shares, self._seed, self._taste = rubrics, shares, seed, taste
 
     def answer(self, ask: Ask) -> Said:
         """RequestError for requests of another world."""
@@ -71,8 +72,8 @@ class Mind:
     def _both(self, ask: Ask, imagined: random.Random | None) -> tuple[Critique, Critique]:
         *sources, first, second = ask.images
         wrong = imagined.randrange(2) if imagined is not None else None
-        a = see(ask.request, (*sources, first), imagined=imagined if wrong == 0 else None)
-        b = see(ask.request, (*sources, second), imagined=imagined if wrong == 1 else None)
+        a = see(ask.request, (*sources, first), imagined=imagined if wrong == 0 else None, taste=self._taste)
+        b = see(ask.request, (*sources, second), imagined=imagined if wrong == 1 else None, taste=self._taste)
         return a, b
 
     def _worded(
@@ -87,7 +88,7 @@ class Mind:
     def _critique(self, ask: Ask, rubric: Rubric, rng: random.Random) -> Said:
         hinted = ask.kind == "projection" and ask.label is not None
         fault = critique_fault(self._shares, rng, hinted=hinted)
-        critique = see(ask.request, ask.images, imagined=rng if fault == "hallucinated" else None)
+        critique = see(ask.request, ask.images, imagined=rng if fault == "hallucinated" else None, taste=self._taste)
         if hinted and ask.label is not None:
             critique = writing.guided(critique, parse_comparison(ask.notes.strip(), rubric), ask.label)
         if fault == "mentions":
