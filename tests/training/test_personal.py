@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -237,16 +236,16 @@ class TestTaste:
         for part in ("held-out pairs", "data:image/png;base64", "What was kept and dropped", "your pick", "before:"):
             assert part in page
 
-    def test_kills_leave_the_same_adapter(self, made: tuple[dict[str, object], Path, Path], teacher: Path) -> None:
+    def test_kills_leave_the_same_adapter(self, tmp_path: Path, teacher: Path) -> None:
         """Killed in each stage and started again; the bytes of the weights are those of the undisturbed run."""
-        folder = made[1]
-        run = folder / "killed"
+        picks, run = write_picks(tmp_path / "picks", 40, 4), tmp_path / "killed"
+        short = ("--set", "max_steps=8", "--set", "save_every=2", "--set", "evaluate_every=0")
+        run_to_end(command(picks, tmp_path / "run", teacher, *short))
         for mark in ("parrot/rationales.jsonl", "parrot/critiques-parrot.jsonl", "sft/state.pt"):
-            kill_when(command(folder / "picks", run, teacher), run / mark)
-        run_to_end(command(folder / "picks", run, teacher))
+            kill_when(command(picks, run, teacher, *short), run / mark)
+        run_to_end(command(picks, run, teacher, *short))
         name = "sft/adapter/adapter_model.safetensors"
-        assert (run / name).read_bytes() == (folder / "run" / name).read_bytes()
-        shutil.rmtree(run)
+        assert (run / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
 def kill_when(words: list[str], mark: Path) -> None:

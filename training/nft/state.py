@@ -1,7 +1,7 @@
 """Exact resume: everything that decides what happens next, in one file.
 
-Prompts, times, noise and orders are drawn from (seed, epoch, ...) and need no saving; what has a state is the weights
-of three policies, their average, the optimiser, and the global generators (which only a third party's code draws from).
+Prompts, times, noise, orders and the global generators begin from (seed, epoch, ...) and need no saving; what has a state
+is the weights of three policies, their average, and the optimiser.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ def run_state(
         "policy": policy.state(),
         "average": {"values": [whole_tensor(v).cpu().clone() for v in average.values], "steps": average.steps},
         "optimiser": _whole_optimiser(optimiser),
-        "generators": generator_states(),
     }
 
 
@@ -39,7 +38,6 @@ def restore(
         value.copy_(spread_as(saved, value))
     average.steps = state["average"]["steps"]
     optimiser.load_state_dict(_spread_optimiser(state["optimiser"], optimiser))
-    restore_generators(state["generators"])
     return state["epoch"], state["step"]
 
 
@@ -67,35 +65,13 @@ def _spread_optimiser(saved: dict[str, Any], optimiser: torch.optim.Optimizer) -
     return {**saved, "state": moments}
 
 
-def seed_generators(seed: int) -> None:
-    """Begin Python's and numpy's too, so that a run is a function of its settings whoever draws from them."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
+def seed_generators(seed: int, epoch: int) -> None:
+    """Begin the global generators of an epoch: only a third party's code draws from them, when it likes.
 
-
-def generator_states() -> dict[str, Any]:
-    """Of torch (CPU and GPU), numpy and Python, in types that a checkpoint may hold without being trusted."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    version, numbers, next_gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [
-            name,
-            torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(gauss),
-        ],
-        "python": [version, list(numbers), next_gauss],
-    }
-
-
-def restore_generators(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    version, numbers, next_gauss = state["python"]
-    random.setstate((version, tuple(numbers), next_gauss))
+    A judge loads when it is first asked, in whichever epoch a process begins with; what loading draws must not reach
+    into the epochs after it, or a run that was killed would not end as one that was not.
+    """
+    (number,) = np.random.SeedSequence([seed, epoch]).generate_state(1)
+    random.seed(int(number))
+    np.random.seed(int(number))
+    torch.manual_seed(int(number))

@@ -60,7 +60,6 @@ def train(
     # Before anything is loaded: another process may be training there, or with other settings.
     main = PartialState(cpu=launched_on_cpu()).is_main_process
     with closing(RunDir(path, config, writes=main, free=LENGTH)) as run:
-        seed_generators(config.run.seed)
         trainer = make_trainer(config, judge, held_out_judge)
         trainer.accelerator.wait_for_everyone()
         _resume(trainer, run)
@@ -97,6 +96,7 @@ def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
     """One turn of the loop; returns what to log."""
     config, accelerator = trainer.config, trainer.accelerator
     epoch = trainer.epoch
+    seed_generators(config.run.seed, epoch)
     everywhere = trainer.prompts.draw(epoch, config.rollout.prompts)
     mine = own(len(everywhere), accelerator)
     prompts = [everywhere[i] for i in mine]
