@@ -206,6 +206,13 @@ def copy_id(body: LoopBody, root: str, iteration: int, node_id: str) -> str:
     return f"{root}.it{iteration}.{body.names[node_id]}"
 
 
+def is_copy_id(body: LoopBody, root: str, name: str) -> bool:
+    """Whether a copy of any iteration would have this id: a workflow is refused for it whichever iterations are made."""
+    prefix = f"{root}.it"
+    number, _, rest = name.removeprefix(prefix).partition(".")
+    return name.startswith(prefix) and number.isdecimal() and rest.removesuffix(".kept") in body.names.values()
+
+
 def copied(
     body: LoopBody, root: str, iteration: int, *, open_inputs: Mapping[str, Any], close_inputs: Mapping[str, Any]
 ) -> dict[str, Node]:

@@ -18,7 +18,7 @@ from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.refine import Move, RefinePolicy
 from .cards import critique_cards
 from .loop_board import BOARD, workflow_of
-from .loop_graph import copied, copy_id, with_picture
+from .loop_graph import copied, copy_id, is_copy_id, with_picture
 from .loop_judgement import judgement_of
 from .loop_pause import paused
 from .loop_pictures import Save, describe, save_picture, settle
@@ -180,7 +180,7 @@ def _expanded(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     )
     if run.picture is not None and len(run.replay.store.images(run.picture) or ()) == 1:
         graph = with_picture(graph, opened, closed, giving_inputs(run.picture))
-    taken = sorted(graph.keys() & turn.prompt.get_original_prompt().keys())
+    taken = [name for name in sorted(turn.prompt.get_original_prompt()) if is_copy_id(run.body, run.root, name)]
     if taken:
         raise ConfigError(f"The workflow already has a node with the id {taken[0]!r}; rename it.")
     describe(turn.extra, run, flow, None)

@@ -162,6 +162,8 @@ def test_numbers_and_types_that_no_widget_gives(client: Client, class_type: str)
     prompt, widgets = attack(client, class_type)
     for name, kind in widgets.items():
         wrong = WRONG_NUMBERS if kind in ("INT", "FLOAT", "BOOLEAN") else WRONG_TEXTS
+        if name == "pause":  # a loop that is to pause waits for its user, as it should (see test_pause)
+            continue
         if kind == "COMFY_DYNAMICCOMBO_V3":  # ComfyUI 0.33 itself stops working on such a link there
             wrong = [value for value in wrong if value != NOWHERE]
         for value in wrong:

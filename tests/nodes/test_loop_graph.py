@@ -185,3 +185,17 @@ def test_the_extent_of_a_core_loop_is_renamed_along(graph: Any) -> None:
 )
 def test_links_are_told_from_values(graph: Any, value: Any, wired: bool) -> None:
     assert graph.is_link(value) is wired
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("close.it1.make", True),
+        ("close.it12.open.kept", True),
+        ("close.it1.elsewhere", False),
+        ("close.it.make", False),
+        ("other.it1.make", False),
+    ],
+)
+def test_ids_that_copies_would_take_are_told_for_every_iteration(graph: Any, name: str, taken: bool) -> None:
+    assert graph.is_copy_id(body_of(graph, simple()), "close", name) is taken
