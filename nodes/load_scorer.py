@@ -163,20 +163,9 @@ def local_option() -> io.DynamicCombo.Option:
                 default=DEVICES[0],
                 tooltip="automatic: where ComfyUI computes. The CPU works, slowly.",
             ),
-            io.Float.Input(
-                "max_megapixels",
-                default=0.8,
-                min=MEGAPIXELS[0],
-                max=MEGAPIXELS[1],
-                step=0.05,
-                tooltip="Larger images are scaled down for the judge. The released weights were trained on 0.8.",
-            ),
-            io.Int.Input(
-                "batch_size",
-                default=4,
-                min=IMAGES_TOGETHER[0],
-                max=IMAGES_TOGETHER[1],
-                tooltip="Images judged at once. More is faster and takes more memory; too many are halved by themselves.",
+            megapixels("Larger images are scaled down for the judge. The released weights were trained on 0.8."),
+            images_together(
+                4, "Images judged at once. More is faster and takes more memory; too many are halved by themselves."
             ),
         ],
     )
@@ -191,14 +180,7 @@ def clip_option() -> io.DynamicCombo.Option:
                 tooltip="A Qwen3-VL checkpoint loaded by the core's Load CLIP (ComfyUI 0.26 or newer). ComfyUI manages its "
                 "memory, and fp8, int8 and nvfp4 files work.",
             ),
-            io.Float.Input(
-                "max_megapixels",
-                default=0.8,
-                min=MEGAPIXELS[0],
-                max=MEGAPIXELS[1],
-                step=0.05,
-                tooltip="Larger images are scaled down for the judge.",
-            ),
+            megapixels("Larger images are scaled down for the judge."),
         ],
     )
 
@@ -233,20 +215,17 @@ def gguf_option() -> io.DynamicCombo.Option:
                 default=GGUF_DEVICES[0],
                 tooltip="automatic: the card as far as it has room, the rest on the CPU. cpu: the card is left alone.",
             ),
-            io.Float.Input(
-                "max_megapixels",
-                default=0.8,
-                min=MEGAPIXELS[0],
-                max=MEGAPIXELS[1],
-                step=0.05,
-                tooltip="Larger images are scaled down for the judge.",
-            ),
-            io.Int.Input(
-                "batch_size",
-                default=2,
-                min=IMAGES_TOGETHER[0],
-                max=IMAGES_TOGETHER[1],
-                tooltip="Images judged at once. Each has room for its longest critique set aside on the card.",
-            ),
+            megapixels("Larger images are scaled down for the judge."),
+            images_together(2, "Images judged at once. Each has room for its longest critique set aside on the card."),
         ],
     )
+
+
+def megapixels(tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        "max_megapixels", default=0.8, min=MEGAPIXELS[0], max=MEGAPIXELS[1], step=0.05, tooltip=tooltip
+    )
+
+
+def images_together(usual: int, tooltip: str) -> io.Int.Input:
+    return io.Int.Input("batch_size", default=usual, min=IMAGES_TOGETHER[0], max=IMAGES_TOGETHER[1], tooltip=tooltip)

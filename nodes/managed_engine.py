@@ -14,12 +14,11 @@ from ..rationalrewards_core.backends.managed_chat import ManagedChat
 from ..rationalrewards_core.backends.server_profile import ServerProfile
 from ..rationalrewards_core.managed.managed_server import ManagedServer
 from ..rationalrewards_core.messages import Message
-from ..rationalrewards_core.picture_grid import PictureGrid
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
-from ..rationalrewards_core.servers import ServerConfig
 from .memory import comfy_device, evict, evict_others, make_room
 from .progress import NodeProgress
+from .served import Served
 from .waiting import Work, finish_here
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class ServerOccupant:
         self.leave()
 
 
-class ManagedEngine:
+class ManagedEngine(Served[ManagedChat]):
     """A judge behind a server that this process starts: one of the config file with a command, or a GGUF file."""
 
     def __init__(
@@ -95,26 +94,9 @@ class ManagedEngine:
         self._under_way: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
 
     @property
-    def identity(self) -> str:
-        return self._backend.identity
-
-    @property
-    def config(self) -> ServerConfig:
-        return self._backend.config
-
-    @property
     def profile(self) -> ServerProfile | None:
         """What the server honours; None before it was asked anything."""
         return self._backend.profile
-
-    @property
-    def grid(self) -> PictureGrid | None:
-        """How pictures are scaled before they are sent."""
-        return self._backend.grid
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
 
     @property
     def present(self) -> bool:

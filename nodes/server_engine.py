@@ -9,11 +9,10 @@ from ..rationalrewards_core.backends.base import Reply, Sampling
 from ..rationalrewards_core.backends.openai_chat import OpenAIChat
 from ..rationalrewards_core.backends.server_profile import ServerProfile
 from ..rationalrewards_core.messages import Message
-from ..rationalrewards_core.picture_grid import PictureGrid
 from ..rationalrewards_core.rubric import Kind, Rubric
 from ..rationalrewards_core.scorer import Scope
-from ..rationalrewards_core.servers import ServerConfig
 from .progress import NodeProgress
+from .served import Served
 from .waiting import Work, finish_beside
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ FULL_REPLY = 2048
 """Tokens of the longest critique of an 8B judge."""
 
 
-class ServerEngine:
+class ServerEngine(Served[OpenAIChat]):
     """A model behind a named server."""
 
     def __init__(self, name: str, backend: OpenAIChat) -> None:
@@ -34,26 +33,9 @@ class ServerEngine:
         self._runs = 0
 
     @property
-    def identity(self) -> str:
-        return self._backend.identity
-
-    @property
-    def config(self) -> ServerConfig:
-        return self._backend.config
-
-    @property
     def profile(self) -> ServerProfile:
         """What the server honours."""
         return self._backend.profile
-
-    @property
-    def grid(self) -> PictureGrid | None:
-        """How pictures are scaled before they are sent."""
-        return self._backend.grid
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
 
     @property
     def notes(self) -> list[str]:

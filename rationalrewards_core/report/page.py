@@ -45,7 +45,6 @@ def write_report(
     footer: str = "",
 ) -> None:
     """Write one self-contained HTML file. `lines` share the chart of the reward by images spent."""
-    style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     chart = line_chart(lines, "images spent per request", "mean reward of the best so far")
     body = [
         f"<h1>{escaped(title)}</h1><p class=lead>{escaped(lead)}</p>",
@@ -55,13 +54,19 @@ def write_report(
         *(_run(row) for row in rows),
         f"<footer>{escaped(footer)}</footer>" if footer else "",
     ]
-    page = (
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html_page(title, body), encoding="utf-8")
+
+
+def html_page(title: str, body: Sequence[str], more_style: str = "") -> str:
+    """A whole page around pieces of HTML, in the reports' style; `more_style` is CSS of the page's own."""
+    style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{style}</style></head><body><main>{''.join(body)}</main></body></html>"
+        f"<title>{escaped(title)}</title><style>{style}{more_style}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
 
 
 def _figure(figure: Figure) -> str:

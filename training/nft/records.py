@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.jsonl import encoded
+from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import dimension_bars, escaped
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Outcome
@@ -88,16 +88,14 @@ def _row(record: EpochRecord, index: int) -> dict[str, Any]:
 
 
 def _page(record: EpochRecord, suffix: str) -> str:
-    style = resources.files("rationalrewards_core.report").joinpath("style.css").read_text(encoding="utf-8")
     title = f"Epoch {record.epoch}"
     groups = "".join(_group(record, p, suffix) for p in range(len(record.prompts)))
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{style}{STYLE}</style></head><body><main><h1>{title}</h1>"
+    lead = (
+        f"<h1>{title}</h1>"
         f"<p class=lead>{len(record.images)} rollouts in {len(record.prompts)} groups; pale ones were not trained on: "
-        f"unscored, or in a group without any spread.</p>{groups}</main></body></html>"
+        "unscored, or in a group without any spread.</p>"
     )
+    return html_page(title, [lead, groups], STYLE)
 
 
 def _group(record: EpochRecord, p: int, suffix: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import rationalrewards_core.report
 from rationalrewards_core.errors import RequestError
+from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import escaped, picture
 
 from ..data.pairs import PreferencePair
@@ -35,7 +34,6 @@ def write_parrot_report(
     """Write `out` (HTML) and the same counts as JSON beside it; returns them."""
     counted = account(run, rubrics, Calibration(), samples)
     measured = None if teacher_log is None else measure(run, teacher_log)
-    style = resources.files(rationalrewards_core.report).joinpath("style.css").read_text(encoding="utf-8")
     body = [
         f"<h1>PARROT: {escaped(run.folder.name)}</h1>",
         "<p class=lead>What the teacher explained, what passed the checks, and what was dropped for which reason.</p>",
@@ -48,12 +46,7 @@ def write_parrot_report(
         _quality(measured) if measured is not None else "",
         *(_samples(stage, run.store, counted.rationales) for stage in counted.stages),
     ]
-    page = (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>PARROT: {escaped(run.folder.name)}</title><style>{style}{EXTRA_STYLE}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>"
-    )
+    page = html_page(f"PARROT: {run.folder.name}", body, EXTRA_STYLE)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     table = json.dumps(_as_json(counted, measured), indent=2)

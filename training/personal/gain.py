@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +103,3 @@ def _row(one: LabelledPair, before: Sequence[dict[str, Any]], after: Sequence[di
         "request": pair.request, "kind": pair.kind, "images": images, "preference": pair.preference.value,
         "before": list(before), "after": list(after),
     }  # fmt: skip
-
-
-def gain_json(gain: Gain) -> dict[str, Any]:
-    return asdict(gain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..parrot.run import ParrotRun, Rubrics
 from ..run_settings import settle
 from ..sft.examples import planned_steps
 from ..sft.trainer import Trainer
-from .gain import Gain, example_critiques, gain_json, measured_gain
+from .gain import Gain, example_critiques, measured_gain
 from .job import JudgeJob, check_base, rubrics_of
 from .page import write_page
 from .picks import Picks, read_picks
@@ -43,7 +43,7 @@ class PersonalJudge:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "adapter": str(self.adapter), "page": str(self.page), **gain_json(self.gain),
+            "adapter": str(self.adapter), "page": str(self.page), **asdict(self.gain),
             "placed": None if self.placed is None else str(self.placed),
         }  # fmt: skip
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import rationalrewards_core.report
 from rationalrewards_core.critique import critique_from_json
 from rationalrewards_core.jsonl import read_lines
+from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import dimension_bars, escaped, picture
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.storage import replace_file
@@ -37,7 +35,6 @@ def write_page(
     job: JudgeJob, run: ParrotRun, rubrics: Rubrics, gain: Gain, examples: Sequence[Mapping[str, Any]]
 ) -> Path:
     """Write `report.html`, self-contained; returns its path."""
-    style = resources.files(rationalrewards_core.report).joinpath("style.css").read_text(encoding="utf-8")
     title = f"Your judge: {job.run.name}"
     body = [
         f"<h1>{escaped(title)}</h1><p class=lead>{escaped(gain.sentence[0].upper() + gain.sentence[1:])}.</p>",
@@ -48,14 +45,8 @@ def write_page(
         "<h2>Before and after, on picks it has not seen</h2>",
         *(_example(example, ImageStore(job.export), rubrics) for example in examples),
     ]
-    page = (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{style}{EXTRA_STYLE}{STYLE}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>"
-    )
     path = job.run / "report.html"
-    replace_file(path, [page.encode()])
+    replace_file(path, [html_page(title, body, EXTRA_STYLE + STYLE).encode()])
     return path
 
 
@@ -125,4 +116,4 @@ def _reward(outcome: Mapping[str, Any]) -> str:
 def _words(outcome: Mapping[str, Any], rubric: Rubric) -> str:
     if "unscored" in outcome:
         return f"<p>{escaped(outcome['unscored'])}</p>"
-    return dimension_bars(critique_from_json(json.loads(json.dumps(outcome["critique"]))), rubric)
+    return dimension_bars(critique_from_json(outcome["critique"]), rubric)
