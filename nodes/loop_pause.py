@@ -9,7 +9,8 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -66,27 +67,37 @@ class Pauses:
         with self._lock:
             return None if picture is None else self._given.get((picture, move.request))
 
-    def wait(self, run: Run, picture: Key, move: Move, check: Callable[[], None]) -> PauseAnswer | None:
-        """The answer, or None if the loop is to stop. `check` raises ComfyUI's interrupt."""
+    @contextmanager
+    def waiting(self, run: Run) -> Iterator[None]:
+        """Answers are taken from here on: whoever is told that the loop waits may answer at once."""
         with self._lock:
             self._waiting[run] = None
         try:
-            while True:
-                check()
-                if BOARD.take_stop(*run):
-                    return None
-                with self._lock:
-                    answer = self._waiting[run]
-                    if answer is not None and picture is not None:
-                        self._given[picture, move.request] = answer
-                        while len(self._given) > KEPT_ANSWERS:
-                            self._given.popitem(last=False)
-                if answer is not None:
-                    return answer
-                time.sleep(LOOK_SECONDS)
+            yield
         finally:
             with self._lock:
                 del self._waiting[run]
+
+    def wait(self, run: Run, picture: Key, move: Move, check: Callable[[], None]) -> PauseAnswer | None:
+        """The answer, or None if the loop is to stop; inside `waiting`. `check` raises ComfyUI's interrupt."""
+        while True:
+            check()
+            if BOARD.take_stop(*run):
+                return None
+            answer = self._taken(run, picture, move)
+            if answer is not None:
+                return answer
+            time.sleep(LOOK_SECONDS)
+
+    def _taken(self, run: Run, picture: Key, move: Move) -> PauseAnswer | None:
+        """The answer, if one has come; it is remembered for this kept iteration."""
+        with self._lock:
+            answer = self._waiting[run]
+            if answer is not None and picture is not None:
+                self._given[picture, move.request] = answer
+                while len(self._given) > KEPT_ANSWERS:
+                    self._given.popitem(last=False)
+            return answer
 
 
 PAUSES = Pauses()
@@ -103,11 +114,12 @@ def paused(
 
     answer = PAUSES.known(picture, move) if replayed else None
     if answer is None:
-        show(True)
-        try:
-            answer = PAUSES.wait(run, picture, move, comfy.model_management.throw_exception_if_processing_interrupted)
-        finally:
-            show(False)
+        with PAUSES.waiting(run):
+            show(True)
+            try:
+                answer = PAUSES.wait(run, picture, move, comfy.model_management.throw_exception_if_processing_interrupted)
+            finally:
+                show(False)
     return StopReason.STOPPED if answer is None else answer.applied(move, best)
 
 

@@ -115,11 +115,18 @@ class Client:
                 if status != 200:
                     raise Refused(str(answer))
                 run = Run(answer["prompt_id"])
-                async for event in events:
-                    if event.type == aiohttp.WSMsgType.TEXT and await self._over(run, event.json(), during):
-                        break
+                try:
+                    await self._follow(run, events, during)
+                except BaseException:  # a loop that waits for a person would hold up every test after this one
+                    await self.request("POST", "/interrupt", {"prompt_id": run.prompt_id})
+                    raise
             await self._read_history(run)
         return run
+
+    async def _follow(self, run: Run, events: aiohttp.ClientWebSocketResponse, during: During | None) -> None:
+        async for event in events:
+            if event.type == aiohttp.WSMsgType.TEXT and await self._over(run, event.json(), during):
+                return
 
     async def _over(self, run: Run, event: dict[str, Any], during: During | None) -> bool:
         kind, content = event["type"], event.get("data", {})
