@@ -14,6 +14,7 @@ _OPENS: Final = re.compile(_OPEN, re.IGNORECASE)
 _CLOSES: Final = re.compile(_CLOSE, re.IGNORECASE)
 _OPENS_ALONE: Final = re.compile(rf"^[^\S\n]*{_OPEN}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
 _CLOSES_ALONE: Final = re.compile(rf"^[^\S\n]*{_CLOSE}[^\S\n]*$", re.IGNORECASE | re.MULTILINE)
+_BEGUN: Final = re.compile(r"<think>\s*\Z")
 MOST_BLOCKS: Final = 20
 """A reply that begins more of them never comes to its answer."""
 
@@ -51,3 +52,13 @@ def after_thoughts(text: str) -> int:
     if ends:
         return ends[-1]
     return len(text) if _OPENS.match(text.lstrip()) else 0
+
+
+def thoughts_closed(prompt: str) -> str:
+    """A prompt whose template has already begun the reply's thoughts, with them ended: the answer comes next.
+
+    So do the templates themselves (Qwen3.5, GLM) when they are told not to think; those of models that always think
+    (Qwen3-VL-Thinking) know no such switch.
+    """
+    begun = _BEGUN.search(prompt)
+    return prompt if begun is None else prompt[: begun.start()] + "<think>\n\n</think>\n\n"

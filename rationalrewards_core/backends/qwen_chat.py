@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
 from ..messages import Message
+from ..thinking import thoughts_closed
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -21,7 +22,10 @@ IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 
 
 def chat_text(tokeniser: Any, messages: Sequence[Message]) -> str:
-    """The conversation as the chat template writes it, ending where the assistant's reply begins."""
+    """The conversation as the chat template writes it, ending where the assistant's reply begins.
+
+    Thinking is switched off: a critique is the thinking, and where a template begins thoughts all the same, they are ended.
+    """
     conversation = [
         {
             "role": message.role,
@@ -31,8 +35,10 @@ def chat_text(tokeniser: Any, messages: Sequence[Message]) -> str:
         }
         for message in messages
     ]
-    text: str = tokeniser.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-    return text
+    text: str = tokeniser.apply_chat_template(
+        conversation, tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    return thoughts_closed(text)
 
 
 def expand_images(text: str, tokens_per_image: Sequence[int]) -> str:
