@@ -8,9 +8,9 @@ from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import RequestError
 from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
-from .judging import executing_node, requests_of
-from .markdown import as_text
+from .judge.judging import executing_node, requests_of
 from .schema import schema
+from .show.markdown import as_text
 from .sockets import ScorerSocket
 from .tensors import sound_pictures
 

@@ -9,8 +9,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from .markdown import markdown, plain, scores_only
 from .schema import schema
+from .show.markdown import markdown, plain, scores_only
 from .sockets import Critiques, CritiqueSocket
 
 

@@ -12,12 +12,12 @@ from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import BUILT_IN, load_rubric, with_dimensions
+from .judge.thresholds import parse_weights
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
-from .thresholds import parse_weights
 
 if TYPE_CHECKING:
-    from .scorers import LoadedScorer
+    from .judge.scorers import LoadedScorer
 
 MAX_CHARACTERS = 50_000
 EXAMPLE = """\

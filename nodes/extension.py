@@ -30,7 +30,7 @@ log = logging.getLogger("rationalrewards.nodes")
 
 class RationalRewardsExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        from .routes import add_routes
+        from .loop.routes import add_routes
 
         if not add_routes():
             folder = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
-from .choices import (
+from .models.choices import (
     DEVICES,
     GGUF_DEVICES,
     IMAGES_TOGETHER,
@@ -24,7 +24,16 @@ from .choices import (
     number,
     server_names,
 )
-from .models import NO_ADAPTER, NO_CHECKPOINT, NO_GGUF, adapters, checkpoints, find_rubric, gguf_models, rubric_files
+from .models.folders import (
+    NO_ADAPTER,
+    NO_CHECKPOINT,
+    NO_GGUF,
+    adapters,
+    checkpoints,
+    find_rubric,
+    gguf_models,
+    rubric_files,
+)
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
 
@@ -93,7 +102,7 @@ class LoadScorer(io.ComfyNode):
         check: bool = False,
         max_tokens: int = 0,
     ) -> io.NodeOutput:
-        from .scorers import LoadedScorer
+        from .judge.scorers import LoadedScorer
 
         chosen = chosen_engine(engine)  # ComfyUI leaves out an engine that is none of the options
         if memory not in MEMORY:
@@ -106,8 +115,8 @@ class LoadScorer(io.ComfyNode):
         scorer = LoadedScorer(engine=chosen, rubric=judged_by, keep=keep, max_tokens=longest)
         if check is not True:
             return io.NodeOutput(scorer)
-        from .check_up import check_up
-        from .judging import executing_node
+        from .judge.check_up import check_up
+        from .judge.judging import executing_node
 
         try:
             return io.NodeOutput(scorer, ui={"text": [await check_up(chosen, executing_node())]})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from comfy_api.latest import io
 
-from .judging import executing_node
-from .loop_ends import MAX_SEED, OPEN_CLASS
+from .judge.judging import executing_node
+from .loop.ends import MAX_SEED, OPEN_CLASS
 from .schema import schema
 from .sockets import FlowSocket
 
 if TYPE_CHECKING:
-    from .loop_state import Flow
+    from .loop.state import Flow
 
 TOLD: Final = ("iteration", "original", "base_seed", "carried")
 """Inputs that only a loop writes, on its copies of this node."""
@@ -84,7 +84,7 @@ class LoopStart(io.ComfyNode):
         """Asked again when the loop has changed: its first iteration may be kept from an earlier run."""
         from comfy_execution.progress import get_progress_state
 
-        from .loop_replay import first_fingerprint
+        from .loop.replay import first_fingerprint
 
         prompt, node_id = get_progress_state().dynprompt, executing_node()
         if node_id is None or not prompt.has_node(node_id) or _told(prompt):
@@ -93,8 +93,8 @@ class LoopStart(io.ComfyNode):
 
     @classmethod
     def execute(cls, prompt: str, seed: int, seed_policy: str, image: Any = None) -> io.NodeOutput:
-        from .loop_run import held_image, running_prompt_id
-        from .loop_state import first_flow
+        from .loop.run import held_image, running_prompt_id
+        from .loop.state import first_flow
 
         dynprompt = cls.hidden.dynprompt
         told = _told(dynprompt)
@@ -139,10 +139,10 @@ def giving_inputs(carried: str) -> dict[str, Any]:
 
 def _skipped(dynprompt: Any, flow: Flow) -> bool:
     """Whether the body need not run. What is wrong with the wires is said here, before anything is made."""
-    from .loop_graph import is_output
-    from .loop_replay import FIRST_ITERATIONS, replay_of
-    from .loop_run import running_prompt_id
-    from .loop_wiring import check_loop
+    from .loop.graph import is_output
+    from .loop.replay import FIRST_ITERATIONS, replay_of
+    from .loop.run import running_prompt_id
+    from .loop.wiring import check_loop
 
     node_id = executing_node()
     if dynprompt is None or node_id is None:

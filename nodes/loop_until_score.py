@@ -1,4 +1,4 @@
-"""Loop Until Score: the end of a loop; what it does with an iteration is in `loop_turn`."""
+"""Loop Until Score: the end of a loop; what it does with an iteration is in `loop.turn`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from .loop_board import BOARD
-from .loop_ends import CLOSE_CLASS
-from .loop_inputs import BODY_INPUTS, until_inputs
+from .loop.board import BOARD
+from .loop.ends import CLOSE_CLASS
+from .loop.inputs import BODY_INPUTS, until_inputs
 from .schema import schema
 
 if TYPE_CHECKING:
-    from .loop_pictures import Save
-    from .loop_state import Flow, Keep
+    from .loop.pictures import Save
+    from .loop.state import Flow, Keep
     from .sockets import Critiques
 
 
@@ -80,7 +80,7 @@ class LoopUntilScore(io.ComfyNode):
         pause: Sequence[bool] = (False,),
     ) -> io.NodeOutput:
         from ..rationalrewards_core.refine import RefinePolicy
-        from .loop_turn import Iteration, Turn, take_turn
+        from .loop.turn import Iteration, Turn, take_turn
 
         if len(flow) != 1:
             raise ConfigError("A loop runs over one prompt at a time: Loop Start was given a list of them.")

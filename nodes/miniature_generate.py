@@ -12,8 +12,8 @@ from ..rationalrewards_core.errors import ConfigError, RequestError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature import EXAMPLE
 from ..rationalrewards_core.miniature.scope import check_drawable
-from .miniature import Tuning, generate
-from .ranking import blocked
+from .judge.ranking import blocked
+from .models.miniature import Tuning, generate
 from .schema import schema
 from .tensors import to_images
 

@@ -11,12 +11,12 @@ from comfy_api.latest import io
 from ..rationalrewards_core.critique import Critique
 from ..rationalrewards_core.reward import reward_spread
 from ..rationalrewards_core.rubric_file import edit_rubric
-from .judging import judged, requests_of
-from .ranking import best_or_blocked, ranked
+from .judge.judging import judged, requests_of
+from .judge.ranking import best_or_blocked, ranked
+from .judge.thresholds import Gate, parse_minimums, parse_weights
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket, RubricSocket, ScorerSocket
 from .tensors import flaws, to_pictures
-from .thresholds import Gate, parse_minimums, parse_weights
 
 DIMENSION_SLOTS: Final = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
 """Outputs 1 to 4 of every saved workflow: they stay, whatever the shipped rubrics become. A dimension that these gain gets
@@ -62,8 +62,8 @@ class MultiDimScore(io.ComfyNode):
         source_image: Any = None,
         rubric: Any = None,
     ) -> io.NodeOutput:
-        from .cards import critique_cards
-        from .previews import saved_batch, start_saving
+        from .show.cards import critique_cards
+        from .show.previews import saved_batch, start_saving
 
         pictures = to_pictures(images)
         requests = requests_of(prompt, len(pictures), source_image)

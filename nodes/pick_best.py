@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from .ranking import blocked
+from .judge.ranking import blocked
 from .schema import schema
 from .sockets import CritiqueSocket
 

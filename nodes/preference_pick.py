@@ -52,7 +52,7 @@ class PreferencePick(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:
         """The same graph asks another person anew."""
-        from .preference_users import user_of_prompt
+        from .preferences.users import user_of_prompt
 
         return user_of_prompt() or ""
 
@@ -61,9 +61,9 @@ class PreferencePick(io.ComfyNode):
         cls, images: Any, prompt: str, dataset: str, source_image: Any = None, critique: Critiques | None = None
     ) -> io.NodeOutput:
         from ..rationalrewards_core.messages import UserRequest
-        from .preference_export import summary, tally
-        from .preference_store import preference_store
-        from .preference_users import user_of_prompt
+        from .preferences.export import summary, tally
+        from .preferences.store import preference_store
+        from .preferences.users import user_of_prompt
 
         sources = () if source_image is None else tuple(sound_pictures(source_image))
         if len(sources) > 1:

@@ -13,10 +13,10 @@ from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.messages import MAX_REQUEST_CHARACTERS
 from ..rationalrewards_core.reward import failing
 from ..rationalrewards_core.rubric import Rubric
-from .markdown import word_diff
+from .judge.thresholds import parse_minimums
 from .schema import schema
+from .show.markdown import word_diff
 from .sockets import Critiques, CritiqueSocket
-from .thresholds import parse_minimums
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.rewording import Rewording, RewordingRules

@@ -9,9 +9,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .judging import judged, requests_of
-from .markdown import markdown
+from .judge.judging import judged, requests_of
 from .schema import schema
+from .show.markdown import markdown
 from .sockets import CritiqueSocket, RubricSocket, ScorerSocket
 from .tensors import flaws, to_pictures
 
@@ -73,8 +73,8 @@ class RationalCritique(io.ComfyNode):
     async def execute(
         cls, scorer: Any, image: Any, prompt: str, source_image: Any = None, rubric: Any = None
     ) -> io.NodeOutput:
-        from .cards import critique_cards
-        from .previews import saved_batch, start_saving
+        from .show.cards import critique_cards
+        from .show.previews import saved_batch, start_saving
 
         pictures = to_pictures(image)
         requests = requests_of(prompt, len(pictures), source_image)

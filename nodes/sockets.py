@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..rationalrewards_core.messages import UserRequest
     from ..rationalrewards_core.rubric import Rubric
     from ..rationalrewards_core.scorer import Outcome
-    from .previews import SavedBatch
+    from .show.previews import SavedBatch
 
 ScorerSocket = io.Custom("RR_SCORER")
 """A `scorers.LoadedScorer`."""

@@ -36,8 +36,8 @@ class UnloadScorer(io.ComfyNode):
 
     @classmethod
     def execute(cls, anything: Any, scorer: Any = None) -> io.NodeOutput:
-        from .engines import release_all
-        from .scorers import LoadedScorer
+        from .judge.engines import release_all
+        from .judge.scorers import LoadedScorer
 
         if scorer is None:
             release_all()

@@ -23,7 +23,7 @@ MAY_NOT_IMPORT = {
     "benchmarks": COMFY,  # those of the pack run the tests' real server
     "nodes": {"training", "benchmarks", "tests"},
 }
-LOADED_LATE = {"nodes/patcher.py"}
+LOADED_LATE = {"nodes/models/patcher.py"}
 """Modules with heavy imports at their top, which is why nothing imports them at its own top."""
 CORE_LAYERS = [
     ["errors", "shared_calls", "spelling", "quotation", "thinking", "control_tokens"],

@@ -342,7 +342,7 @@ class Pack:
         self.root = root
 
     def module(self, name: str) -> Any:
-        """`nodes.cards`, `rationalrewards_core.critique`, ..."""
+        """`nodes.show.cards`, `rationalrewards_core.critique`, ..."""
         return importlib.import_module(f"{self.root.__name__}.{name}")
 
     def core(self, name: str) -> Any:

@@ -24,7 +24,7 @@ class Desk:
 
     def opened(self) -> Any:
         """A store that knows nothing but the folder: what another process, or the next one, sees."""
-        return self.pack.module("nodes.preference_store").PreferenceStore(self.folder)
+        return self.pack.module("nodes.preferences.store").PreferenceStore(self.folder)
 
     def ask(self, *shades: int, request: str = "a cat", rewards: tuple[float | None, ...] = ()) -> str:
         asked = self.pack.core("messages").UserRequest(request)

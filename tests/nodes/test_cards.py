@@ -53,7 +53,7 @@ def critiques(pack: Pack) -> Callable[..., Any]:
 
 def test_a_card_says_everything(pack: Pack, critiques: Callable[..., Any]) -> None:
     image = {"filename": "a.png", "subfolder": "", "type": "temp"}
-    cards = pack.module("nodes.cards").critique_cards(
+    cards = pack.module("nodes.show.cards").critique_cards(
         critiques((4.0, 2.5, None), None), [image, None], {"physical_quality": 3.0}, 0.5
     )
     scored, unscored = cards
@@ -78,7 +78,7 @@ def test_a_card_says_everything(pack: Pack, critiques: Callable[..., Any]) -> No
 
 
 def test_a_card_without_a_threshold_passes_nothing_and_fails_nothing(pack: Pack, critiques: Callable[..., Any]) -> None:
-    cards = pack.module("nodes.cards").critique_cards(critiques((4.0, 4.0, 4.0), None))
+    cards = pack.module("nodes.show.cards").critique_cards(critiques((4.0, 4.0, 4.0), None))
     assert [card["passed"] for card in cards] == [None, None]
     assert [card["image"] for card in cards] == [None, None]
 
@@ -86,7 +86,7 @@ def test_a_card_without_a_threshold_passes_nothing_and_fails_nothing(pack: Pack,
 def test_temp_pictures_are_named_by_content(pack: Pack) -> None:
     import folder_paths
 
-    save = pack.module("nodes.previews").save_temp_image
+    save = pack.module("nodes.show.previews").save_temp_image
     red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
     first, again, other = save(red, "loop"), save(red.copy(), "loop"), save(blue, "loop")
     assert first == again
@@ -105,7 +105,7 @@ def test_noise_and_long_pictures_are_kept_to_the_last_bit(pack: Pack) -> None:
     noise = Image.frombytes("RGB", (64, 48), bytes(range(256)) * 36)
     strip = Image.new("RGB", (16_400, 2), "teal")
     for picture in (noise, strip):
-        saved = pack.module("nodes.previews").save_temp_image(picture)["filename"]
+        saved = pack.module("nodes.show.previews").save_temp_image(picture)["filename"]
         with Image.open(Path(folder_paths.get_temp_directory()) / saved) as written:
             assert written.convert("RGB").tobytes() == picture.tobytes()
 
@@ -114,14 +114,14 @@ def test_pictures_are_saved_beside_the_judging(pack: Pack) -> None:
     """The encoder has threads of its own, and the same picture is written once, whoever asks."""
     import folder_paths
 
-    previews = pack.module("nodes.previews")
+    previews = pack.module("nodes.show.previews")
     first, second = (picture.result() for picture in previews.start_saving([Image.new("RGB", (9, 9), "navy")] * 2))
     assert first == second == previews.save_temp_image(Image.new("RGB", (9, 9), "navy"))
     assert (Path(folder_paths.get_temp_directory()) / first["filename"]).is_file()
 
 
 def test_a_prefix_cannot_leave_the_folder(pack: Pack) -> None:
-    name = pack.module("nodes.previews").save_temp_image(Image.new("RGB", (2, 2)), "../../etc/x y\\z" + "a" * 300)[
+    name = pack.module("nodes.show.previews").save_temp_image(Image.new("RGB", (2, 2)), "../../etc/x y\\z" + "a" * 300)[
         "filename"
     ]
     assert "/" not in name
@@ -142,12 +142,12 @@ def test_a_write_that_breaks_leaves_nothing(pack: Pack, monkeypatch: pytest.Monk
     folder.mkdir(parents=True, exist_ok=True)  # ComfyUI has one once a picture was kept, as other tests do
     before = sorted(folder.iterdir())
     with pytest.raises(KeyboardInterrupt):
-        pack.module("nodes.previews").save_temp_image(Image.new("RGB", (3, 3), "green"), "x")
+        pack.module("nodes.show.previews").save_temp_image(Image.new("RGB", (3, 3), "green"), "x")
     assert sorted(folder.iterdir()) == before
 
 
 def test_markdown_shows_hostile_text_as_text(pack: Pack, critiques: Callable[..., Any]) -> None:
-    text = pack.module("nodes.markdown").markdown(critiques((4.0, 2.5, None), None, said=HOSTILE))
+    text = pack.module("nodes.show.markdown").markdown(critiques((4.0, 2.5, None), None, said=HOSTILE))
     assert "<img" not in text
     assert "](" not in text.replace("\\](", "")
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
@@ -166,13 +166,13 @@ def test_any_text_is_only_text_to_a_markdown_reader(pack: Pack, said: str) -> No
     reader = (
         pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     )
-    shown = reader.render(pack.module("nodes.markdown").as_text(said))
+    shown = reader.render(pack.module("nodes.show.markdown").as_text(said))
     assert not re.sub(r"</?p>|<br />", "", shown).count("<"), shown
     assert html.unescape(re.sub(r"<[^>]*>", "", shown)).split() == said.split()
 
 
 def test_plain_and_scores_only(pack: Pack, critiques: Callable[..., Any]) -> None:
-    written = pack.module("nodes.markdown")
+    written = pack.module("nodes.show.markdown")
     two = critiques((4.0, 2.5, None), None)
     assert written.scores_only(two) == (
         "reward 0.750, text_faithfulness 4.0, physical_quality 2.5, text_rendering N/A\nreward unscored (truncated)"
@@ -184,7 +184,7 @@ def test_plain_and_scores_only(pack: Pack, critiques: Callable[..., Any]) -> Non
 
 
 def test_word_diff(pack: Pack) -> None:
-    diff = pack.module("nodes.markdown").word_diff
+    diff = pack.module("nodes.show.markdown").word_diff
     assert diff("a red cat", "a blue cat, sharp") == "a ~~red~~ **blue** cat, **sharp**"
     assert diff("a cat", "a cat") == "a cat"
     assert diff("", "<b>x</b>") == "**&lt;b&gt;x&lt;/b&gt;**"
@@ -192,5 +192,5 @@ def test_word_diff(pack: Pack) -> None:
 
 def test_word_diff_of_endless_repetition(pack: Pack) -> None:
     """The test hangs if every word is compared with every other."""
-    text = pack.module("nodes.markdown").word_diff("very " * 9_000 + "red", "very " * 9_500 + "blue")
+    text = pack.module("nodes.show.markdown").word_diff("very " * 9_000 + "red", "very " * 9_500 + "blue")
     assert text.endswith("blue**")

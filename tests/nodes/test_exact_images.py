@@ -18,7 +18,7 @@ def drawn(kind: torch.dtype = torch.float32) -> Any:
 
 
 def kept(pack: Pack, tmp_path: Path, batches: list[Any]) -> tuple[list[Any], int]:
-    images = pack.module("nodes.exact_images")
+    images = pack.module("nodes.loop.exact_images")
     file = tmp_path / "images.safetensors"
     file.write_bytes(b"".join(images.image_bytes(batches)))
     return images.read_images(file), file.stat().st_size
@@ -65,4 +65,4 @@ def test_a_torn_file_is_a_value_error(pack: Pack, tmp_path: Path) -> None:
     for length in (0, 5, 100, file.stat().st_size - 1):
         file.write_bytes(file.read_bytes()[:length])
         with pytest.raises(ValueError, match=r"."):
-            pack.module("nodes.exact_images").read_images(file)
+            pack.module("nodes.loop.exact_images").read_images(file)

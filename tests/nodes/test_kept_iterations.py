@@ -18,7 +18,7 @@ def batch(seed: int) -> Any:
 
 @pytest.fixture
 def store(pack: Pack, tmp_path: Path) -> Any:
-    return pack.module("nodes.kept_iterations").KeptIterations(tmp_path / "loops", limit=60_000, spare=0)
+    return pack.module("nodes.loop.kept_iterations").KeptIterations(tmp_path / "loops", limit=60_000, spare=0)
 
 
 def test_what_is_kept_is_there_and_nothing_else(store: Any) -> None:
@@ -50,14 +50,14 @@ def test_what_was_not_used_for_the_longest_leaves(store: Any) -> None:
 
 
 def test_a_nearly_full_disk_gets_nothing(pack: Pack, tmp_path: Path) -> None:
-    store = pack.module("nodes.kept_iterations").KeptIterations(tmp_path / "loops", spare=2**62)
+    store = pack.module("nodes.loop.kept_iterations").KeptIterations(tmp_path / "loops", spare=2**62)
     store.keep("a", [batch(1)], {}, None)
     assert not store.has("a")
 
 
 def test_a_folder_that_cannot_be_written_ends_no_run(pack: Pack, tmp_path: Path) -> None:
     (tmp_path / "loops").write_text("a file where the folder should be")
-    store = pack.module("nodes.kept_iterations").KeptIterations(tmp_path / "loops", spare=0)
+    store = pack.module("nodes.loop.kept_iterations").KeptIterations(tmp_path / "loops", spare=0)
     store.keep("a", [batch(1)], {}, None)
     assert not store.has("a")
     assert store.images("a") is None

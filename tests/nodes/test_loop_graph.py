@@ -50,7 +50,7 @@ def simple(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def graph(pack: Pack) -> Any:
-    return pack.module("nodes.loop_graph")
+    return pack.module("nodes.loop.graph")
 
 
 def body_of(graph: Any, nodes: dict[str, Any], parents: dict[str, str] | None = None, **ends: str) -> Any:

@@ -24,14 +24,14 @@ def looped() -> dict[str, Any]:
 @pytest.fixture
 def keys(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> Any:
     """(key of the picture, of the judgement, of the whole loop) for a prompt, a request and a seed."""
-    modules = {name: pack.module(f"nodes.{name}") for name in ("loop_keys", "loop_state")}
+    modules = {name: pack.module(f"nodes.loop.{name}") for name in ("keys", "state")}
 
     def of(nodes: dict[str, Any], request: str = "a cat", seed: int = 7) -> tuple[Any, Any, Any]:
         classes = {node["class_type"]: type("Node", (), {"OUTPUT_NODE": False}) for node in nodes.values()}
         monkeypatch.setattr(sys.modules["nodes"], "NODE_CLASS_MAPPINGS", classes)
         start = next(name for name, node in nodes.items() if node["class_type"] == "RR_LoopStart")
-        loop = modules["loop_keys"].loop_keys(DynamicPrompt(nodes), "p", start, lambda _: False)
-        flow = modules["loop_state"].first_flow(request, seed, "increment")
+        loop = modules["keys"].loop_keys(DynamicPrompt(nodes), "p", start, lambda _: False)
+        flow = modules["state"].first_flow(request, seed, "increment")
         return loop.picture(flow, loop.given), loop.judgement(flow, loop.given), loop.whole()
 
     return of
@@ -94,7 +94,7 @@ def test_a_file_counts_by_size_and_time(keys: Any) -> None:
 
 
 def test_a_loop_start_is_asked_again_when_something_has_changed(pack: Pack) -> None:
-    first = pack.module("nodes.loop_replay").FirstIterations()
+    first = pack.module("nodes.loop.replay").FirstIterations()
     made = first.fingerprint("1", "loop", False)
     assert first.fingerprint("1", "loop", True) == made, "unchanged: nothing runs, nor does what is behind the loop"
     assert first.fingerprint("1", "edited", False) == made, "a body edit keeps what the core has of the rest"

@@ -50,7 +50,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> Prompt:
 @pytest.fixture(autouse=True)
 def no_kept_iterations(pack: Pack) -> None:
     """All tests of the folder share one user folder, and most of them the same cat."""
-    store = pack.module("nodes.kept_iterations").kept_iterations()
+    store = pack.module("nodes.loop.kept_iterations").kept_iterations()
     store.settle()
     shutil.rmtree(store.folder, ignore_errors=True)
 
@@ -59,7 +59,7 @@ def no_kept_iterations(pack: Pack) -> None:
 def close(pack: Pack, prompt: Prompt) -> Any:
     """Executes a Loop Until Score (by default the visible one) on rewards; other inputs may be changed."""
     node = pack.module("nodes.loop_until_score").LoopUntilScore
-    flow = pack.module("nodes.loop_state").Flow
+    flow = pack.module("nodes.loop.state").Flow
 
     def execute(rewards: list[float], images: Any, iteration: int = 0, node_id: str = "close", **changed: Any) -> Any:
         told = flow(
@@ -118,7 +118,7 @@ def test_each_iteration_is_told_to_the_page_and_saved(close: Any, images: Any, p
     (event, state, browser) = server.sent[-1]
     assert (event, browser) == ("rationalrewards.loop", "browser"), "other browsers have other runs"
     assert (state["running"], state["prompt_id"], state["workflow"]) == (True, "p", "w")
-    kept = pack.module("nodes.loop_board").BOARD.of_run("p", "close")
+    kept = pack.module("nodes.loop.board").BOARD.of_run("p", "close")
     assert kept == {**{name: state[name] for name in state if name != "row"}, "iterations": [state["row"]]}
     saved = state["row"]["image"]
     folder = Path(sys.modules["folder_paths"].get_temp_directory()) / saved["subfolder"]
@@ -173,7 +173,7 @@ def test_a_wiring_mistake_is_said_before_the_first_image(
 
 
 def test_a_wish_to_stop_ends_it_and_changes_its_fingerprint(close: Any, images: Any, pack: Pack) -> None:
-    board = pack.module("nodes.loop_board").BOARD
+    board = pack.module("nodes.loop.board").BOARD
     before = board.wishes("close")
     board.ask_to_stop("p", "close")
     output = close([0.5], images(1))
@@ -216,7 +216,7 @@ def test_one_default_per_rule_in_the_core_and_in_the_nodes(pack: Pack) -> None:
     policy = pack.core("refine").RefinePolicy()
     defaults = {
         entry.id: entry.default
-        for entry in pack.module("nodes.loop_inputs").until_inputs()
+        for entry in pack.module("nodes.loop.inputs").until_inputs()
         if hasattr(entry, "default")
     }
     rules = ("threshold", "max_iterations", "patience", "minimum_gain", "minimum_score", "refine_from")

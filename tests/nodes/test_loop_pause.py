@@ -23,7 +23,7 @@ def next_move(pack: Pack) -> Any:
 def test_an_answer_is_taken_from_the_moment_that_the_page_is_told(
     pack: Pack, answer: dict[str, Any], request_text: str
 ) -> None:
-    module = pack.module("nodes.loop_pause")
+    module = pack.module("nodes.loop.pause")
     shown: list[bool] = []
 
     def show(waits: bool) -> None:
@@ -36,7 +36,7 @@ def test_an_answer_is_taken_from_the_moment_that_the_page_is_told(
 
 
 def test_stop_is_heard_from_the_moment_that_the_page_is_told(pack: Pack) -> None:
-    module, board = pack.module("nodes.loop_pause"), pack.module("nodes.loop_board").BOARD
+    module, board = pack.module("nodes.loop.pause"), pack.module("nodes.loop.board").BOARD
 
     def show(waits: bool) -> None:
         if waits:
@@ -46,7 +46,7 @@ def test_stop_is_heard_from_the_moment_that_the_page_is_told(pack: Pack) -> None
 
 
 def test_an_interrupt_ends_the_wait_and_the_page_is_told(pack: Pack) -> None:
-    module, management = pack.module("nodes.loop_pause"), sys.modules["comfy.model_management"]
+    module, management = pack.module("nodes.loop.pause"), sys.modules["comfy.model_management"]
     shown: list[bool] = []
 
     def show(waits: bool) -> None:

@@ -14,7 +14,7 @@ from tests.nodes.comfy_stub import Pack
 
 @pytest.fixture
 def loop(pack: Pack) -> Any:
-    return pack.module("nodes.loop_state")
+    return pack.module("nodes.loop.state")
 
 
 @pytest.fixture

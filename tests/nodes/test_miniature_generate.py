@@ -43,7 +43,7 @@ class Drawer:
 @pytest.fixture
 def drawer(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> Drawer:
     drawer = Drawer()
-    resident = pack.module("nodes.miniature").GENERATOR
+    resident = pack.module("nodes.models.miniature").GENERATOR
     monkeypatch.setattr(resident, "_generator", drawer)
     monkeypatch.setattr(resident, "_tuned", None)
     return drawer
@@ -71,7 +71,7 @@ def test_a_batch_counts_its_seeds(generate: Any, drawer: Drawer) -> None:
 def test_it_is_known_to_model_management_and_can_be_evicted(pack: Pack, generate: Any, drawer: Drawer) -> None:
     import comfy.model_management as management
 
-    resident = pack.module("nodes.miniature").GENERATOR
+    resident = pack.module("nodes.models.miniature").GENERATOR
     generate()
     patcher = management.loads[-1]
     assert patcher.loaded_size() == resident.size > 1_000_000
@@ -154,4 +154,4 @@ def test_the_shipped_generator_draws(pack: Pack, generate: Any) -> None:
     first, again, other = generate(seed=3)[0], generate(seed=3)[0], generate(seed=4)[0]
     assert first.equal(again)
     assert not first.equal(other)
-    pack.module("nodes.miniature").GENERATOR.leave()
+    pack.module("nodes.models.miniature").GENERATOR.leave()

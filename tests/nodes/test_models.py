@@ -26,7 +26,7 @@ def folder(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def models(pack: Pack) -> Any:
-    return pack.module("nodes.models")
+    return pack.module("nodes.models.folders")
 
 
 def checkpoint(folder: Path, config: Any = VISION) -> Path:
@@ -205,7 +205,7 @@ def test_a_stamp_changes_with_the_weights(folder: Path, models: Any) -> None:
 def test_the_lists_of_the_node_show_what_is_there(folder: Path, pack: Pack) -> None:
     load = pack.module("nodes.load_scorer")
     lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
-    assert lists["checkpoint"] == [pack.module("nodes.models").NO_CHECKPOINT]
+    assert lists["checkpoint"] == [pack.module("nodes.models.folders").NO_CHECKPOINT]
     checkpoint(folder / "LLM" / "judge")
     adapter(folder / "loras" / "style")
     lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
@@ -225,7 +225,7 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
 
 
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choices, node = pack.module("nodes.choices"), pack.module("nodes.load_scorer").LoadScorer
+    choices, node = pack.module("nodes.models.choices"), pack.module("nodes.load_scorer").LoadScorer
     config = tmp_path / "config.toml"
     monkeypatch.setattr(choices, "default_config_path", lambda: config)
     choice = {"engine": "server", "server": "judge"}
@@ -248,7 +248,7 @@ def test_a_workflow_can_start_nothing_but_what_the_config_file_names(
     config = tmp_path / "rationalrewards" / "config.toml"
     config.parent.mkdir()
     config.write_text('[servers.own]\ncommand = ["theirs", "{port}"]\n')
-    choices = pack.module("nodes.choices")
+    choices = pack.module("nodes.models.choices")
     hostile = {
         "command": ["touch", str(tmp_path / "here"), "{port}"],
         "environment": {"LD_PRELOAD": "x"},

@@ -24,7 +24,7 @@ def node(graph: dict[str, Any], node_id: int) -> dict[str, Any]:
 
 @pytest.fixture
 def edits(pack: Pack) -> Any:
-    return pack.module("nodes.picture_workflow")
+    return pack.module("nodes.loop.picture_workflow")
 
 
 def test_places_of_widgets_are_those_of_the_schemas(edits: Any) -> None:
@@ -86,7 +86,7 @@ def test_in_a_subgraph(edits: Any) -> None:
 
 
 def test_the_text_for_other_tools(pack: Pack) -> None:
-    made = pack.module("nodes.made_with")
+    made = pack.module("nodes.loop.made_with")
     table = {
         "prompt": "a cat, red",
         "seed": 9,

@@ -24,7 +24,7 @@ class Page:
     def __init__(self, pack: Pack) -> None:
         self.headers: dict[str, str] = {}
         self._routes = web.RouteTableDef()
-        pack.module("nodes.preference_routes").PreferenceRoutes().add_to(self._routes)
+        pack.module("nodes.preferences.routes").PreferenceRoutes().add_to(self._routes)
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         async def answered() -> tuple[int, Any]:
@@ -277,7 +277,7 @@ def test_without_several_users_a_name_changes_nothing(run: Any, page: Page, outp
 
 
 def test_only_so_many_clients_are_remembered(pack: Pack) -> None:
-    users = pack.module("nodes.preference_users")
+    users = pack.module("nodes.preferences.users")
     known = users.ClientUsers()
     for number in range(users.KEPT_CLIENTS + 1):
         known.tell(str(number), "anna_1")
@@ -288,7 +288,7 @@ def test_a_disk_that_refuses_names_no_folder_of_the_server(
     run: Any, page: Page, pack: Pack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(2)
-    store = pack.module("nodes.preference_store").PreferenceStore
+    store = pack.module("nodes.preferences.store").PreferenceStore
 
     def full(*_: Any) -> None:
         with pack.core("storage").storing(Path("/srv/secret/picks.jsonl")):

@@ -125,7 +125,7 @@ def test_a_damaged_line_is_counted_and_said_and_closes_nothing(
         book = store.book()
         assert (book.choices, book.waiting, book.damaged) == ({key: 1}, [other], 1)
     assert "picks.jsonl, line 2 is" in caplog.text
-    export = desk.pack.module("nodes.preference_export")
+    export = desk.pack.module("nodes.preferences.export")
     assert export.summary("mine", export.tally(desk.store.book())).endswith("1 damaged lines of its file are left out.")
     assert export.export(desk.store) == 1
 
@@ -153,7 +153,7 @@ def test_a_folder_that_was_deleted_begins_anew(desk: Desk) -> None:
 def test_images_are_there_before_their_line_and_stored_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, pack: Pack
 ) -> None:
-    store = pack.module("nodes.preference_store")
+    store = pack.module("nodes.preferences.store")
     written: list[str] = []
     monkeypatch.setattr(store, "replace_file", lambda path, pieces: written.append(path.name) or _full_disk(written))
     with pytest.raises(OSError, match="disk is full"):
@@ -180,7 +180,7 @@ def _full_disk(written: list[str]) -> None:
 )
 def test_only_a_plain_name_is_a_data_set(pack: Pack, name: str) -> None:
     with pytest.raises(pack.core("errors").ConfigError, match="letters, digits"):
-        pack.module("nodes.preference_store").preference_store(name)
+        pack.module("nodes.preferences.store").preference_store(name)
 
 
 @pytest.mark.parametrize("count", [1, 9])
@@ -191,7 +191,7 @@ def test_two_to_eight_candidates(desk: Desk, count: int) -> None:
 
 
 def imported(desk: Desk, folder: Path) -> list[PreferencePair]:
-    desk.pack.module("nodes.preference_export").export(desk.store)
+    desk.pack.module("nodes.preferences.export").export(desk.store)
     command = ["import", "folder", str(desk.folder / "export"), "--run", str(folder), "--name", "mine"]
     assert parrot(command) == 0
     return list(read_pairs([folder / "pairs" / "mine.jsonl"]))
@@ -247,7 +247,7 @@ def test_pairs_and_agreement_are_counted(desk: Desk) -> None:
     for shades, rewards, choice in answers:
         desk.store.answer(desk.ask(*shades, rewards=rewards), choice)
     desk.ask(20, 21)
-    export = desk.pack.module("nodes.preference_export")
+    export = desk.pack.module("nodes.preferences.export")
     counted = export.tally(desk.store.book())
     assert (counted.answered, counted.waiting, counted.ties, counted.bad) == (7, 1, 1, 1)
     assert counted.pairs == 2 + 1 + 1 + 1 + 3 + 1, "an image is never paired with itself"

@@ -20,8 +20,8 @@ class Site:
     """The routes on a test server, with a board of their own and a queue that says what runs."""
 
     def __init__(self, pack: Pack) -> None:
-        self.board = pack.module("nodes.loop_board").LoopBoard()
-        routes = pack.module("nodes.routes")
+        self.board = pack.module("nodes.loop.board").LoopBoard()
+        routes = pack.module("nodes.loop.routes")
         self.run = routes.Running
         self.running: list[Any] = [self.run("p1", LOOP, "w1")]
         self._paths = (routes.STOP_PATH, routes.LOOPS_PATH)
@@ -192,7 +192,7 @@ def test_ids_that_nothing_has_are_refused(site: Site, query: dict[str, str]) -> 
 
 
 def test_the_board_forgets_the_oldest(site: Site, pack: Pack) -> None:
-    kept = pack.module("nodes.loop_board").KEPT_STATES
+    kept = pack.module("nodes.loop.board").KEPT_STATES
     for number in range(kept + 1):
         site.board.post(page(str(number)))
     assert site.board.of_run("p1", "0") is None
@@ -202,7 +202,7 @@ def test_the_board_forgets_the_oldest(site: Site, pack: Pack) -> None:
 def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     import server
 
-    routes = pack.module("nodes.routes")
+    routes = pack.module("nodes.loop.routes")
     monkeypatch.setattr(server.PromptServer.instance, "routes", web.RouteTableDef())
     assert routes.add_routes()
     assert not routes.add_routes(), "a second copy of the pack has another board, which nobody would ask"

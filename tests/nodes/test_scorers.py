@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 def quiet(pack: Pack) -> Any:
     """No interrupt and no memories of other tests."""
     sys.modules["comfy.model_management"].interrupted = False
-    pack.module("nodes.scorers").MEMO._kept.clear()
+    pack.module("nodes.judge.scorers").MEMO._kept.clear()
     yield
     sys.modules["comfy.model_management"].interrupted = False
 
@@ -49,7 +49,7 @@ def engine(pack: Pack) -> Callable[..., Any]:
             return await self.backend.reply(messages, sampling)
 
         async def run(self, work: Any, progress: Any) -> Any:
-            waiting = pack.module("nodes.waiting")
+            waiting = pack.module("nodes.judge.waiting")
             if self.here:
                 return waiting.finish_here(work, progress.show, self.stopped.set)
             return await waiting.finish_beside(work, progress.show)
@@ -74,7 +74,7 @@ def picture(shade: int = 0, side: int = 64) -> Image.Image:
 
 
 def scorer_of(pack: Pack, engine: Any, **settings: Any) -> Any:
-    return pack.module("nodes.scorers").LoadedScorer(engine=engine, **settings)
+    return pack.module("nodes.judge.scorers").LoadedScorer(engine=engine, **settings)
 
 
 def judge(scorer: Any, request: Any, pictures: Any, **settings: Any) -> Any:
@@ -120,7 +120,7 @@ def test_a_rubric_whose_dimension_got_another_key_is_judged_anew(
     rubric = pack.core("rubric_file").generation_rubric()
     first, *others = rubric.dimensions
     renamed = replace(rubric, dimensions=(replace(first, key="likeness"), *others))
-    cards = pack.module("nodes.cards").critique_cards
+    cards = pack.module("nodes.show.cards").critique_cards
     for asked in (rubric, renamed):
         critiques = judge(scorer, request_of("a cat"), [picture()], rubric=asked)
         assert cards(critiques)[0]["dimensions"][0]["key"] == asked.dimensions[0].key
@@ -260,7 +260,7 @@ def test_a_model_that_is_taken_away_is_not_the_users_interrupt(pack: Pack, engin
 
 def test_an_interrupt_stops_work_in_another_thread(pack: Pack) -> None:
     management = sys.modules["comfy.model_management"]
-    progress = pack.module("nodes.progress").NodeProgress("7", 1)
+    progress = pack.module("nodes.judge.progress").NodeProgress("7", 1)
     stopped, ended = threading.Event(), []
 
     async def work() -> None:
@@ -268,13 +268,13 @@ def test_an_interrupt_stops_work_in_another_thread(pack: Pack) -> None:
         ended.append(await asyncio.to_thread(stopped.wait, 20))
 
     with pytest.raises(InterruptProcessingException):
-        pack.module("nodes.waiting").finish_here(work, progress.show, stopped.set)
+        pack.module("nodes.judge.waiting").finish_here(work, progress.show, stopped.set)
     assert ended == [True]
     assert not management.interrupted
 
 
 def test_an_interrupt_cancels_work_beside(pack: Pack) -> None:
-    progress = pack.module("nodes.progress").NodeProgress("7", 1)
+    progress = pack.module("nodes.judge.progress").NodeProgress("7", 1)
     cancelled = []
 
     async def work() -> None:
@@ -286,12 +286,12 @@ def test_an_interrupt_cancels_work_beside(pack: Pack) -> None:
             raise
 
     with pytest.raises(InterruptProcessingException):
-        asyncio.run(pack.module("nodes.waiting").finish_beside(work, progress.show))
+        asyncio.run(pack.module("nodes.judge.waiting").finish_beside(work, progress.show))
     assert cancelled == [True]
 
 
 def test_what_work_raises_reaches_the_node(pack: Pack) -> None:
-    waiting = pack.module("nodes.waiting")
+    waiting = pack.module("nodes.judge.waiting")
 
     async def work() -> None:
         raise KeyError("bug")
@@ -303,7 +303,7 @@ def test_what_work_raises_reaches_the_node(pack: Pack) -> None:
 
 
 def test_two_nodes_may_wait_for_one_server(pack: Pack) -> None:
-    engines, progress = pack.module("nodes.engines"), pack.module("nodes.progress").NodeProgress("7", 1)
+    engines, progress = pack.module("nodes.judge.engines"), pack.module("nodes.judge.progress").NodeProgress("7", 1)
     closed: list[str] = []
 
     class Connection:
@@ -327,7 +327,7 @@ def test_two_nodes_may_wait_for_one_server(pack: Pack) -> None:
 
 
 def test_the_local_engine_unused_for_longest_is_unloaded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = pack.module("nodes.engines")
+    engines = pack.module("nodes.judge.engines")
     monkeypatch.setattr(engines, "_local", type(engines._local)())
     unloaded: list[str] = []
 
@@ -351,7 +351,7 @@ def test_the_local_engine_unused_for_longest_is_unloaded(pack: Pack, monkeypatch
 
 
 def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
-    waiting = pack.module("nodes.waiting")
+    waiting = pack.module("nodes.judge.waiting")
 
     async def both() -> list[str]:
         order: list[str] = []
@@ -370,7 +370,7 @@ def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
 
 
 def test_the_bar_grows_by_tokens_and_images_and_never_shrinks(pack: Pack) -> None:
-    progress = pack.module("nodes.progress").NodeProgress("7", 2)
+    progress = pack.module("nodes.judge.progress").NodeProgress("7", 2)
     seen = [progress.value]
     for tokens in (1, 200, 5000):
         progress.token(tokens, 6000)

@@ -175,7 +175,7 @@ def test_the_cores_own_model_sees_what_the_others_see(pack: Pack, refusal: Any, 
     content, seen = odd_pictures.lossless()[name]
     messages = pack.core("messages")
     clip = RecordingClip()
-    engine = pack.module("nodes.comfy_clip").ClipEngine(clip, max_pixels=802_816, min_pixels=1)
+    engine = pack.module("nodes.judge.comfy_clip").ClipEngine(clip, max_pixels=802_816, min_pixels=1)
     opened = open_image(content, 10**6) if name == "long text" else Image.open(io.BytesIO(content))
     with pytest.raises(refusal, match="does not take images"):  # it took none: what it was fed is all that counts
         asyncio.run(engine.reply([messages.Message("user", (opened, Image.fromarray(seen)))], None))

@@ -11,7 +11,7 @@ from tests.nodes.comfy_stub import Pack
 
 @pytest.fixture(scope="module")
 def thresholds(pack: Pack) -> Any:
-    return pack.module("nodes.thresholds")
+    return pack.module("nodes.judge.thresholds")
 
 
 @pytest.fixture(scope="module")

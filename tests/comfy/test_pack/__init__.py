@@ -152,7 +152,7 @@ class Impostor:
         return {"required": {}}
 
     def give(self) -> tuple[Any]:
-        flow = _module("nodes.loop_state").Flow
+        flow = _module("nodes.loop.state").Flow
         return (flow(original="x", base_seed=0, seeds="fixed", prompt="x", seed=0, iteration=0),)
 
 
@@ -220,7 +220,7 @@ class MemoCounts:
         return float("nan")
 
     def count(self) -> dict[str, Any]:
-        memo = _module("nodes.scorers").MEMO
+        memo = _module("nodes.judge.scorers").MEMO
         return {"ui": {"text": (str((memo.hits, memo.misses)),)}}
 
 
@@ -253,14 +253,14 @@ class Meter:
         for module, name in _module("nodes.extension").NODES.items():
             node = getattr(_module(f"nodes.{module}"), name)
             node.execute = classmethod(self._metered(name, node.execute.__func__))
-        previews = _module("nodes.previews")
+        previews = _module("nodes.show.previews")
 
         def in_own_thread() -> bool:
             """Where a node does it itself, it is in the node's time already."""
             return threading.current_thread().name.startswith("rationalrewards")
 
         previews._write = self._metered("pictures", previews._write, in_own_thread)
-        kept = _module("nodes.kept_iterations").KeptIterations
+        kept = _module("nodes.loop.kept_iterations").KeptIterations
         kept._write = self._metered("kept iterations", kept._write)
 
     def _metered(self, name: str, function: Any, counts: Any = lambda: True) -> Any:

@@ -1,0 +1,35 @@
+"""What every judge behind a server tells of itself, whoever runs the server."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from ...rationalrewards_core.backends.managed_chat import ManagedChat
+from ...rationalrewards_core.backends.openai_chat import OpenAIChat
+from ...rationalrewards_core.picture_grid import PictureGrid
+from ...rationalrewards_core.servers import ServerConfig
+
+ChatT = TypeVar("ChatT", OpenAIChat, ManagedChat)
+
+
+class Served(Generic[ChatT]):
+    """The parts of an engine that its backend knows."""
+
+    _backend: ChatT
+
+    @property
+    def identity(self) -> str:
+        return self._backend.identity
+
+    @property
+    def config(self) -> ServerConfig:
+        return self._backend.config
+
+    @property
+    def grid(self) -> PictureGrid | None:
+        """How pictures are scaled before they are sent."""
+        return self._backend.grid
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
