@@ -32,7 +32,7 @@ from rationalrewards_core.backends.decoding.guide import GrammarCompiler
 from rationalrewards_core.backends.qwen_chat import model_inputs
 from rationalrewards_core.messages import Message, critique_messages
 from rationalrewards_core.miniature import scorer_folder
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 
 Conversation = Sequence[Message]
 MAX_TOKENS = 400

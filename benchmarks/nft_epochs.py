@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.nft_published import published_epoch
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu

@@ -15,7 +15,7 @@ from collections import Counter
 from typing import get_args
 
 from rationalrewards_core.errors import CritiqueParseError
-from rationalrewards_core.parsing import Mode, parse_critique
+from rationalrewards_core.replies.parsing import Mode, parse_critique
 
 from .broken_replies import MUTATIONS, OPEN, cut, written
 

@@ -23,7 +23,7 @@ from rationalrewards_core.critique import Critique, Judgement, Refinement, rende
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.rubric_file import generation_rubric
 from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
-from rationalrewards_core.server import ServeConfig, make_app
+from rationalrewards_core.serving.server import ServeConfig, make_app
 
 
 def run(count: int = 64, rounds: int = 5) -> str:

@@ -1,8 +1,8 @@
 """RationalRewards: a reward model that critiques before it scores.
 
 Reading order: `rubric` (what is judged), `messages` (how it is asked), `backends` (who answers),
-`parsing` and `critique` (what came back), `reward` (the number), `scorer` (all of that in one call),
-`refine` and `loop` (generate, critique, refine), `server` (the same over HTTP).
+`replies` and `critique` (what came back), `reward` (the number), `scorer` (all of that in one call),
+`loop` (generate, critique, refine), `serving` (the same over HTTP).
 
 Importing this package imports no torch, no transformers and nothing of ComfyUI.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .comparison import Comparison, Verdict
     from .critique import Critique, Judgement, Refinement, Unscored, render_critique
     from .engines import EngineOptions, make_scorer
-    from .loop import LoopEnd, RefineLoop
+    from .loop.refine import RefinePolicy, RefineState, RefineStep
+    from .loop.refine_loop import LoopEnd, RefineLoop
     from .messages import UserRequest
-    from .parsing import parse_critique
-    from .refine import RefinePolicy, RefineState, RefineStep
+    from .replies.parsing import parse_critique
     from .rubric import Dimension, Rubric
     from .rubric_file import edit_rubric, generation_rubric, load_rubric
     from .scorer import Case, ScoreBatch, Scorer, ScorerSettings
@@ -30,10 +30,10 @@ _WHERE = {
     "comparison": ("Comparison", "Verdict"),
     "critique": ("Critique", "Judgement", "Refinement", "Unscored", "render_critique"),
     "engines": ("EngineOptions", "make_scorer"),
-    "loop": ("LoopEnd", "RefineLoop"),
+    "loop.refine": ("RefinePolicy", "RefineState", "RefineStep"),
+    "loop.refine_loop": ("LoopEnd", "RefineLoop"),
     "messages": ("UserRequest",),
-    "parsing": ("parse_critique",),
-    "refine": ("RefinePolicy", "RefineState", "RefineStep"),
+    "replies.parsing": ("parse_critique",),
     "rubric": ("Dimension", "Rubric"),
     "rubric_file": ("edit_rubric", "generation_rubric", "load_rubric"),
     "scorer": ("Case", "ScoreBatch", "Scorer", "ScorerSettings"),

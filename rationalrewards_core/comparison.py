@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final
 
-from .parsing import Reading, Reason
+from .replies.parsing import Reading, Reason
 from .rubric import SCORE_A, SCORE_B, SUMMARY, WINNER, Dimension, Rubric
 from .spelling import plain
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from .free_lines import SPACES, free_line_rules
 from .headings import CORRECTIONS, OVERALL
-from .parsing import Mode
+from .replies.parsing import Mode
 from .rubric import (
     ANALYSIS,
     COMMENTS,

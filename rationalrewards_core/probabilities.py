@@ -20,8 +20,8 @@ from typing import Final
 from .backends.base import Reply, TokenChoice
 from .critique import Critique
 from .headings import Headings
+from .replies.score_text import MINUS
 from .rubric import SCORE, Rubric, Scale
-from .score_text import MINUS
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 _BEGUN: Final = re.compile(r"[+-]?[0-9]*[.,]?[0-9]*")

@@ -23,8 +23,8 @@ from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewar
 from .grammar import critique_grammar
 from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
-from .parsing import Mode, Reason, parse_critique
 from .probabilities import score_statistics
+from .replies.parsing import Mode, Reason, parse_critique
 from .reward import reward
 from .rubric import Kind, Rubric
 from .rubric_file import edit_rubric, generation_rubric, rubric_to_toml

@@ -15,7 +15,7 @@ from ...rationalrewards_core.rubric import Rubric
 from ..tensors import sound_pictures
 
 if TYPE_CHECKING:
-    from ...rationalrewards_core.parsing import Mode
+    from ...rationalrewards_core.replies.parsing import Mode
     from ..sockets import Critiques
     from .scorers import LoadedScorer
 

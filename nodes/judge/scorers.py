@@ -14,7 +14,7 @@ from ...rationalrewards_core.critique import Unscored
 from ...rationalrewards_core.errors import BackendError, ConfigError, Interrupted, OutOfScopeError, RequestError
 from ...rationalrewards_core.memo import Memo
 from ...rationalrewards_core.messages import UserRequest
-from ...rationalrewards_core.parsing import Mode, Reason
+from ...rationalrewards_core.replies.parsing import Mode, Reason
 from ...rationalrewards_core.rubric import Rubric
 from ...rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 from ...rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings

@@ -1,6 +1,6 @@
 """A loop's iterations on disk as they happen: an interrupt, an error or a crash loses none of them.
 
-<temp>/rationalrewards/<prompt id>_<node>/    history.jsonl, step_000.webp, ... (`rationalrewards_core.history`)
+<temp>/rationalrewards/<prompt id>_<node>/    history.jsonl, step_000.webp, ... (`rationalrewards_core.loop.history`)
 
 A picture is the file that the critique's card shows, under a second name.
 """
@@ -12,8 +12,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ...rationalrewards_core.history import History
-from ...rationalrewards_core.refine import RefineState, RefineStep
+from ...rationalrewards_core.loop.history import History
+from ...rationalrewards_core.loop.refine import RefineState, RefineStep
 from ..show.previews import TempImage, link_file
 
 ROOT = "rationalrewards"

@@ -21,7 +21,7 @@ from ..http import refusal, whole_body
 from .board import BOARD, Run
 
 if TYPE_CHECKING:
-    from ...rationalrewards_core.refine import Move, StopReason
+    from ...rationalrewards_core.loop.refine import Move, StopReason
     from .graph_keys import Key
 
 ANSWER_PATH: Final = "/rationalrewards/loop/answer"
@@ -110,7 +110,7 @@ def paused(
     """The next move as a person wants it. `show` tells the page that the loop waits, and that it waits no longer."""
     import comfy.model_management
 
-    from ...rationalrewards_core.refine import StopReason
+    from ...rationalrewards_core.loop.refine import StopReason
 
     answer = PAUSES.known(picture, move) if replayed else None
     if answer is None:

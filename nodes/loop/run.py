@@ -9,8 +9,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ...rationalrewards_core.errors import ConfigError
+from ...rationalrewards_core.loop.refine import RefinePolicy, RefineState
 from ...rationalrewards_core.messages import UserRequest
-from ...rationalrewards_core.refine import RefinePolicy, RefineState
 from .ends import IMAGE_SLOT, ITERATION_SLOT, SEED_SLOT
 from .files import LoopFiles
 from .graph import LoopBody, card_nodes, find_body, find_open, image_varies, is_output

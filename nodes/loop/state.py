@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...rationalrewards_core.critique import Critique, Unscored
-from ...rationalrewards_core.endings import ending
 from ...rationalrewards_core.errors import ConfigError
-from ...rationalrewards_core.history import step_to_json
-from ...rationalrewards_core.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
+from ...rationalrewards_core.loop.endings import ending
+from ...rationalrewards_core.loop.history import step_to_json
+from ...rationalrewards_core.loop.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
 from ..show.previews import TempImage
 from ..sockets import Critiques
 from .ends import MAX_SEED

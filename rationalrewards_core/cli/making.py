@@ -10,13 +10,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..endings import ending, titles_of
 from ..engines import EngineOptions, make_scorer
 from ..errors import BackendError, ConfigError
 from ..generators import make_generator
-from ..history import has_begun, load_history
-from ..loop import LoopEnd, RefineLoop
-from ..refine import RefinePolicy, RefineState
+from ..loop.endings import ending, titles_of
+from ..loop.history import has_begun, load_history
+from ..loop.refine import RefinePolicy, RefineState
+from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..report import Figure, ReportRow, write_report
 from ..rubric_file import generation_rubric
 from .judging import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json

@@ -16,7 +16,7 @@ from .judging import DONE, scorer_of, show_json
 
 
 def serve_command(arguments: argparse.Namespace) -> int:
-    from ..server import ServeConfig, serve
+    from ..serving.server import ServeConfig, serve
 
     token = None
     if arguments.token_env:

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from ..critique import Critique
-from ..loop import LoopEnd, RefineLoop
+from ..loop.refine import RefinePolicy
+from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..messages import UserRequest
-from ..refine import RefinePolicy
 from ..reward import reward
 from ..rubric_file import generation_rubric
 from ..scorer import Case, Scorer

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from ..critique import Critique
-from ..endings import ending, titles_of
-from ..refine import RefineState, RefineStep, StopReason
+from ..loop.endings import ending, titles_of
+from ..loop.refine import RefineState, RefineStep, StopReason
 from ..rubric import Rubric
 from .parts import Line, dimension_bars, escaped, line_chart, picture, word_diff
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from rationalrewards_core.history import load_history
+from rationalrewards_core.loop.history import load_history
 from tests.comfy.comfy_client import Client, Run
 from tests.comfy.comfy_server import ComfyServer
 from tests.comfy.conftest import one_mode

@@ -19,7 +19,7 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message
 from rationalrewards_core.scorer import Scorer, ScorerSettings
-from rationalrewards_core.server import ServeConfig, make_app
+from rationalrewards_core.serving.server import ServeConfig, make_app
 
 TOKEN = "a-long-secret"
 

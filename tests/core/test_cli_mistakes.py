@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rationalrewards_core import __version__, server
+from rationalrewards_core import __version__
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.scorer import Scorer
-from rationalrewards_core.server import ServeConfig
+from rationalrewards_core.serving import server
+from rationalrewards_core.serving.server import ServeConfig
 from tests.core.commands import Script, scripted_judge, wrong
 
 ROOT = Path(__file__).resolve().parents[2]

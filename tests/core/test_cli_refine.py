@@ -15,8 +15,8 @@ from PIL import Image
 
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.cli.parser import build_parser
-from rationalrewards_core.history import load_history
-from rationalrewards_core.refine import RefinePolicy
+from rationalrewards_core.loop.history import load_history
+from rationalrewards_core.loop.refine import RefinePolicy
 from tests.core.commands import scripted_judge
 
 Text = Callable[..., str]

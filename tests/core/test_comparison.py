@@ -18,7 +18,7 @@ from rationalrewards_core.comparison import (
     verdict_of_rewards,
 )
 from rationalrewards_core.errors import CritiqueParseError
-from rationalrewards_core.parsing import Reason
+from rationalrewards_core.replies.parsing import Reason
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import generation_rubric
 

@@ -17,7 +17,7 @@ from rationalrewards_core.critique import Critique, Judgement, Refinement, rende
 from rationalrewards_core.errors import CritiqueParseError
 from rationalrewards_core.grammar import critique_grammar
 from rationalrewards_core.miniature import scorer_folder
-from rationalrewards_core.parsing import Mode, parse_critique
+from rationalrewards_core.replies.parsing import Mode, parse_critique
 from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 

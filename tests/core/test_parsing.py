@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.errors import ConfigError, CritiqueParseError
-from rationalrewards_core.parsing import Mode, Reason, parse_critique, read_score
+from rationalrewards_core.replies.parsing import Mode, Reason, parse_critique, read_score
 from rationalrewards_core.rewording.refined_text import refined_words
 from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric

@@ -35,7 +35,7 @@ from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings, check_finished
 from rationalrewards_core.servers import ServerConfig
 

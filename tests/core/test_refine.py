@@ -8,8 +8,7 @@ import pytest
 
 from rationalrewards_core.critique import Critique, Judgement, Refinement, Unscored
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.refine import (
+from rationalrewards_core.loop.refine import (
     Move,
     RefinePolicy,
     RefineState,
@@ -18,6 +17,7 @@ from rationalrewards_core.refine import (
     next_move,
     seed_at,
 )
+from rationalrewards_core.messages import UserRequest
 
 
 def judged(score: float, refined: str = "a red cat, in full") -> Critique:

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
-from rationalrewards_core.loop import LoopEnd, RefineLoop
+from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.report import Figure, ReportRow, write_report
 from rationalrewards_core.report.parts import Line, line_chart, word_diff

@@ -18,8 +18,8 @@ from rationalrewards_core.backends.base import Reply, Sampling
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import Message
-from rationalrewards_core.server import ServeConfig, make_app
-from rationalrewards_core.server_room import Budget
+from rationalrewards_core.serving.room import Budget
+from rationalrewards_core.serving.server import ServeConfig, make_app
 from tests.core.serving import TOKEN, Client, Held, encoded, run, scorer, serving
 
 Text = Callable[..., str]

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rationalrewards_core import server as server_module
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.rubric_file import edit_rubric
-from rationalrewards_core.server import ServeConfig, serve
-from rationalrewards_core.server_config import listening_socket
-from rationalrewards_core.server_metrics import ServerMetrics
+from rationalrewards_core.serving import server as server_module
+from rationalrewards_core.serving.config import listening_socket
+from rationalrewards_core.serving.metrics import ServerMetrics
+from rationalrewards_core.serving.server import ServeConfig, serve
 from tests.core.serving import TOKEN, encoded, run, scorer, serving
 
 Text = Callable[..., str]

@@ -99,7 +99,7 @@ import asyncio, sys
 sys.path.insert(0, {root!r})
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.scorer import Scorer
-from rationalrewards_core.server import ServeConfig, serve
+from rationalrewards_core.serving.server import ServeConfig, serve
 
 class Judge(ScriptedBackend):
     async def reply(self, messages, sampling):

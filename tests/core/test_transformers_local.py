@@ -30,7 +30,7 @@ from rationalrewards_core.grammar import critique_grammar
 from rationalrewards_core.messages import Message, UserRequest, critique_messages
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
-from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric import Scale
 from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
 

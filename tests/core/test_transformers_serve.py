@@ -34,7 +34,7 @@ from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
 from rationalrewards_core.servers import ServerConfig
 

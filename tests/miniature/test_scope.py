@@ -22,7 +22,7 @@ from rationalrewards_core.miniature.flaws import complete
 from rationalrewards_core.miniature.scope import check_drawable, check_judgeable, strange_words
 from rationalrewards_core.miniature.truth import Shown, judge_edit, judge_generation
 from rationalrewards_core.miniature.world import detailed_request, sample_wish, short_request
-from rationalrewards_core.server import ServeConfig, make_app
+from rationalrewards_core.serving.server import ServeConfig, make_app
 from tests.core.serving import encoded
 
 PHOTO = "a photo of a cat wearing a top hat, cinematic light"

@@ -20,7 +20,7 @@ from rationalrewards_core.miniature.world import (
     sample_wish,
     short_request,
 )
-from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Rubric
 

@@ -122,7 +122,7 @@ def test_each_iteration_is_told_to_the_page_and_saved(close: Any, images: Any, p
     assert kept == {**{name: state[name] for name in state if name != "row"}, "iterations": [state["row"]]}
     saved = state["row"]["image"]
     folder = Path(sys.modules["folder_paths"].get_temp_directory()) / saved["subfolder"]
-    run = pack.core("history").load_history(folder)
+    run = pack.core("loop.history").load_history(folder)
     assert [step.reward for step in run.steps] == [0.5]
     assert run.steps[0].image.size == (8, 8)
 
@@ -213,7 +213,7 @@ def test_loop_start_ignores_what_only_a_loop_may_write(pack: Pack, monkeypatch: 
 
 
 def test_one_default_per_rule_in_the_core_and_in_the_nodes(pack: Pack) -> None:
-    policy = pack.core("refine").RefinePolicy()
+    policy = pack.core("loop.refine").RefinePolicy()
     defaults = {
         entry.id: entry.default
         for entry in pack.module("nodes.loop.inputs").until_inputs()

@@ -13,7 +13,7 @@ RUN = ("prompt id", "end")
 
 
 def next_move(pack: Pack) -> Any:
-    return pack.core("refine").Move(request="the judge's prompt", seed=8, origin="refined")
+    return pack.core("loop.refine").Move(request="the judge's prompt", seed=8, origin="refined")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_stop_is_heard_from_the_moment_that_the_page_is_told(pack: Pack) -> None
         if waits:
             board.ask_to_stop(*RUN)
 
-    assert module.paused(RUN, None, False, next_move(pack), "", show) == pack.core("refine").StopReason.STOPPED
+    assert module.paused(RUN, None, False, next_move(pack), "", show) == pack.core("loop.refine").StopReason.STOPPED
 
 
 def test_an_interrupt_ends_the_wait_and_the_page_is_told(pack: Pack) -> None:

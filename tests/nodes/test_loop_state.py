@@ -42,7 +42,7 @@ def critiques(pack: Pack) -> Any:
 @pytest.fixture
 def begun(pack: Pack, loop: Any) -> Any:
     """An empty state under the given rules."""
-    refine = pack.core("refine")
+    refine = pack.core("loop.refine")
 
     def make(seeds: str = "increment", **rules: Any) -> Any:
         policy = refine.RefinePolicy(**{"threshold": 0.9, "max_iterations": 4, "seeds": seeds, **rules})
@@ -188,7 +188,7 @@ def test_the_page_and_the_history_hold_every_iteration(loop: Any, begun: Any, cr
 def test_a_reason_nobody_knows_yet_is_told_by_its_own_sentence(
     pack: Pack, loop: Any, begun: Any, critiques: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refine = pack.core("refine")
+    refine = pack.core("loop.refine")
     eclipse = str.__new__(refine.StopReason, "eclipse")
     eclipse._name_, eclipse._value_, eclipse.sentence = "ECLIPSE", "eclipse", "The sun went out."
     monkeypatch.setattr(loop, "next_move", lambda _: eclipse)

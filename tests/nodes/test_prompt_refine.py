@@ -29,7 +29,7 @@ def refine(pack: Pack) -> Any:
 
 def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
     node = pack.module("nodes.prompt_refine")
-    rewording, refine = (pack.module(f"rationalrewards_core.{name}") for name in ("rewording", "refine"))
+    rewording, refine = (pack.module(f"rationalrewards_core.{name}") for name in ("rewording", "loop.refine"))
     assert rewording.STYLES == node.STYLES
     assert rewording.RewordingRules.max_length == node.MAX_LENGTH
     assert refine.RefinePolicy.minimum_score == node.MINIMUM

@@ -77,7 +77,7 @@ def test_both_languages_fill_the_same_places() -> None:
 
 
 def test_every_reason_for_which_a_loop_ends_has_its_words() -> None:
-    from rationalrewards_core.refine import StopReason
+    from rationalrewards_core.loop.refine import StopReason
 
     assert {f"stop_{reason.value}" for reason in StopReason} <= set(words("en"))
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from rationalrewards_core.errors import BackendError, RationalRewardsError, RequestError
 from rationalrewards_core.images import data_url, open_image
-from rationalrewards_core.server_config import LOOPBACK, ServeConfig, listening_socket
+from rationalrewards_core.serving.config import LOOPBACK, ServeConfig, listening_socket
 
 from .config import RewardsConfig
 from .flow_factory import FlowFactory, trainer_limits

@@ -21,10 +21,10 @@ from aiohttp import web
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, RequestError
 from rationalrewards_core.scorer import Case, Outcome
-from rationalrewards_core.server_config import ServeConfig
-from rationalrewards_core.server_failures import FAILED, turned_away
-from rationalrewards_core.server_requests import Item, check_site, check_token, read_item, read_object, refuse
-from rationalrewards_core.server_room import Budget, Room
+from rationalrewards_core.serving.config import ServeConfig
+from rationalrewards_core.serving.failures import FAILED, turned_away
+from rationalrewards_core.serving.requests import Item, check_site, check_token, read_item, read_object, refuse
+from rationalrewards_core.serving.room import Budget, Room
 
 from .rewards import Judge, failures
 

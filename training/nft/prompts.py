@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from rationalrewards_core.errors import ConfigError, RequestError
-from rationalrewards_core.history import FILE, has_begun, load_history
 from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.jsonl import whole_lines
+from rationalrewards_core.loop.history import FILE, has_begun, load_history
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.world import sample_wish, short_request
 

@@ -21,7 +21,7 @@ from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Case, FailureRateError, Outcome, ScoreBatch, ScorerSettings
 

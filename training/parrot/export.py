@@ -27,7 +27,7 @@ from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
 from rationalrewards_core.images import png_bytes
 from rationalrewards_core.messages import Message, UserRequest, critique_messages, defused, pairwise_messages
-from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric import Kind
 from rationalrewards_core.rubric_file import rubric_to_toml
 

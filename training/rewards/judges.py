@@ -15,7 +15,7 @@ from rationalrewards_core.backends.base import Backend, Reply, Sampling, introdu
 from rationalrewards_core.comparison import Verdict, parse_comparison, verdict_of_rewards
 from rationalrewards_core.errors import BackendError, CritiqueParseError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import Message, UserRequest
-from rationalrewards_core.parsing import Reason
+from rationalrewards_core.replies.parsing import Reason
 from rationalrewards_core.scorer import Scorer
 
 from ..data.labelled_pairs import LabelledPair, PairFolder

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import generation_rubric

@@ -16,7 +16,7 @@ from typing import Final
 
 from rationalrewards_core.critique import Critique, Judgement, Unscored
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Dimension, Rubric
 from rationalrewards_core.rubric_file import generation_rubric

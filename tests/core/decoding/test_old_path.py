@@ -27,7 +27,7 @@ from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, ScoreBatch, Scorer, ScorerSettings
 
 pytestmark = pytest.mark.model

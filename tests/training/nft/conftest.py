@@ -15,7 +15,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
 from rationalrewards_core.critique import Unscored
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu

@@ -22,7 +22,7 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import BackendError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.scorer import Scorer, ScorerSettings
-from rationalrewards_core.server import ServeConfig, make_app
+from rationalrewards_core.serving.server import ServeConfig, make_app
 from training.nft.bridges import flow_factory_app, verl_omni_score
 from training.nft.flow_factory import imputed, trainer_limits
 

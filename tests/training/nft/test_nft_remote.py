@@ -21,7 +21,7 @@ from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import generation_rubric
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
-from rationalrewards_core.server import ServeConfig, make_app
+from rationalrewards_core.serving.server import ServeConfig, make_app
 from training.nft.rewards import make_judge
 from training.rewards.reward_server import RemoteJudge
 

@@ -21,7 +21,7 @@ from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
-from rationalrewards_core.parsing import Mode
+from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.scorer import Case, FailureRateError, ScoreBatch, Scorer, ScorerSettings
 from training.nft.config import PolicyConfig, RewardsConfig
 from training.nft.metrics import diversity, optimality_histogram

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.history import History
+from rationalrewards_core.loop.history import History
+from rationalrewards_core.loop.refine import RefinePolicy, RefineState, RefineStep
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.refine import RefinePolicy, RefineState, RefineStep
 from training.nft.config import PromptsConfig, RolloutConfig
 from training.nft.families import family_class
 from training.nft.presets import miniature_cpu

@@ -20,7 +20,7 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import render_critique
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.miniature import scorer_folder
-from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import load_rubric
 from tests.training.parrot.teaching import Teaching, import_miniature, rows

@@ -21,7 +21,7 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.world import is_reserved, parse_request
-from rationalrewards_core.parsing import parse_critique
+from rationalrewards_core.replies.parsing import parse_critique
 from tests.training.parrot.teaching import import_miniature, rows
 from training.data.labelled_pairs import PairFolder
 from training.lab.miniature.student import rubrics

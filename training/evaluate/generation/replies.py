@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from rationalrewards_core.errors import CritiqueParseError
-from rationalrewards_core.parsing import Reason
+from rationalrewards_core.replies.parsing import Reason
 
 from .outputs import Scores
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from rationalrewards_core.engines import make_scorer
-from rationalrewards_core.loop import LoopEnd, RefineLoop
+from rationalrewards_core.loop.refine import RefinePolicy
+from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import THRESHOLD, BatchedGenerator, DemoOptions, demo_requests
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import sample_wish, short_request
-from rationalrewards_core.refine import RefinePolicy
 from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.storage import replace_file
 

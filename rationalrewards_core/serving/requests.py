@@ -21,12 +21,12 @@ from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 from PIL import Image
 from yarl import URL
 
-from .errors import RequestError
-from .images import image_header, open_image
-from .messages import UserRequest
-from .parsing import Mode
-from .scorer import Case
-from .server_config import LOOPBACK, ServeConfig
+from ..errors import RequestError
+from ..images import image_header, open_image
+from ..messages import UserRequest
+from ..replies.parsing import Mode
+from ..scorer import Case
+from .config import LOOPBACK, ServeConfig
 
 ITEM_FIELDS = frozenset({"request", "image", "sources"})
 MAX_SOURCES = 8

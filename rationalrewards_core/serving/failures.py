@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .critique import Unscored
+from ..critique import Unscored
 
 log = logging.getLogger("rationalrewards.server")
 

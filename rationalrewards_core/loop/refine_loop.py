@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from .critique import Critique
-from .errors import ConfigError
+from ..critique import Critique
+from ..errors import ConfigError
+from ..messages import UserRequest
+from ..scorer import Case, Outcome, Scorer
 from .history import History, check_there, load_history
-from .messages import UserRequest
 from .refine import Move, RefinePolicy, RefineState, RefineStep, StopReason, next_move
-from .scorer import Case, Outcome, Scorer
 
 Generate = Callable[[str, int], Image.Image] | Callable[[str, int], Awaitable[Image.Image]]
 """(request, seed) -> image; may be a coroutine function. A plain function runs in a thread."""

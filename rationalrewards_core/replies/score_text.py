@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from ..rubric import Rubric, Scale
+from ..spelling import plain
 from .corrections import numbers_of_a_correction
-from .rubric import Rubric, Scale
-from .spelling import plain
 
 
 class Reason(str, Enum):

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .critique import Critique, Judgement
+from ..critique import Critique, Judgement
+from ..rubric import ANALYSIS, SCORE, SUMMARY, Rubric
 from .reading import Reading
-from .rubric import ANALYSIS, SCORE, SUMMARY, Rubric
 from .score_text import Reason, ScoreText, read_score
 
 __all__ = ["Mode", "Reading", "Reason", "ScoreText", "parse_critique", "read_score"]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .control_tokens import without_control_tokens
-from .critique import Refinement
-from .errors import CritiqueParseError
+from ..control_tokens import without_control_tokens
+from ..critique import Refinement
+from ..errors import CritiqueParseError
+from ..rewording.refined_text import refined_words
+from ..rubric import COMMENTS, REFINED, REFINEMENT, SUMMARY, Dimension, Rubric
+from ..thinking import answer_of
 from .line_reader import LineReader
-from .rewording.refined_text import refined_words
-from .rubric import COMMENTS, REFINED, REFINEMENT, SUMMARY, Dimension, Rubric
 from .score_json import JsonReply, read_json
 from .score_sheet import ScoreSheet
 from .score_tables import table_claims
 from .score_text import Reason
 from .section_texts import joined
-from .thinking import answer_of
 
 _IN_A_NUMBER: Final = re.compile(r"[0-9][.,]")
 

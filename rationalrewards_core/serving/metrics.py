@@ -7,9 +7,9 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from .critique import Critique
-from .memo import Memo
-from .scorer import Outcome
+from ..critique import Critique
+from ..memo import Memo
+from ..scorer import Outcome
 
 WINDOW = 1000
 """Items over which latency quantiles are taken."""

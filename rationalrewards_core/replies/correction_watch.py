@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..headings import CORRECTIONS, OVERALL, Headings
+from ..rubric import Dimension, Rubric
+from ..spelling import plain, squeezed
 from .corrections import (
     differs,
     number_of_a_bare_line,
     numbers_of_a_correction,
     speaks_of_an_earlier_score,
 )
-from .headings import CORRECTIONS, OVERALL, Headings
-from .rubric import Dimension, Rubric
 from .score_sheet import ScoreSheet
 from .score_text import Reason, continues_a_number, read_score
-from .spelling import plain, squeezed
 
 _SCORES_AGAIN: Final = re.compile(
     r"\b(?:final|new|updated|revised|corrected|adjusted) (?:scores|ratings)\b", re.IGNORECASE

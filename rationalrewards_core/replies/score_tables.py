@@ -14,11 +14,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .headings import Headings
-from .rubric import Dimension, Rubric
+from ..headings import Headings
+from ..rubric import Dimension, Rubric
+from ..spelling import plain
 from .score_sheet import Claim
 from .score_text import Reason, ScoreText, names_another_scale, read_score
-from .spelling import plain
 
 _RULE: Final = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
 _CELLS: Final = re.compile(r"(?<!\\)\|")

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from .server_config import ServeConfig
-from .server_requests import body_size, refuse
+from .config import ServeConfig
+from .requests import body_size, refuse
 
 
 class Room:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ..rubric import ANALYSIS, COMMENTS, REFINED, SUMMARY, Dimension, Rubric
+from ..spelling import squeezed
 from .corrections import differs, numbers_of_a_correction
-from .rubric import ANALYSIS, COMMENTS, REFINED, SUMMARY, Dimension, Rubric
 from .score_sheet import Claim
 from .score_text import Reason, ScoreText, names_another_scale, read_score
-from .spelling import squeezed
 
 MOST_VALUES: Final = 20
 """So many values are looked for in one reply: a long reply of nothing but brackets ends there."""

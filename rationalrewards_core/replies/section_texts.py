@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from .rubric import ANALYSIS, COMMENTS, JUDGEMENT, REFINED, REFINEMENT, SUMMARY
+from ..rubric import ANALYSIS, COMMENTS, JUDGEMENT, REFINED, REFINEMENT, SUMMARY
 
 SECTIONS: Final = (ANALYSIS, JUDGEMENT, SUMMARY, REFINEMENT, COMMENTS, REFINED)
 """In the order in which a reply has them."""

@@ -21,11 +21,11 @@ from typing import Final, Literal
 
 from PIL import Image
 
-from .critique import Critique, Unscored
-from .errors import ConfigError, OutOfScopeError
-from .messages import MAX_REQUEST_CHARACTERS, UserRequest
-from .reward import failing
-from .rewording import RewordingRules, reworded
+from ..critique import Critique, Unscored
+from ..errors import ConfigError, OutOfScopeError
+from ..messages import MAX_REQUEST_CHARACTERS, UserRequest
+from ..reward import failing
+from ..rewording import RewordingRules, reworded
 
 SeedPolicy = Literal["fixed", "increment", "random"]
 RefineFrom = Literal["best", "latest"]

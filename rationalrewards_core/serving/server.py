@@ -20,14 +20,14 @@ from typing import Any
 
 from aiohttp import web
 
-from .critique import Critique, Unscored
-from .errors import RationalRewardsError, RequestError
-from .parsing import Mode
-from .scorer import Outcome, Scorer
-from .server_config import LOOPBACK, ServeConfig, listening_socket
-from .server_failures import FAILED, told, turned_away
-from .server_metrics import ServerMetrics
-from .server_requests import (
+from ..critique import Critique, Unscored
+from ..errors import RationalRewardsError, RequestError
+from ..replies.parsing import Mode
+from ..scorer import Outcome, Scorer
+from .config import LOOPBACK, ServeConfig, listening_socket
+from .failures import FAILED, told, turned_away
+from .metrics import ServerMetrics
+from .requests import (
     ITEM_FIELDS,
     check_site,
     check_token,
@@ -38,7 +38,7 @@ from .server_requests import (
     refuse,
     rows_of,
 )
-from .server_room import Budget, Room
+from .room import Budget, Room
 
 __all__ = ["RewardServer", "ServeConfig", "make_app", "serve"]
 

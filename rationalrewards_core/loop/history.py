@@ -17,13 +17,13 @@ from typing import Any, get_args
 
 from PIL import Image
 
-from .critique import Critique, Unscored, critique_from_json
-from .errors import ConfigError, RationalRewardsError, RequestError
-from .images import MAX_PIXELS, open_image, png_bytes
-from .jsonl import DamagedLine, JsonLine, LineWriter, Row, whole_lines
-from .messages import UserRequest
+from ..critique import Critique, Unscored, critique_from_json
+from ..errors import ConfigError, RationalRewardsError, RequestError
+from ..images import MAX_PIXELS, open_image, png_bytes
+from ..jsonl import DamagedLine, JsonLine, LineWriter, Row, whole_lines
+from ..messages import UserRequest
+from ..storage import clear_unfinished, replace_file
 from .refine import Origin, RefinePolicy, RefineState, RefineStep
-from .storage import clear_unfinished, replace_file
 
 FILE = "history.jsonl"
 VERSION = 1

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from .rubric import Scale
-from .spelling import plain
+from ..rubric import Scale
+from ..spelling import plain
 
 _SURE: Final = (
     r"actually|in fact|edit(?:ed)?(?=\s*(?:[\d:：—–-]|to\b|$))|update[d]?(?=\s*(?:[\d:：—–-]|to\b|$))|corrections?|corrected|correcting"

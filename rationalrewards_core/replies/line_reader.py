@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..headings import PREFIX, Heading, Headings
+from ..rubric import JUDGEMENT, JUSTIFICATION, SUMMARY, Dimension, Rubric
 from .correction_watch import CorrectionWatch
 from .corrections import MARKS
-from .headings import PREFIX, Heading, Headings
 from .labels import ends_in_a_name, is_title, stands_alone
-from .rubric import JUDGEMENT, JUSTIFICATION, SUMMARY, Dimension, Rubric
 from .score_sheet import ScoreSheet
 from .score_text import Reason, ScoreText, names_another_scale, read_score, states_another_scale
 from .section_texts import SECTIONS, SectionTexts

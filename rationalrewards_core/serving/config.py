@@ -6,7 +6,7 @@ import math
 import socket
 from dataclasses import dataclass, field
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .critique import Critique
+from ..critique import Critique
+from ..rubric import Rubric
 from .refine import RefineState, StopReason
-from .rubric import Rubric
 
 
 def ending(state: RefineState, reason: StopReason, titles: Mapping[str, str]) -> str:

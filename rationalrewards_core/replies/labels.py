@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from .headings import PREFIX, Heading
-from .rubric import MAX_TITLE_CHARACTERS
-from .spelling import plain
+from ..headings import PREFIX, Heading
+from ..rubric import MAX_TITLE_CHARACTERS
+from ..spelling import plain
 
 _SENTENCE_MARK: Final = re.compile(r"[.,;!?。，；！？…]")
 _LABEL: Final = re.compile(r"[*_`]{0,3}[^\W\d_][^.,;!?。，；！？…:]{0,79}[*_`]{0,3}:?[*_`]{0,3}")

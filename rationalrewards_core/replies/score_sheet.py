@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .errors import CritiqueParseError
-from .rubric import Dimension, Rubric
+from ..errors import CritiqueParseError
+from ..rubric import Dimension, Rubric
 from .score_text import Reason, ScoreText
 
 
