@@ -36,7 +36,7 @@ HEADS = ("of", "spread from", "n", "rho", "error", "share seen", "error seen", "
 
 
 @dataclass(frozen=True)
-class Judged:
+class SampledPicture:
     """One picture: its truth, its greedy critique, and sampled ones by temperature."""
 
     truth: Critique
@@ -56,7 +56,7 @@ class Certainty:
 
 async def judged(
     backend: Backend, example: Example, rubric: Rubric, temperatures: Sequence[float], samples: int
-) -> Judged:
+) -> SampledPicture:
     case = case_of(example)
     messages = critique_messages(case.request, case.candidate, rubric)
     greedy = Sampling(max_tokens=400, stop=(SUMMARY_LINE,), grammar=critique_grammar(rubric, "score"), alternatives=10)
@@ -67,10 +67,10 @@ async def judged(
     warm = [replace(greedy, temperature=t, seed=n + 1, alternatives=0) for t in temperatures for n in range(samples)]
     first, *rest = await asyncio.gather(ask(greedy), *map(ask, warm))
     sampled = {t: rest[place * samples :][:samples] for place, t in enumerate(temperatures)}
-    return Judged(example.critique, first, sampled, rubric)
+    return SampledPicture(example.critique, first, sampled, rubric)
 
 
-def by_tokens(case: Judged) -> Iterator[tuple[str, Certainty]]:
+def by_tokens(case: SampledPicture) -> Iterator[tuple[str, Certainty]]:
     """Dimension key or REWARD -> what the greedy critique's own token probabilities say."""
     for key, score, truth in _scores(case):
         own = case.greedy.judgement(key)
@@ -82,7 +82,7 @@ def by_tokens(case: Judged) -> Iterator[tuple[str, Certainty]]:
         yield REWARD, Certainty(spread, abs(reward(case.greedy, case.rubric) - truth), abs(expected - truth))
 
 
-def by_samples(case: Judged, temperature: float, count: int) -> Iterator[tuple[str, Certainty]]:
+def by_samples(case: SampledPicture, temperature: float, count: int) -> Iterator[tuple[str, Certainty]]:
     """Dimension key or REWARD -> what the first `count` sampled critiques say."""
     sampled = case.sampled[temperature][:count]
     for key, score, truth in _scores(case):
@@ -95,7 +95,7 @@ def by_samples(case: Judged, temperature: float, count: int) -> Iterator[tuple[s
     yield REWARD, Certainty(stdev(rewards), error, abs(fmean(rewards) - truth))
 
 
-def _scores(case: Judged) -> Iterator[tuple[str, float, float]]:
+def _scores(case: SampledPicture) -> Iterator[tuple[str, float, float]]:
     """(dimension key, greedy score, true score) of the dimensions that apply to both."""
     for judgement in case.truth.judgements:
         score = case.greedy.judgement(judgement.key).score
@@ -123,10 +123,10 @@ def run(images: int = 300, counts: Sequence[int] = (3, 5), temperatures: Sequenc
     backend = engine(batch_size=24, precision="fp32")
     rubrics = make_rubrics(EngineName("miniature"))
 
-    async def work() -> list[Judged]:
+    async def work() -> list[SampledPicture]:
         gate = asyncio.Semaphore(4)
 
-        async def one(example: Example) -> Judged:
+        async def one(example: Example) -> SampledPicture:
             async with gate:
                 rubric = rubrics["generation" if example.source is None else "edit"]
                 return await judged(backend, example, rubric, temperatures, max(counts))

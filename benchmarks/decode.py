@@ -221,9 +221,9 @@ def wide() -> dict[str, float]:
     from benchmarks.gpu import generated
     from benchmarks.gpu import ours as replayed
     from benchmarks.random_judge import random_model
-    from benchmarks.replay import ReplayDecoder, Stage
+    from benchmarks.replay import ReplayDecoder, ReplayStage
 
-    stage = Stage(random_model("wide", "fp32", "cpu"), "wide", "cpu")
+    stage = ReplayStage(random_model("wide", "fp32", "cpu"), "wide", "cpu")
     script = stage.scripts[0]
     decoder = ReplayDecoder(stage)
     prompts = [stage.prompt(script, 0)]

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.old_decoding import Alternatives, GrammarMask, StepWatch
 from benchmarks.random_judge import random_model
-from benchmarks.replay import Forced, ReplayDecoder, Script, Stage
+from benchmarks.replay import Forced, ReplayDecoder, ReplayStage, Script
 from benchmarks.timing import table
 from rationalrewards_core.backends.decoding.flat_text import FlatText
 from rationalrewards_core.backends.decoding.kv_cache import KeyValueCache, place_of
@@ -62,7 +62,7 @@ def main() -> None:
 def judged(shape: str, precision: str, device: str, batches: list[int], tokens: int | None = None) -> dict[str, Any]:
     """All figures of one precision, printed as they come."""
     started = time.perf_counter()
-    stage = Stage(random_model(shape, precision, device), shape, device, tokens)
+    stage = ReplayStage(random_model(shape, precision, device), shape, device, tokens)
     weights = _allocated(device)
     print(f"\n## {precision}: {weights / 2**30:.2f} GiB of weights, built in {time.perf_counter() - started:.0f} s\n")
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def judged(shape: str, precision: str, device: str, batches: list[int], tokens: 
     return {"weights": weights, "passes": {str(w): ms for w, ms in widths.items()}, "critiques": rows}
 
 
-def passes(stage: Stage) -> dict[int, list[float | None]]:
+def passes(stage: ReplayStage) -> dict[int, list[float | None]]:
     """Width -> milliseconds of one pass, as it is and recorded."""
     text, head = FlatText(stage.model.model.language_model), stage.model.lm_head
     cache, recorded = KeyValueCache(text.depth, 1), RecordedPasses(text, head)
@@ -98,7 +98,7 @@ def passes(stage: Stage) -> dict[int, list[float | None]]:
     return table_of
 
 
-def critiques(stage: Stage, batch: int, weights: int) -> list[dict[str, Any]]:
+def critiques(stage: ReplayStage, batch: int, weights: int) -> list[dict[str, Any]]:
     """Seconds, passes and peak memory of a batch of critiques, one row for each way of decoding."""
     script = stage.scripts[0]
     prompts = [stage.prompt(script, picture) for picture in range(batch)]
@@ -129,7 +129,7 @@ def critiques(stage: Stage, batch: int, weights: int) -> list[dict[str, Any]]:
     return [{**row, "to plain": row["seconds"] / base} for row in rows]
 
 
-def generated(stage: Stage, prompts: Any, replies: Any, *, guided: bool) -> dict[str, Any]:
+def generated(stage: ReplayStage, prompts: Any, replies: Any, *, guided: bool) -> dict[str, Any]:
     """transformers' own loop; `guided` adds what the engine did at every token before it had a loop of its own."""
     inputs = stage.inputs(prompts)
     start = inputs["input_ids"].shape[1]
@@ -153,7 +153,7 @@ def generated(stage: Stage, prompts: Any, replies: Any, *, guided: bool) -> dict
     return {"tokens": len(replies[0]), "passes": len(replies[0]) + 1}
 
 
-def ours(stage: Stage, decoder: ReplayDecoder, script: Script, batch: int, turn: int) -> dict[str, Any]:
+def ours(stage: ReplayStage, decoder: ReplayDecoder, script: Script, batch: int, turn: int) -> dict[str, Any]:
     """The loop; in its second turn every request has a new picture, as in a refine loop."""
     before = decoder.count.passes
     rows: list[Row] = []
@@ -164,7 +164,9 @@ def ours(stage: Stage, decoder: ReplayDecoder, script: Script, batch: int, turn:
     return {"tokens": len(script.replies[turn]), "passes": decoder.count.passes - before + 1}
 
 
-def _measured(stage: Stage, batch: int, name: str, work: Callable[[], dict[str, Any]], weights: int) -> dict[str, Any]:
+def _measured(
+    stage: ReplayStage, batch: int, name: str, work: Callable[[], dict[str, Any]], weights: int
+) -> dict[str, Any]:
     if stage.device != "cpu":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

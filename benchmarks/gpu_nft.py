@@ -12,7 +12,7 @@ from training.nft.config import ModelConfig, NFTConfig, changed
 from training.nft.families.sd3 import StableDiffusion3
 from training.nft.policy import LoraPolicy
 from training.nft.presets import sd35_medium_8gpu
-from training.nft.update import Batch, accumulate
+from training.nft.update import MicroBatch, accumulate
 
 SHAPES: dict[str, dict[str, Any]] = {
     "8b": {
@@ -91,7 +91,7 @@ def _parts(shape: str, device: str, config: NFTConfig) -> tuple[StableDiffusion3
     return family, LoraPolicy(transformer, config.policy, family.lora_targets, 0)
 
 
-def _batch(shape: str, device: str, config: NFTConfig) -> Batch:
+def _batch(shape: str, device: str, config: NFTConfig) -> MicroBatch:
     sizes, count = SHAPES[shape], config.optimiser.micro_batch
     side = 64 if shape == "8b" else 8
     generator = torch.Generator(device).manual_seed(0)
@@ -106,7 +106,7 @@ def _batch(shape: str, device: str, config: NFTConfig) -> Batch:
         "pooled": noise(count, sizes["pooled_projection_dim"]).to(dtype),
     }
     times = torch.linspace(0.1, 0.9, count, device=device)
-    return Batch(latents, latents + noise(*latents.shape), times, noise(count).clamp(-1, 1), conditioning)
+    return MicroBatch(latents, latents + noise(*latents.shape), times, noise(count).clamp(-1, 1), conditioning)
 
 
 def _parameters(module: Any) -> str:

@@ -22,17 +22,17 @@ import training.nft.train as loop
 from benchmarks.timing import table
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu
-from training.nft.trainer import Trainer, make_trainer
+from training.nft.trainer import NFTTrainer, make_trainer
 
 PARTS = ("sampling", "judge", "optimising", "rest")
 BEFORE: dict[str, Any] = {"model": {"precision": "bf16"}, "rewards": {"precision": "bf16"}}
 
 
 @dataclass
-class Side:
+class TrainerCost:
     """One trainer and its epochs: CPU seconds by part."""
 
-    trainer: Trainer
+    trainer: NFTTrainer
     rows: list[dict[str, float]] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ def epoch_config(prompts: int, changes: dict[str, Any]) -> NFTConfig:
 
 
 def compared(prompts: int, epochs: int) -> dict[str, Any]:
-    sides = {name: Side(make_trainer(epoch_config(prompts, changes))) for name, changes in _SIDES.items()}
+    sides = {name: TrainerCost(make_trainer(epoch_config(prompts, changes))) for name, changes in _SIDES.items()}
     with tempfile.TemporaryDirectory() as folder:
         try:
             # The first epoch of each side loads its judge and warms up.

@@ -23,7 +23,7 @@ from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu
 from training.nft.train import train_epoch
-from training.nft.trainer import Trainer, make_trainer
+from training.nft.trainer import NFTTrainer, make_trainer
 from training.rewards.oracle import OracleJudge
 
 WAIT = 0.05
@@ -42,10 +42,10 @@ class RemoteOracle(OracleJudge):
 
 
 @dataclass
-class Side:
+class LoopTimes:
     """One of the two loops, and what its epochs took."""
 
-    trainer: Trainer
+    trainer: NFTTrainer
     clock: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -69,8 +69,8 @@ class Side:
 class Compared:
     """Means over the epochs."""
 
-    published: Side
-    ours: Side
+    published: LoopTimes
+    ours: LoopTimes
     rewards: float
     """Largest difference between the two sides' mean rewards of an epoch."""
     weights: float
@@ -91,13 +91,13 @@ def epoch_config(decay: str, precision: str = "fp32") -> NFTConfig:
     return changed(miniature_cpu(), table)
 
 
-def trainer(config: NFTConfig) -> Trainer:
+def trainer(config: NFTConfig) -> NFTTrainer:
     return make_trainer(config, RemoteOracle())
 
 
 def compared(config: NFTConfig, folder: Path, epochs: int) -> Compared:
     """Epoch by epoch in turn, so that a busy machine disturbs both alike."""
-    published, ours = Side(trainer(config)), Side(trainer(config))
+    published, ours = LoopTimes(trainer(config)), LoopTimes(trainer(config))
     before = ours.weights()
     try:
         for _ in range(epochs):

@@ -43,9 +43,9 @@ def measured(side: str, what: str) -> float:
         steps = Steps()
         put(steps.policy, "apart")
         return risen(steps.ours if side == "ours" else steps.published)
-    from benchmarks.nft_epochs import Side, epoch_config, trainer
+    from benchmarks.nft_epochs import LoopTimes, epoch_config, trainer
 
-    turning = Side(trainer(epoch_config("ramp_to_half")))
+    turning = LoopTimes(trainer(epoch_config("ramp_to_half")))
     try:
         with tempfile.TemporaryDirectory() as folder:
             return risen(lambda: turning.turn(Path(folder) if side == "ours" else None))

@@ -18,10 +18,10 @@ from training.nft.config import NFTConfig
 from training.nft.families.base import ModelFamily
 from training.nft.policy import DECAYS, LoraPolicy
 from training.nft.rewards import group_rewards
-from training.nft.rollout import Encoded, sample_groups
+from training.nft.rollout import ConditioningCache, sample_groups
 from training.nft.timesteps import plan_times
-from training.nft.trainer import Trainer
-from training.nft.update import Batch, Pair, TrainingSet, make_batch, pairs_of, split_groups
+from training.nft.trainer import NFTTrainer
+from training.nft.update import MicroBatch, Pair, TrainingSet, make_batch, pairs_of, split_groups
 
 
 def published_step(
@@ -29,7 +29,7 @@ def published_step(
     pairs: Sequence[Pair],
     family: ModelFamily,
     policy: LoraPolicy,
-    encoded: Encoded,
+    encoded: ConditioningCache,
     config: NFTConfig,
 ) -> None:
     """Three passes per pair, the loss as the paper's code has it, gradients accumulated over micro-batches."""
@@ -44,7 +44,7 @@ def published_step(
         (losses.sum() / len(pairs)).backward()
 
 
-def velocity(model: Any, batch: Batch, config: NFTConfig) -> Tensor:
+def velocity(model: Any, batch: MicroBatch, config: NFTConfig) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=config.model.precision == "bf16"):
         predicted: Tensor = model(
             hidden_states=batch.x_t_B,
@@ -56,7 +56,7 @@ def velocity(model: Any, batch: Batch, config: NFTConfig) -> Tensor:
     return predicted.float()
 
 
-def loss(current: Tensor, old: Tensor, reference: Tensor, batch: Batch, config: NFTConfig) -> Tensor:
+def loss(current: Tensor, old: Tensor, reference: Tensor, batch: MicroBatch, config: NFTConfig) -> Tensor:
     beta, clip = config.loss.mix_beta, config.advantage.clip
     t = batch.t_B.reshape(-1, 1, 1, 1)
     r = (batch.advantages_B.clamp(-clip, clip) / clip / 2.0 + 0.5).clamp(0.0, 1.0)
@@ -70,7 +70,7 @@ def loss(current: Tensor, old: Tensor, reference: Tensor, batch: Batch, config: 
     return policy_loss + config.loss.kl_weight * ((current - reference) ** 2).mean(dim=(1, 2, 3))
 
 
-def published_epoch(trainer: Trainer) -> Tensor:
+def published_epoch(trainer: NFTTrainer) -> Tensor:
     """One epoch in one process; returns its rewards `[P G]`."""
     config, policy, group = trainer.config, trainer.policy, trainer.config.rollout.group
     assert isinstance(policy, LoraPolicy)

@@ -24,7 +24,7 @@ from training.nft.families.base import ModelFamily
 from training.nft.policy import LoraPolicy, stepped
 from training.nft.presets import miniature_cpu
 from training.nft.prompts import TrainingPrompt
-from training.nft.rollout import Encoded
+from training.nft.rollout import ConditioningCache
 from training.nft.timesteps import plan_times
 from training.nft.update import TrainingSet, gradients, pairs_of
 
@@ -33,7 +33,7 @@ State = Literal["first", "hard copy", "apart"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class StepSeconds:
     """Processor seconds of one optimiser step on each side."""
 
     published: float
@@ -52,7 +52,7 @@ class Steps:
         self.policy = LoraPolicy(self.family.transformer, self.config.policy, self.family.lora_targets, 0)
         if compiled:
             self.family.compile()
-        self._encoded = Encoded(self.family)
+        self._encoded = ConditioningCache(self.family)
         self._chosen = _chosen(self.config, self.family, self._encoded)
         self._pairs = pairs_of(self._chosen, self._chosen.numbers, 0)
         self._accelerator = Accelerator()
@@ -75,7 +75,7 @@ class Steps:
         return [_gradient(parameter) for parameter in self.policy.parameters]
 
 
-def measured(published: Steps, ours: Steps, rounds: int) -> Measured:
+def measured(published: Steps, ours: Steps, rounds: int) -> StepSeconds:
     """The two sides in turn; the first round warms up and compares."""
     plain, found = published.gradients(published.published), ours.gradients(ours.ours)
     taken: tuple[list[float], list[float]] = ([], [])
@@ -87,7 +87,7 @@ def measured(published: Steps, ours: Steps, rounds: int) -> Measured:
     largest = max(float(gradient.abs().max()) for gradient in plain)
     distance = max(float((a - b).abs().max()) for a, b in zip(plain, found, strict=True))
     medians = [statistics.median(seconds) for seconds in taken]
-    return Measured(published=medians[0], ours=medians[1], difference=distance / largest)
+    return StepSeconds(published=medians[0], ours=medians[1], difference=distance / largest)
 
 
 def put(policy: LoraPolicy, state: State) -> None:
@@ -113,7 +113,7 @@ def step_config(precision: str, kl_weight: float) -> NFTConfig:
     return changed(miniature_cpu(), table)
 
 
-def _chosen(config: NFTConfig, family: ModelFamily, encoded: Encoded) -> TrainingSet:
+def _chosen(config: NFTConfig, family: ModelFamily, encoded: ConditioningCache) -> TrainingSet:
     prompts = [TrainingPrompt(UserRequest(text)) for text in REQUESTS]
     encoded.prepare([p.request for p in prompts])
     generator = torch.Generator().manual_seed(0)

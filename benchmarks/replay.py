@@ -70,7 +70,7 @@ class PieceTokeniser:
         return IMAGE_TOKEN
 
 
-class Stage:
+class ReplayStage:
     """A model with its scripts: prompts, rows, and inputs for `generate()`."""
 
     def __init__(self, model: Any, shape: str, device: str, tokens: int | None = None) -> None:
@@ -129,7 +129,7 @@ class Stage:
 class ReplayDecoder(Decoder):
     """The decoding loop with scripted choices."""
 
-    def __init__(self, stage: Stage, *, record: bool = False) -> None:
+    def __init__(self, stage: ReplayStage, *, record: bool = False) -> None:
         super().__init__(stage.checkpoint, record=record)
         self._stage, self._lines = stage, {}  # type: tuple[Stage, dict[int, tuple[int, ...]]]
 

@@ -32,7 +32,7 @@ MAX_TOKENS = 400
 
 
 @dataclass
-class Contender:
+class ServerContender:
     """A way to a critique and its rates, images a second, by concurrency."""
 
     name: str
@@ -63,7 +63,7 @@ def run(environments: dict[str, str], count: int = 32, rounds: int = 2) -> str:
     torch.set_num_threads(1)
     missing = []
     with contextlib.ExitStack() as stack:
-        contenders = [Contender("in this process, fp32, 16 together", engine(batch_size=16, precision="fp32"))]
+        contenders = [ServerContender("in this process, fp32, 16 together", engine(batch_size=16, precision="fp32"))]
         starts: dict[str, tuple[Any, tuple[str, ...]]] = {
             "llama.cpp": (llama_cpp, ("xllamacpp", "gguf")),
             "vLLM": (vllm, ("vllm",)),
@@ -74,12 +74,12 @@ def run(environments: dict[str, str], count: int = 32, rounds: int = 2) -> str:
                 missing.append(name)
                 continue
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            contenders.append(Contender(name, _client(name, stack.enter_context(start(python, folder)))))
+            contenders.append(ServerContender(name, _client(name, stack.enter_context(start(python, folder)))))
         asyncio.run(_race(contenders, count, rounds))
     return _table(contenders) + (f"\nNot found, so not measured: {', '.join(missing)}." if missing else "")
 
 
-async def _race(contenders: Sequence[Contender], count: int, rounds: int) -> None:
+async def _race(contenders: Sequence[ServerContender], count: int, rounds: int) -> None:
     from benchmarks.subjects import cases
 
     for contender in contenders:
@@ -112,7 +112,7 @@ def _client(name: str, server: RealServer) -> Backend:
     return OpenAIChat(config)
 
 
-def _table(contenders: Sequence[Contender]) -> str:
+def _table(contenders: Sequence[ServerContender]) -> str:
     base = contenders[0]
     rows = [
         [

@@ -24,17 +24,17 @@ import torch
 
 from tests.training.sft.exports import write_export
 from training.sft.config import miniature
-from training.sft.trainer import Trainer
+from training.sft.trainer import SftTrainer
 
 PARTS = ("reading", "tower", "forward", "backward", "optimiser")
 STEPS_AN_EPOCH = 4
 
 
 @dataclass
-class Side:
+class StepTimes:
     """One trainer, and what the parts of its steps took: one row per step, CPU seconds."""
 
-    trainer: Trainer
+    trainer: SftTrainer
     rows: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
@@ -79,7 +79,7 @@ class Side:
         self.losses.append(total)
 
 
-def plain(trainer: Trainer) -> Trainer:
+def plain(trainer: SftTrainer) -> SftTrainer:
     """With peft's own forward in every adapted layer."""
     for module in trainer.trainee.model.modules():
         if hasattr(module, "lora_A"):
@@ -87,20 +87,22 @@ def plain(trainer: Trainer) -> Trainer:
     return trainer
 
 
-def compared(folder: Path, epochs: int, changes: dict[str, Any]) -> tuple[Side, Side]:
+def compared(folder: Path, epochs: int, changes: dict[str, Any]) -> tuple[StepTimes, StepTimes]:
     """Before and after, having done the same steps."""
     config = replace(miniature(), evaluate_every=0, epochs=1e6, max_steps=epochs * STEPS_AN_EPOCH)
     export = write_export(folder / "export", train=STEPS_AN_EPOCH * config.batch, dev_pairs=1)
     config = replace(config, export=str(export))
-    after = Side(Trainer(replace(config, **changes), folder / "after"))
-    before = Side(plain(Trainer(replace(config, tower_memory=0.0, micro_batch=config.batch), folder / "before")))
+    after = StepTimes(SftTrainer(replace(config, **changes), folder / "after"))
+    before = StepTimes(
+        plain(SftTrainer(replace(config, tower_memory=0.0, micro_batch=config.batch), folder / "before"))
+    )
     for _ in range(config.max_steps):
         before.step()
         after.step()
     return before, after
 
 
-def figures(before: Side, after: Side) -> dict[str, Any]:
+def figures(before: StepTimes, after: StepTimes) -> dict[str, Any]:
     """Milliseconds of CPU per step and part (medians), steps per CPU minute, and how far the losses lie apart."""
     found: dict[str, Any] = {}
     spans = {"first_epoch": slice(0, STEPS_AN_EPOCH), "later_epochs": slice(STEPS_AN_EPOCH, None)}

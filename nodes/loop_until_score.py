@@ -80,7 +80,7 @@ class LoopUntilScore(io.ComfyNode):
         pause: Sequence[bool] = (False,),
     ) -> io.NodeOutput:
         from ..rationalrewards_core.loop.refine import RefinePolicy
-        from .loop.turn import Iteration, Turn, take_turn
+        from .loop.turn import Iteration, LoopTurn, take_turn
 
         if len(flow) != 1:
             raise ConfigError("A loop runs over one prompt at a time: Loop Start was given a list of them.")
@@ -101,7 +101,7 @@ class LoopUntilScore(io.ComfyNode):
         )
         hidden = cls.hidden
         return take_turn(
-            Turn(
+            LoopTurn(
                 prompt=hidden.dynprompt,
                 node_id=hidden.unique_id,
                 extra=hidden.extra_pnginfo,

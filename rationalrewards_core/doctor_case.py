@@ -45,8 +45,8 @@ def shipped_picture() -> Image.Image:
     import numpy as np
 
     from .miniature.render import place, render
-    from .miniature.truth import Shown
+    from .miniature.truth import PictureContent
     from .miniature.world import parse_request
 
     source, content = np.random.default_rng(0), parse_request(PROMPT)
-    return Image.fromarray(render(source, Shown(content), place(source, content)).picture)
+    return Image.fromarray(render(source, PictureContent(content), place(source, content)).picture)

@@ -25,7 +25,7 @@ CORE_LOOP_KEYS = ("_loop_body", "_loop_end")
 """Where the core's validator notes a core loop's extent; a copy needs it with the copy's ids."""
 
 
-class Prompt(Protocol):
+class PromptGraph(Protocol):
     """The part of ComfyUI's `DynamicPrompt` that is used here."""
 
     def get_node(self, node_id: str) -> Node: ...
@@ -63,7 +63,7 @@ def is_output(class_type: str) -> bool:
     return bool(getattr(nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
 
 
-def find_open(prompt: Prompt, close_id: str) -> str:
+def find_open(prompt: PromptGraph, close_id: str) -> str:
     """The Loop Start that a Loop Until Score is wired to; ConfigError if `flow` comes from anything else."""
     link = prompt.get_node(close_id)["inputs"].get("flow")
     if not is_link(link) or prompt.get_node(link[0])["class_type"] != OPEN_CLASS:
@@ -71,7 +71,7 @@ def find_open(prompt: Prompt, close_id: str) -> str:
     return str(link[0])
 
 
-def find_body(prompt: Prompt, open_id: str, close_id: str, is_output: Callable[[str], bool]) -> LoopBody:
+def find_body(prompt: PromptGraph, open_id: str, close_id: str, is_output: Callable[[str], bool]) -> LoopBody:
     """The loop between `open_id` and `close_id`. `is_output(class_type)` tells savers and previews from other nodes.
 
     ConfigError if nothing lies between the two ends, or if another Loop Until Score shares the Loop Start.
@@ -104,18 +104,18 @@ def find_body(prompt: Prompt, open_id: str, close_id: str, is_output: Callable[[
     )
 
 
-def after(prompt: Prompt, node_id: str) -> frozenset[str]:
+def after(prompt: PromptGraph, node_id: str) -> frozenset[str]:
     """Every node that depends on this one, whoever needs it."""
     parents = {each: _parents(prompt.get_node(each)) for each in sorted(prompt.all_node_ids())}
     return frozenset(_reachable(node_id, _children(parents)))
 
 
-def loop_ends(prompt: Prompt, open_id: str) -> list[str]:
+def loop_ends(prompt: PromptGraph, open_id: str) -> list[str]:
     """The Loop Until Score nodes whose flow is this Loop Start's."""
     return _closes(prompt, open_id, prompt.all_node_ids())
 
 
-def leaks(prompt: Prompt, body: LoopBody) -> bool:
+def leaks(prompt: PromptGraph, body: LoopBody) -> bool:
     """Whether a node behind the loop looks into it: at what its first iteration made, beside what the loop hands on."""
     constant = {(body.open_id, slot) for slot in CONSTANT_SLOTS}
     links = (
@@ -170,13 +170,13 @@ def _reachable(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
     return found
 
 
-def _closes(prompt: Prompt, open_id: str, among: set[str]) -> list[str]:
+def _closes(prompt: PromptGraph, open_id: str, among: set[str]) -> list[str]:
     nodes = ((node_id, prompt.get_node(node_id)) for node_id in sorted(among))
     ends = ((node_id, node["inputs"].get("flow")) for node_id, node in nodes if node["class_type"] == CLOSE_CLASS)
     return [node_id for node_id, flow in ends if is_link(flow) and flow[0] == open_id]
 
 
-def _same_generation(prompt: Prompt, open_id: str) -> Callable[[str], bool]:
+def _same_generation(prompt: PromptGraph, open_id: str) -> Callable[[str], bool]:
     """Whether a node came into being together with the Loop Start, and not by another node's expansion.
 
     A node that hangs off the body may be a copy that an inner loop made; the inner loop takes care of those itself.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .ends import CLOSE_CLASS, OPEN_CLASS
-from .graph import Prompt, is_link
+from .graph import PromptGraph, is_link
 
 Key: TypeAlias = "str | None"
 """Same key, same outputs; None where that cannot be known."""
@@ -42,7 +42,7 @@ def digest(value: Any) -> Key:
 class GraphKeys:
     """The keys of one prompt's nodes. What one Loop Start gives out is told, and not looked up: it changes per iteration."""
 
-    def __init__(self, prompt: Prompt, prompt_id: str | None, open_id: str, changing: frozenset[str]) -> None:
+    def __init__(self, prompt: PromptGraph, prompt_id: str | None, open_id: str, changing: frozenset[str]) -> None:
         """`changing` are the nodes that depend on the Loop Start `open_id`."""
         self._prompt, self._prompt_id, self._open, self._changing = prompt, prompt_id, open_id, changing
         self._steady: dict[str, Key] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...rationalrewards_core.errors import RationalRewardsError
-from .graph import LoopBody, Prompt, after, find_body, leaks, loop_ends
+from .graph import LoopBody, PromptGraph, after, find_body, leaks, loop_ends
 from .graph_keys import GraphKeys, Key, digest
 from .state import Flow
 
@@ -18,7 +18,7 @@ JUDGEMENT = ("critique", "reward", "refined_prompt")
 class LoopKeys:
     """The keys of one loop's iterations."""
 
-    def __init__(self, prompt: Prompt, prompt_id: str | None, body: LoopBody) -> None:
+    def __init__(self, prompt: PromptGraph, prompt_id: str | None, body: LoopBody) -> None:
         self.body = body
         self._graph = GraphKeys(prompt, prompt_id, body.open_id, after(prompt, body.open_id))
         self._close = prompt.get_node(body.close_id)["inputs"]
@@ -55,7 +55,9 @@ class LoopKeys:
         return {**{slot: digest(value) for slot, value in values.items()}, IMAGE: carried}
 
 
-def loop_keys(prompt: Prompt, prompt_id: str | None, open_id: str, is_output: Callable[[str], bool]) -> LoopKeys | None:
+def loop_keys(
+    prompt: PromptGraph, prompt_id: str | None, open_id: str, is_output: Callable[[str], bool]
+) -> LoopKeys | None:
     """Of the loop that begins at a Loop Start; None if it has no end, or is miswired (whoever runs it says how)."""
     ends = loop_ends(prompt, open_id)
     if len(ends) != 1:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .graph import Prompt, is_link, is_output
+from .graph import PromptGraph, is_link, is_output
 from .graph_keys import Key
 from .judgement import KeptJudgement, judgement_file, kept_judgement
 from .kept_iterations import KeptIterations, kept_iterations
@@ -60,12 +60,12 @@ class Replay:
         return picture is not None and self.store.has(picture)
 
 
-def replay_of(prompt: Prompt, prompt_id: str | None, open_id: str) -> Replay:
+def replay_of(prompt: PromptGraph, prompt_id: str | None, open_id: str) -> Replay:
     """Of the loop that begins at a Loop Start."""
     return Replay(store=kept_iterations(), keys=loop_keys(prompt, prompt_id, open_id, is_output))
 
 
-def first_fingerprint(prompt: Prompt, prompt_id: str | None, open_id: str) -> str:
+def first_fingerprint(prompt: PromptGraph, prompt_id: str | None, open_id: str) -> str:
     """What makes the core ask a Loop Start again (`FirstIterations`)."""
     replay, inputs = replay_of(prompt, prompt_id, open_id), prompt.get_node(open_id)["inputs"]
     if replay.keys is None:

@@ -79,7 +79,7 @@ class LoopPlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class IterationCandidate:
     """The candidate of one iteration: the best of its batch."""
 
     index: int
@@ -89,7 +89,7 @@ class Judged:
     """In [0, 1]; None when unscored."""
 
 
-def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence[float] | None) -> Judged:
+def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence[float] | None) -> IterationCandidate:
     """The image with the highest reward, the first of equals; the first image when none could be scored.
 
     A number counts before a critique, which may come along to be shown. ConfigError if neither is there, or if their
@@ -114,7 +114,7 @@ def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence
         outcomes = [_unrewarded(outcome, value) for outcome, value in zip(outcomes, values, strict=True)]
     scored = [(value, -index) for index, value in enumerate(values) if value is not None]
     index = -max(scored)[1] if scored else 0
-    return Judged(index=index, outcome=outcomes[index], reward=values[index])
+    return IterationCandidate(index=index, outcome=outcomes[index], reward=values[index])
 
 
 def _reward(value: float) -> float | None:
@@ -155,7 +155,7 @@ class LoopState:
     stop: StopReason | None = field(default=None)
     """Why the loop ended; None while it goes on."""
 
-    def step(self, flow: Flow, judged: Judged, proposal: str | None) -> RefineStep:
+    def step(self, flow: Flow, judged: IterationCandidate, proposal: str | None) -> RefineStep:
         """This iteration as the core records it."""
         return RefineStep(
             index=len(self.refine.steps),

@@ -27,7 +27,7 @@ from .judgement import judgement_of
 from .pause import paused
 from .pictures import Save, describe, save_picture, settle
 from .run import LoopRun, begin, picked
-from .state import Flow, Judged, Keep, LoopState, best_of_batch
+from .state import Flow, IterationCandidate, Keep, LoopState, best_of_batch
 
 CARRIED = "carried_run"
 """The input under which a copy finds its `LoopRun`; it is not in the schema, so nobody can wire or type it."""
@@ -52,7 +52,7 @@ class Iteration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class LoopTurn:
     """Where a turn is taken, and what is to be done with its images."""
 
     prompt: Any
@@ -64,7 +64,7 @@ class Turn:
     pause: bool = False
 
 
-def take_turn(turn: Turn, flow: Flow, made: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
+def take_turn(turn: LoopTurn, flow: Flow, made: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
     """Count the iteration in, tell the page, and decide. `made` is None if Loop Start has skipped the body."""
     run = _carried(turn) or begin(turn.prompt, turn.node_id, workflow_of(turn.extra), flow, policy)
     while True:
@@ -83,7 +83,7 @@ def take_turn(turn: Turn, flow: Flow, made: Iteration | None, policy: RefinePoli
         flow = _next(flow, move)
 
 
-def _carried(turn: Turn) -> LoopRun | None:
+def _carried(turn: LoopTurn) -> LoopRun | None:
     """The run, if this is a copy that an earlier iteration made."""
     run = turn.prompt.get_node(turn.node_id)["inputs"].get(CARRIED)
     return run if isinstance(run, LoopRun) else None
@@ -115,7 +115,7 @@ def _kept(run: LoopRun, flow: Flow) -> Iteration | None:
     )
 
 
-def _counted(turn: Turn, run: LoopRun, flow: Flow, made: Iteration) -> LoopRun:
+def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, made: Iteration) -> LoopRun:
     """Save this iteration, and hold its image if it would be handed on."""
     judged = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
     image = picked(made.images, judged.index)
@@ -145,7 +145,7 @@ def _keep(run: LoopRun, flow: Flow, made: Iteration, temp: TempImage) -> None:
     run.replay.keep(run.picture, flow, run.carried, batches, judgement, temp_folder() / temp["filename"])
 
 
-def _card(critiques: Critiques, judged: Judged, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
+def _card(critiques: Critiques, judged: IterationCandidate, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
     shown = replace(critiques, outcomes=(judged.outcome,))
     dimensions, lowest = critiques.rubric.dimensions, critiques.rubric.scale.minimum
     minimums = {d.key: policy.minimum_score for d in dimensions} if policy.minimum_score > lowest else {}
@@ -162,7 +162,7 @@ def _saved(made: Iteration, index: int) -> TempImage | None:
     return None
 
 
-def _expanded(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
+def _expanded(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     """The graph of an iteration; this node's outputs are those of its copy in there.
 
     The first node of a run names the run to the page: when a cache answers for the whole loop, that is all that is sent.
@@ -220,7 +220,7 @@ def _overruled(run: LoopRun, state: LoopState) -> LoopState:
     return replace(state, overruled=index)
 
 
-def _end(turn: Turn, run: LoopRun, flow: Flow) -> io.NodeOutput:
+def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     state, chosen = run.state, run.state.chosen(turn.keep)
     flow = replace(flow, prompt=chosen.request, seed=chosen.seed, iteration=chosen.index)
     row = state.rows[chosen.index]

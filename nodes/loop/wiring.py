@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.messages import UserRequest
 from .ends import IMAGE_SLOT
-from .graph import Prompt, find_body, loop_ends
+from .graph import PromptGraph, find_body, loop_ends
 
 NO_JUDGEMENT = "Loop Until Score needs a critique or a reward: connect at least one of them."
 
@@ -17,7 +17,7 @@ NO_IMAGE = (
 )
 
 
-def check_loop(prompt: Prompt, open_id: str, request: str, is_output: Callable[[str], bool]) -> None:
+def check_loop(prompt: PromptGraph, open_id: str, request: str, is_output: Callable[[str], bool]) -> None:
     """ConfigError or RequestError for what no iteration could be judged with. A Loop Start without an end is no loop."""
     for close_id in loop_ends(prompt, open_id):
         UserRequest(request)

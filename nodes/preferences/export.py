@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from ...rationalrewards_core.jsonl import encoded
 from ...rationalrewards_core.storage import replace_file
-from .store import Book, Choice, PreferenceStore, Question
+from .store import Book, Choice, PreferenceQuestion, PreferenceStore
 
 EXPORT: Final = "export"
 PAIRS_FILE: Final = "pairs.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class ExportTally:
     """What a data set holds."""
 
     waiting: int
@@ -41,11 +41,11 @@ class Tally:
     """Lines of the file that could not be read."""
 
 
-def tally(book: Book) -> Tally:
+def tally(book: Book) -> ExportTally:
     answered = [(book.questions[key], choice) for key, choice in book.choices.items()]
     choices = [choice for _, choice in answered]
     agreements = [_judge_agrees(question, choice) for question, choice in answered]
-    return Tally(
+    return ExportTally(
         waiting=len(book.waiting),
         answered=len(answered),
         ties=choices.count("tie"),
@@ -57,7 +57,7 @@ def tally(book: Book) -> Tally:
     )
 
 
-def summary(name: str, counted: Tally) -> str:
+def summary(name: str, counted: ExportTally) -> str:
     """The tally in words."""
     said = (
         f"{name}: {counted.answered} answered (ties: {counted.ties}, all bad: {counted.bad}), {counted.waiting} waiting; "
@@ -70,7 +70,7 @@ def summary(name: str, counted: Tally) -> str:
     return said
 
 
-def pairs_of(question: Question, choice: Choice) -> Iterator[tuple[int, int, str]]:
+def pairs_of(question: PreferenceQuestion, choice: Choice) -> Iterator[tuple[int, int, str]]:
     """(first, second, preference): the winner against each other candidate, or every pair as a tie.
 
     Places follow the batch, so they do not tell the winner. An image is never paired with itself.
@@ -99,7 +99,9 @@ def export(store: PreferenceStore) -> int:
     return len(lines)
 
 
-def _row(name: str, question: Question, choice: Choice, first: int, second: int, preference: str) -> dict[str, Any]:
+def _row(
+    name: str, question: PreferenceQuestion, choice: Choice, first: int, second: int, preference: str
+) -> dict[str, Any]:
     rewards = question.rewards or (None,) * len(question.candidates)
     return {
         "request": question.request,
@@ -115,7 +117,7 @@ def _row(name: str, question: Question, choice: Choice, first: int, second: int,
     }
 
 
-def _judge_agrees(question: Question, choice: Choice) -> bool | None:
+def _judge_agrees(question: PreferenceQuestion, choice: Choice) -> bool | None:
     """None where there is no winner, or the judge did not score every image."""
     scored = [reward for reward in question.rewards if reward is not None]
     if not isinstance(choice, int) or len(scored) != len(question.candidates):

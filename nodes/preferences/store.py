@@ -42,7 +42,7 @@ Choice = int | Literal["tie", "bad"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class PreferenceQuestion:
     """Candidates for one request, of which a person is to say the better one."""
 
     key: str
@@ -56,7 +56,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class PreferenceAnswer:
     key: str
     """Random, so that an undo names exactly one."""
     question: str
@@ -70,8 +70,8 @@ class PreferenceStore:
         """`subfolder` is where that is below ComfyUI's output folder, for pages."""
         self.folder, self.subfolder = folder, subfolder
         self._lock = threading.Lock()
-        self._questions: dict[str, Question] = {}
-        self._answers: dict[str, Answer] = {}
+        self._questions: dict[str, PreferenceQuestion] = {}
+        self._answers: dict[str, PreferenceAnswer] = {}
         self._log = PreferenceLog(folder / FILE, self._apply, self._forget)
 
     @property
@@ -80,7 +80,7 @@ class PreferenceStore:
 
     def ask(
         self, request: UserRequest, pictures: Sequence[Image.Image], judge: Row | None, rewards: Sequence[float | None]
-    ) -> Question:
+    ) -> PreferenceQuestion:
         """Put a question, unless it is there. `judge` is what a judge said, kept as it is."""
         if not FEWEST <= len(pictures) <= MOST:
             raise RequestError(f"Preference Pick takes {FEWEST} to {MOST} images, not {len(pictures)}.")
@@ -136,7 +136,7 @@ class PreferenceStore:
 
     def _apply(self, row: Row) -> None:
         if row["event"] == "question":
-            self._questions[row["key"]] = Question(
+            self._questions[row["key"]] = PreferenceQuestion(
                 key=row["key"],
                 request=row["request"],
                 sources=tuple(row["sources"]),
@@ -147,7 +147,7 @@ class PreferenceStore:
             asked = self._questions[row["question"]]
             if row["choice"] not in ("tie", "bad", *range(len(asked.candidates))):
                 raise ValueError(row["choice"])
-            answer = Answer(key=row["key"], question=asked.key, choice=row["choice"])
+            answer = PreferenceAnswer(key=row["key"], question=asked.key, choice=row["choice"])
             self._answers[answer.key] = answer
         elif row["event"] == "undo":
             del self._answers[row["answer"]]
@@ -173,11 +173,11 @@ class PreferenceStore:
 class Book:
     """Questions and the answers that stand, at one moment."""
 
-    questions: dict[str, Question]
+    questions: dict[str, PreferenceQuestion]
     """By key, in the order in which they were asked."""
     choices: dict[str, Choice]
     """Question -> its answer."""
-    last: Answer | None
+    last: PreferenceAnswer | None
     """The latest answer that stands: what an undo takes back."""
     damaged: int = 0
     """Lines of the file that could not be read, and count for nothing."""

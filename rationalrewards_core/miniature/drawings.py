@@ -13,7 +13,7 @@ from PIL import Image
 from .edits import parse_edit, target
 from .flaws import complete, edited_example
 from .render import place, render
-from .truth import Shown
+from .truth import PictureContent
 from .world import parse_request
 
 
@@ -21,7 +21,7 @@ def draw_request(request: str, seed: int) -> Image.Image:
     """What `request` asks for, without a flaw; the seed chooses what it leaves open. RequestError as `parse_request`."""
     rng = np.random.default_rng(seed)
     content = complete(rng, parse_request(request))
-    return Image.fromarray(render(rng, Shown(content), place(rng, content)).picture)
+    return Image.fromarray(render(rng, PictureContent(content), place(rng, content)).picture)
 
 
 def draw_edit(request: str, instruction: str, seed: int) -> tuple[Image.Image, Image.Image]:
@@ -37,6 +37,6 @@ def draw_edit(request: str, instruction: str, seed: int) -> tuple[Image.Image, I
     if not edit.asks_for_text:
         target(edit, content)
     placement = place(rng, content, room_for_edits=True)
-    source = render(rng, Shown(content), placement).picture
+    source = render(rng, PictureContent(content), placement).picture
     example = edited_example(np.random.default_rng(seed), edit, content, placement)
     return Image.fromarray(source), Image.fromarray(example.picture)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..critique import Critique
 from .edits import Edit, apply_edit, sample_edit
 from .render import Placement, Rendering, flipped_background, place, render
-from .truth import Defects, Shown, judge_edit, judge_generation
+from .truth import Defects, PictureContent, judge_edit, judge_generation
 from .world import (
     COLOURS,
     LETTERS,
@@ -43,7 +43,7 @@ class Example:
     """As the judge sees it."""
     rendering: Rendering
     critique: Critique
-    shown: Shown
+    shown: PictureContent
     source: Picture | None = None
     """The source picture of an edit, [48, 48, 3] uint8."""
     masks_known: bool = True
@@ -77,7 +77,7 @@ def sample_attempts(rng: np.random.Generator, count: int, *, reserved: bool = Fa
     placement = place(rng, source, room_for_edits=True)
     edit = sample_edit(rng, source)
     attempts = [edited_example(rng, edit, source, placement) for _ in range(count)]
-    before = render(rng, Shown(source), placement).picture
+    before = render(rng, PictureContent(source), placement).picture
     return tuple(replace(attempt, source=before) for attempt in attempts)
 
 
@@ -98,7 +98,7 @@ def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placem
     )
 
 
-def flawed(rng: np.random.Generator, wish: Content, flaws: int | None = None) -> Shown:
+def flawed(rng: np.random.Generator, wish: Content, flaws: int | None = None) -> PictureContent:
     """What a picture of `wish` shows when things go wrong. Free attributes are filled in."""
     content = complete(rng, wish)
     if flaws is None:
@@ -110,7 +110,7 @@ def flawed(rng: np.random.Generator, wish: Content, flaws: int | None = None) ->
         planned = [pick(rng, among) for _ in range(flaws)]
     for flaw in planned:
         content = _with_content_flaw(rng, content, flaw)
-    return Shown(content, _defects(rng, content, planned))
+    return PictureContent(content, _defects(rng, content, planned))
 
 
 def complete(rng: np.random.Generator, wish: Content) -> Content:
@@ -174,7 +174,7 @@ def _defects(rng: np.random.Generator, content: Content, planned: list[str]) -> 
     )
 
 
-def _flawed_edit(rng: np.random.Generator, edit: Edit, source: Content) -> tuple[Shown, list[int], bool]:
+def _flawed_edit(rng: np.random.Generator, edit: Edit, source: Content) -> tuple[PictureContent, list[int], bool]:
     """What the edited picture shows, which source place each of its things has, whether the background stays."""
     content = source if rng.random() < 0.25 else apply_edit(edit, source)
     removed = edit.kind == "remove" and len(content.things) < len(source.things)
@@ -198,4 +198,4 @@ def _flawed_edit(rng: np.random.Generator, edit: Edit, source: Content) -> tuple
             content = _with_content_flaw(rng, content, flaw)
     planned = [pick(rng, VISUAL_FLAWS)] if rng.random() < 0.4 else []
     planned += ["faint"] if edit.asks_for_text and rng.random() < 0.1 else []
-    return Shown(content, _defects(rng, content, planned)), places, kept
+    return PictureContent(content, _defects(rng, content, planned)), places, kept

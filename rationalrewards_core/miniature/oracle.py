@@ -4,7 +4,7 @@ It is analytic (colour unmixing, template fitting, matched filters; no learning)
 that no training in this project can have taught or fooled on purpose. `tests` and the model card
 state how often it reads a rendered picture right. `oracle_reward` is what the demo calls the truth.
 
-    shown = read_picture(picture)                       # Shown
+    shown = read_picture(picture)                       # PictureContent
     critique = judge_generation(parse_request(text), shown)
 """
 
@@ -32,7 +32,7 @@ from .render import (
     WORD_TOP,
     shape_mask,
 )
-from .truth import Defects, Shown, judge_generation
+from .truth import Defects, PictureContent, judge_generation
 from .world import LETTERS, SHAPES, SIDE, Content, Thing, parse_request
 
 Array = NDArray[np.float32]
@@ -70,7 +70,7 @@ def oracle_critique(request: str, picture: Image.Image) -> Critique:
     return judge_generation(parse_request(request), read_picture(pixels))
 
 
-def read_picture(picture: NDArray[np.uint8]) -> Shown:
+def read_picture(picture: NDArray[np.uint8]) -> PictureContent:
     """What the picture shows: its things, their relation, its word and its defects."""
     pixels = picture.astype(np.float32) / 255.0
     noise = _noise(pixels)
@@ -84,7 +84,7 @@ def read_picture(picture: NDArray[np.uint8]) -> Shown:
     things = tuple(fit.thing for fit in order)
     relation = _relation(order[0].centre, order[1].centre) if len(order) == 2 else None
     levels = [fit.blur for fit in order] or [word_blur]
-    return Shown(
+    return PictureContent(
         Content(things, relation, word),
         Defects(
             blur=round(float(np.median(levels))),

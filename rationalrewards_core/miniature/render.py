@@ -1,4 +1,4 @@
-"""The renderer: a `Shown` and a `Placement` become a 48x48 picture and its layers.
+"""The renderer: a `PictureContent` and a `Placement` become a 48x48 picture and its layers.
 
 A `Placement` holds everything a request leaves open (where things stand, exact sizes and tints, the
 background), so that an edited picture can keep what its source had.
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .truth import Shown
+from .truth import PictureContent
 from .world import LETTERS, SIDE, Content
 
 Array = NDArray[np.float32]
@@ -115,7 +115,7 @@ class Rendering:
     """[48, 48] coverage of stains."""
 
 
-def render(rng: np.random.Generator, shown: Shown, placement: Placement) -> Rendering:
+def render(rng: np.random.Generator, shown: PictureContent, placement: Placement) -> Rendering:
     """Draw `shown`."""
     canvas: NDArray[Any] = background(placement)
     masks = []
@@ -158,7 +158,7 @@ def radius(placement: Placement, size: str | None, index: int) -> float:
     return low + (high - low) * placement.fullness[index]
 
 
-def thing_mask(rng: np.random.Generator, shown: Shown, placement: Placement, index: int) -> Array:
+def thing_mask(rng: np.random.Generator, shown: PictureContent, placement: Placement, index: int) -> Array:
     """Coverage [48, 48] of one thing, with its defects."""
     thing = shown.content.things[index]
     x, y = placement.centres[index]

@@ -44,7 +44,7 @@ class Defects:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureContent:
     """What a picture shows. `things` may be empty; `word` is what its letters read."""
 
     content: Content
@@ -62,7 +62,7 @@ class Flaw:
     """What a refined request should repeat, such as `the circle is red`."""
 
 
-def judge_generation(wish: Content, shown: Shown) -> Critique:
+def judge_generation(wish: Content, shown: PictureContent) -> Critique:
     """The true critique of a generated picture under the GENERATION rubric's dimensions."""
     faults = faithfulness_flaws(wish, shown.content)
     visual = visual_flaws(shown)
@@ -84,7 +84,7 @@ def judge_generation(wish: Content, shown: Shown) -> Critique:
     )
 
 
-def judge_edit(edit: Edit, source: Content, shown: Shown, *, background_kept: bool = True) -> Critique:
+def judge_edit(edit: Edit, source: Content, shown: PictureContent, *, background_kept: bool = True) -> Critique:
     """The true critique of an edited picture under the EDIT rubric's dimensions."""
     wish = apply_edit(edit, source)
     done, faults = _edit_judgement(edit, source, wish, shown.content)
@@ -140,7 +140,7 @@ def faithfulness_flaws(wish: Content, shown: Content) -> tuple[Flaw, ...]:
     return tuple(flaws)
 
 
-def visual_flaws(shown: Shown) -> tuple[Flaw, ...]:
+def visual_flaws(shown: PictureContent) -> tuple[Flaw, ...]:
     """Defects of the picture as a picture."""
     defects, things = shown.defects, shown.content.things
     flaws = []
@@ -273,7 +273,7 @@ def _thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
     return flaws
 
 
-def _text_judgement(word: str | None, shown: Shown) -> tuple[Judgement, tuple[Flaw, ...]]:
+def _text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement, tuple[Flaw, ...]]:
     read = shown.content.word
     if word is None:
         return Judgement(key="text_rendering", justification="No text was asked for.", score=None), ()

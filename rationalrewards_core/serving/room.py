@@ -54,7 +54,7 @@ def _refuse(message: str) -> None:
     refuse(web.HTTPTooManyRequests, "queue_full", message, {"Retry-After": "2"})
 
 
-class Budget:
+class Allowance:
     """So much of something at once. First come, first served, so that small shares do not starve a large one."""
 
     def __init__(self, total: int) -> None:

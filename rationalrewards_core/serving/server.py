@@ -38,7 +38,7 @@ from .requests import (
     refuse,
     rows_of,
 )
-from .room import Budget, Room
+from .room import Allowance, Room
 
 __all__ = ["RewardServer", "ServeConfig", "make_app", "serve"]
 
@@ -62,7 +62,7 @@ class RewardServer:
         """Items being judged or waiting for it."""
         # Over all calls: no more items are read than the backend works on at once, and no more pixels than fit.
         self._gate = asyncio.Semaphore(max(1, scorer.backend.concurrency))
-        self._pixels = Budget(config.max_decoded_pixels)
+        self._pixels = Allowance(config.max_decoded_pixels)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._config.max_body_bytes, middlewares=[self._guard])

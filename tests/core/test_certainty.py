@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.certainty import ALL, REWARD, Certainty, Judged, by_samples, by_tokens, row, run
+from benchmarks.certainty import ALL, REWARD, Certainty, SampledPicture, by_samples, by_tokens, row, run
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.rubric import Rubric
 
@@ -21,7 +21,7 @@ def test_errors_and_spreads_by_hand(generation: Rubric) -> None:
     greedy = critique_of(3.0, 4.0)
     told = tuple(replace(j, expected=j.score, spread=0.3) if j.score else j for j in greedy.judgements)
     sampled = [critique_of(1.0, 4.0, 2.0), critique_of(3.0, 4.0), critique_of(4.0, 1.0)]
-    case = Judged(critique_of(2.0, 4.0, 4.0), replace(greedy, judgements=told), {1.0: sampled}, generation)
+    case = SampledPicture(critique_of(2.0, 4.0, 4.0), replace(greedy, judgements=told), {1.0: sampled}, generation)
     by_two = dict(by_samples(case, 1.0, 2))
     assert by_two["text_faithfulness"] == Certainty(pytest.approx(2**0.5), 1.0, 0.0)
     assert by_two["physical_quality"] == Certainty(0.0, 0.0, 0.0)

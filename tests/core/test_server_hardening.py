@@ -18,7 +18,7 @@ from rationalrewards_core.backends.base import Reply, Sampling
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import Message
-from rationalrewards_core.serving.room import Budget
+from rationalrewards_core.serving.room import Allowance
 from rationalrewards_core.serving.server import ServeConfig, make_app
 from tests.core.serving import TOKEN, Client, Held, encoded, run, scorer, serving
 
@@ -220,7 +220,7 @@ class TestPixels:
 
     def test_shares_are_given_in_order_and_always_back(self) -> None:
         async def work() -> None:
-            budget, order = Budget(10), []
+            budget, order = Allowance(10), []
 
             async def one(name: str, amount: int, release: asyncio.Event) -> None:
                 async with budget.hold(amount):

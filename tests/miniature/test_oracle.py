@@ -14,7 +14,7 @@ from rationalrewards_core.miniature.flaws import sample_generation
 from rationalrewards_core.miniature.oracle import oracle_critique, read_picture
 from rationalrewards_core.miniature.regions import components, dilated
 from rationalrewards_core.miniature.render import place, render
-from rationalrewards_core.miniature.truth import Shown, judge_generation
+from rationalrewards_core.miniature.truth import PictureContent, judge_generation
 from rationalrewards_core.miniature.world import parse_request, sample_wish
 
 
@@ -23,7 +23,7 @@ def test_clean_pictures_are_read_right() -> None:
     right = []
     for _ in range(150):
         wish = sample_wish(rng)
-        read = read_picture(render(rng, Shown(wish), place(rng, wish)).picture)
+        read = read_picture(render(rng, PictureContent(wish), place(rng, wish)).picture)
         right.append(judge_generation(wish, read).summary == "All as asked.")
     assert np.mean(right) >= 0.98
 
@@ -70,7 +70,7 @@ def test_the_oracle_knows_only_its_world() -> None:
 def test_larger_copies_are_read_the_same() -> None:
     rng = np.random.default_rng(13)
     wish = parse_request(EXAMPLE)
-    picture = Image.fromarray(render(rng, Shown(wish), place(rng, wish)).picture)
+    picture = Image.fromarray(render(rng, PictureContent(wish), place(rng, wish)).picture)
     large = picture.resize((192, 192), Image.Resampling.NEAREST)
     assert oracle_critique(EXAMPLE, large) == oracle_critique(EXAMPLE, picture)
 
@@ -78,7 +78,7 @@ def test_larger_copies_are_read_the_same() -> None:
 def test_rendering_is_repeatable_and_says_where_things_are() -> None:
     wish = parse_request(EXAMPLE)
     first, again = (
-        render(np.random.default_rng(3), Shown(wish), place(np.random.default_rng(3), wish)) for _ in range(2)
+        render(np.random.default_rng(3), PictureContent(wish), place(np.random.default_rng(3), wish)) for _ in range(2)
     )
     assert (first.picture == again.picture).all()
     assert first.things.shape == (2, 48, 48)

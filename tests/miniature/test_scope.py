@@ -20,7 +20,7 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.edits import sample_edit
 from rationalrewards_core.miniature.flaws import complete
 from rationalrewards_core.miniature.scope import check_drawable, check_judgeable, strange_words
-from rationalrewards_core.miniature.truth import Shown, judge_edit, judge_generation
+from rationalrewards_core.miniature.truth import PictureContent, judge_edit, judge_generation
 from rationalrewards_core.miniature.world import detailed_request, sample_wish, short_request
 from rationalrewards_core.serving.server import ServeConfig, make_app
 from tests.core.serving import encoded
@@ -35,8 +35,8 @@ def test_everything_that_the_world_and_its_judge_write_is_judged() -> None:
     for _ in range(300):
         wish, other = sample_wish(rng, omit=0.3), complete(rng, sample_wish(rng))
         edit = sample_edit(rng, other)
-        refined = judge_generation(wish, Shown(other)).refinement
-        edited = judge_edit(edit, other, Shown(complete(rng, sample_wish(rng)))).refinement
+        refined = judge_generation(wish, PictureContent(other)).refinement
+        edited = judge_edit(edit, other, PictureContent(complete(rng, sample_wish(rng)))).refinement
         assert refined is not None
         assert edited is not None
         for text in (short_request(wish), detailed_request(wish), refined.request):

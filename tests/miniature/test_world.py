@@ -10,7 +10,7 @@ from rationalrewards_core.errors import RequestError
 from rationalrewards_core.miniature import EXAMPLE
 from rationalrewards_core.miniature.edits import apply_edit, parse_edit, sample_edit
 from rationalrewards_core.miniature.flaws import complete, flawed, sample_edited, sample_generation
-from rationalrewards_core.miniature.truth import Defects, Shown, judge_edit, judge_generation
+from rationalrewards_core.miniature.truth import Defects, PictureContent, judge_edit, judge_generation
 from rationalrewards_core.miniature.world import (
     Content,
     Thing,
@@ -28,7 +28,7 @@ RED_LEFT = parse_request(EXAMPLE)
 
 
 def scores(wish: Content, shown: Content, defects: Defects | None = None) -> list[float | None]:
-    return [j.score for j in judge_generation(wish, Shown(shown, defects or Defects())).judgements]
+    return [j.score for j in judge_generation(wish, PictureContent(shown, defects or Defects())).judgements]
 
 
 def test_requests_read_back() -> None:
@@ -93,7 +93,7 @@ def test_every_flaw_costs_something_and_is_named() -> None:
         (Content((circle, square, Thing("triangle", "red", "small")), None, "OK"), "There is an extra", 1.9),
     ]
     for shown, sentence, score in cases:
-        judged = judge_generation(RED_LEFT, Shown(shown)).judgement("text_faithfulness")
+        judged = judge_generation(RED_LEFT, PictureContent(shown)).judgement("text_faithfulness")
         assert sentence in judged.justification, judged
         assert judged.score == pytest.approx(score), shown
 
@@ -115,7 +115,7 @@ def test_visual_defects_cost_more_the_worse_they_are() -> None:
 
 def test_a_refinement_keeps_the_wish_and_stresses_what_went_wrong() -> None:
     shown = Content((Thing("circle", "green", "large"), RED_LEFT.things[1]), "left of", "OX")
-    critique = judge_generation(RED_LEFT, Shown(shown))
+    critique = judge_generation(RED_LEFT, PictureContent(shown))
     assert critique.refinement is not None
     assert parse_request(critique.refinement.request) == RED_LEFT
     assert "the circle is red" in critique.refinement.request
@@ -136,13 +136,13 @@ def test_a_perfect_edit_is_perfect_and_an_ignored_one_is_not() -> None:
     for _ in range(200):
         source = sample_wish(rng)
         edit = sample_edit(rng, source)
-        done = judge_edit(edit, source, Shown(apply_edit(edit, source)))
+        done = judge_edit(edit, source, PictureContent(apply_edit(edit, source)))
         assert done.scores["text_faithfulness"] == 4.0, (str(edit), source)
         assert done.scores["image_faithfulness"] == 4.0, (str(edit), source)
-        ignored = judge_edit(edit, source, Shown(source))
+        ignored = judge_edit(edit, source, PictureContent(source))
         assert ignored.scores["text_faithfulness"] == 1.0
         assert ignored.scores["image_faithfulness"] == 4.0, (str(edit), source)
-        moved = judge_edit(edit, source, Shown(apply_edit(edit, source)), background_kept=False)
+        moved = judge_edit(edit, source, PictureContent(apply_edit(edit, source)), background_kept=False)
         assert moved.scores["image_faithfulness"] == 2.8
 
 
@@ -169,4 +169,4 @@ def test_examples_cover_every_flaw_and_stay_balanced() -> None:
 def test_a_fixed_number_of_flaws() -> None:
     rng = np.random.default_rng(7)
     wish = sample_wish(rng)
-    assert flawed(rng, wish, 0) == Shown(complete(rng, wish))
+    assert flawed(rng, wish, 0) == PictureContent(complete(rng, wish))

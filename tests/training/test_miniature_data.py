@@ -18,7 +18,7 @@ from PIL import Image
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.miniature.render import place, render
-from rationalrewards_core.miniature.truth import Shown
+from rationalrewards_core.miniature.truth import PictureContent
 from rationalrewards_core.miniature.world import Content, is_reserved, parse_request, sample_wish, short_request
 from training.lab.miniature.captions import WEB, sample_captioned
 from training.lab.miniature.drawn import DrawnConfig, drawn_examples
@@ -115,7 +115,7 @@ class TestHeldOut:
                 asked.extend(requests)
                 rng = np.random.default_rng(seeds[0])
                 wishes = [sample_wish(rng) for _ in requests]
-                return [Image.fromarray(render(rng, Shown(w), place(rng, w)).picture) for w in wishes]
+                return [Image.fromarray(render(rng, PictureContent(w), place(rng, w)).picture) for w in wishes]
 
         config = DrawnConfig(pool=120, batch=60, other=0.9)
         examples = drawn_examples(config, Drawing(), tmp_path)  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ from rationalrewards_core.miniature.flaws import sample_edited, sample_generatio
 from training.lab.miniature import flow
 from training.lab.miniature.autoencoder import AutoencoderConfig, build, train_autoencoder
 from training.lab.miniature.optimiser import MuonAdamW
-from training.lab.miniature.scorer import SftConfig, VisionConfig, train_critiques, train_vision
-from training.lab.miniature.sft import Batch, BatchMaker, answer_loss, prompt_text
+from training.lab.miniature.scorer import MiniatureSftConfig, VisionConfig, train_critiques, train_vision
+from training.lab.miniature.sft import BatchMaker, TokenBatch, answer_loss, prompt_text
 from training.lab.miniature.student import (
     CHAT_TEMPLATE,
     CONTROL,
@@ -72,7 +72,7 @@ def student() -> Any:
     return build_student(TINY, tokeniser())
 
 
-def batch(model: Any, size: int = 4) -> Batch:
+def batch(model: Any, size: int = 4) -> TokenBatch:
     rng = np.random.default_rng(5)
     maker = BatchMaker(model, tokeniser(), rubrics(), size)
     return next(maker.bucketed([sample_edited(rng), *(sample_generation(rng) for _ in range(size - 1))], rng))
@@ -184,7 +184,7 @@ class TestResume:
         resumed(train, tmp_path, MuonAdamW, "step", 3)
 
     def test_critiques_across_the_thaw_of_the_tower(self, tmp_path: Path) -> None:
-        config = SftConfig(
+        config = MiniatureSftConfig(
             steps=6, horizon=9, cooldown=2, warmup=2, batch=2, chunk=4, frozen_steps=4, save_every=3, drawn=0.3
         )
         examples = [replace(sample_generation(np.random.default_rng(1)), masks_known=True)]

@@ -21,7 +21,7 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
 from tests.training.personal_picks import TASTE, write_picks
-from training.parrot.own_critiques import Draw, OwnSettings, agreeing
+from training.parrot.own_critiques import CritiqueDraw, OwnSettings, agreeing
 from training.personal.__main__ import build_parser, main
 from training.personal.job import JudgeJob
 from training.personal.picks import Picks, personal_shares
@@ -32,11 +32,11 @@ from training.personal.probe import Probe
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def draws(*rewards: float) -> list[Draw]:
+def draws(*rewards: float) -> list[CritiqueDraw]:
     critique = Critique(
         rubric="generation", analysis="", judgements=(Judgement(key="a", justification="", score=4.0),), summary=""
     )
-    return [Draw(critique, reward, seed) for seed, reward in enumerate(rewards, 1)]
+    return [CritiqueDraw(critique, reward, seed) for seed, reward in enumerate(rewards, 1)]
 
 
 class TestAgreeingCritiques:

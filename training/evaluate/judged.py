@@ -19,7 +19,7 @@ from ..settings import read_settings
 
 
 @dataclass
-class Judged:
+class JudgedSet:
     """One judge on one set of pairs."""
 
     judge: str
@@ -79,7 +79,7 @@ class JudgedFile:
         replace_file(self._about, [json.dumps(self._table, indent=2).encode() + b"\n"])
 
 
-def read_judged(folder: Path) -> list[Judged]:
+def read_judged(folder: Path) -> list[JudgedSet]:
     """Every judge's opinions in a folder, by name. ConfigError if there are none, or a file is damaged."""
     found = []
     for about in sorted(folder.glob("*.json")):
@@ -87,7 +87,7 @@ def read_judged(folder: Path) -> list[Judged]:
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
             latest = {each.key: each for each in read_lines(lines, opinion_from_json)}
-            found.append(Judged(table["judge"], list(latest.values()), table))
+            found.append(JudgedSet(table["judge"], list(latest.values()), table))
     if not found:
         raise ConfigError(f"{folder} holds no results; judge pairs with `python -m training.evaluate judge` first.")
     return found

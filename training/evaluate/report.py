@@ -18,10 +18,10 @@ from ..rewards.figures import (
 )
 from ..rewards.opinions import Opinion
 from ..rewards.ties import PROTOCOLS, protocol
-from .judged import Judged
+from .judged import JudgedSet
 
 
-def report(judged: Sequence[Judged], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
+def report(judged: Sequence[JudgedSet], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
     """All tables. Judges are compared on the pairs that all of them were asked."""
     shared = _shared(judged)
     pairs = len(shared[0].opinions) if shared else 0
@@ -34,18 +34,18 @@ def report(judged: Sequence[Judged], *, protocols: Sequence[str] = tuple(PROTOCO
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _shared(judged: Sequence[Judged]) -> list[Judged]:
+def _shared(judged: Sequence[JudgedSet]) -> list[JudgedSet]:
     """Everything cut to the pairs that every judge has, in one order."""
     common = set.intersection(*({o.key for o in r.opinions} for r in judged)) if judged else set()
     order = [o.key for o in judged[0].opinions if o.key in common] if judged else []
     found = []
     for one in judged:
         by_key = {o.key: o for o in one.opinions}
-        found.append(Judged(one.judge, [by_key[key] for key in order], one.about))
+        found.append(JudgedSet(one.judge, [by_key[key] for key in order], one.about))
     return found
 
 
-def _still_open(judged: Sequence[Judged]) -> list[str]:
+def _still_open(judged: Sequence[JudgedSet]) -> list[str]:
     """Pairs that a judge could not be asked about, which no table counts."""
     lines = []
     for one in judged:
@@ -55,7 +55,7 @@ def _still_open(judged: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def _accuracy_table(judged: Sequence[Judged], name: str, margin: float) -> list[str]:
+def _accuracy_table(judged: Sequence[JudgedSet], name: str, margin: float) -> list[str]:
     rule = protocol(name)
     lines = [
         f"## Accuracy, tie protocol `{name}`: {rule.description}",
@@ -77,7 +77,7 @@ def _accuracy_table(judged: Sequence[Judged], name: str, margin: float) -> list[
     return lines
 
 
-def _behaviour_table(judged: Sequence[Judged], margin: float) -> list[str]:
+def _behaviour_table(judged: Sequence[JudgedSet], margin: float) -> list[str]:
     lines = [
         "## Behaviour",
         "",
@@ -95,7 +95,7 @@ def _behaviour_table(judged: Sequence[Judged], margin: float) -> list[str]:
     return lines
 
 
-def _dimension_table(judged: Sequence[Judged]) -> list[str]:
+def _dimension_table(judged: Sequence[JudgedSet]) -> list[str]:
     found = [(one.judge, dimension_agreement(one.opinions)) for one in judged]
     rows = [
         f"| {judge} | {key} | {share:.3f} | {pairs} | {against} |"
@@ -106,7 +106,7 @@ def _dimension_table(judged: Sequence[Judged]) -> list[str]:
     return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
 
 
-def _cost_table(judged: Sequence[Judged]) -> list[str]:
+def _cost_table(judged: Sequence[JudgedSet]) -> list[str]:
     rows = []
     for one in judged:
         cost = one.about.get("cost", {})

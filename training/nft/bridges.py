@@ -23,12 +23,12 @@ from rationalrewards_core.serving.config import LOOPBACK, ServeConfig, listening
 
 from .config import RewardsConfig
 from .flow_factory import FlowFactory, trainer_limits
-from .rewards import Judge, make_judge
+from .rewards import CaseScorer, make_judge
 
 MAX_PIXELS = 16_777_216
 
 
-def flow_factory_app(judge: Judge, *, impute: bool = False, config: ServeConfig | None = None) -> web.Application:
+def flow_factory_app(judge: CaseScorer, *, impute: bool = False, config: ServeConfig | None = None) -> web.Application:
     """The reward server that Flow-Factory asks (`flow_factory`)."""
     return FlowFactory(judge, config or trainer_limits(), impute=impute).app()
 

@@ -28,7 +28,7 @@ JUDGED_TOKENS: Final = 2500
 
 
 @dataclass(frozen=True)
-class Estimate:
+class NFTEstimate:
     """Of one process."""
 
     weights: int
@@ -81,7 +81,7 @@ class Estimate:
         )
 
 
-def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate:
+def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> NFTEstimate:
     """`shards`: processes that FSDP2 spreads one copy of the weights over; adapters stay whole.
 
     ConfigError when the transformer's configuration can neither be found nor is that of a preset.
@@ -102,7 +102,7 @@ def estimate(config: NFTConfig, processes: int = 1, shards: int = 1) -> Estimate
     of_reference = (2 if config.loss.guided or config.loss.kl_guidance > 1.0 else 1) if wants_reference else 0
     forwards = images * config.rollout.steps * sampling + pairs * (trained_passes + of_reference)
     judge, judge_bytes = _judge(config.rewards)
-    return Estimate(
+    return NFTEstimate(
         weights,
         trained,
         weights * each / shards,

@@ -23,8 +23,8 @@ from .families.base import ModelFamily
 from .gathering import evaluated
 from .metrics import diversity
 from .prompts import PromptSource
-from .rewards import Judge, RewardQueue, collected
-from .rollout import Encoded, sample_groups
+from .rewards import CaseScorer, RewardQueue, collected
+from .rollout import ConditioningCache, sample_groups
 
 PERFECT = 0.999
 """Reward from which an image counts as fully right."""
@@ -49,7 +49,7 @@ class HeldOut:
 def evaluate(
     family: ModelFamily,
     model: Any,
-    encoded: Encoded,
+    encoded: ConditioningCache,
     source: PromptSource,
     queue: RewardQueue,
     config: NFTConfig,
@@ -76,7 +76,7 @@ def evaluate(
     return whole
 
 
-def reward_or_none(outcome: Outcome, request: UserRequest, judge: Judge) -> float | None:
+def reward_or_none(outcome: Outcome, request: UserRequest, judge: CaseScorer) -> float | None:
     return judge.reward(outcome, request) if isinstance(outcome, Critique) else None
 
 

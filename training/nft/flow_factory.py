@@ -24,9 +24,9 @@ from rationalrewards_core.scorer import Case, Outcome
 from rationalrewards_core.serving.config import ServeConfig
 from rationalrewards_core.serving.failures import FAILED, turned_away
 from rationalrewards_core.serving.requests import Item, check_site, check_token, read_item, read_object, refuse
-from rationalrewards_core.serving.room import Budget, Room
+from rationalrewards_core.serving.room import Allowance, Room
 
-from .rewards import Judge, failures
+from .rewards import CaseScorer, failures
 
 log = logging.getLogger("rationalrewards.training.nft.flow_factory")
 
@@ -52,9 +52,9 @@ class _Picture:
 class FlowFactory:
     """The handlers and what they share."""
 
-    def __init__(self, judge: Judge, config: ServeConfig, *, impute: bool = False) -> None:
+    def __init__(self, judge: CaseScorer, config: ServeConfig, *, impute: bool = False) -> None:
         self._judge, self._config, self._impute = judge, config, impute
-        self._room, self._pixels = Room(config), Budget(config.max_decoded_pixels)
+        self._room, self._pixels = Room(config), Allowance(config.max_decoded_pixels)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._config.max_body_bytes, middlewares=[self._guard])

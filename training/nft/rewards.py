@@ -29,7 +29,7 @@ from .advantage import GroupRewards
 from .config import RewardsConfig
 
 
-class Judge(Protocol):
+class CaseScorer(Protocol):
     """What the trainer needs of a judge; the core's `Scorer` is one."""
 
     async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch: ...
@@ -41,7 +41,7 @@ class Judge(Protocol):
     async def close(self) -> None: ...
 
 
-def make_judge(name: str, config: RewardsConfig) -> Judge:
+def make_judge(name: str, config: RewardsConfig) -> CaseScorer:
     """A judge by its name in the configuration."""
     kind, _, target = name.partition(":")
     adapter = config.adapter if name == config.judge else ""  # another held-out judge is asked as it is
@@ -69,7 +69,7 @@ def make_judge(name: str, config: RewardsConfig) -> Judge:
     return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]
 
 
-def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
+def _scalar(kind: str, target: str, config: RewardsConfig) -> CaseScorer:
     """A reward without words."""
     from ..rewards.scalar_judge import USUAL, head_judge, published_judge, remote_judge
 
@@ -87,7 +87,7 @@ def _scalar(kind: str, target: str, config: RewardsConfig) -> Judge:
 class RewardQueue:
     """Asks one judge, in the background."""
 
-    def __init__(self, judge: Judge, mode: Mode) -> None:
+    def __init__(self, judge: CaseScorer, mode: Mode) -> None:
         self.judge, self._mode = judge, mode
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rewards", daemon=True)
@@ -137,7 +137,7 @@ def check_failures(rewards: GroupRewards, reasons: Counter[str], most: float) ->
         )
 
 
-def group_rewards(outcomes: Sequence[Outcome], requests: Sequence[UserRequest], group: int, judge: Judge, *,
+def group_rewards(outcomes: Sequence[Outcome], requests: Sequence[UserRequest], group: int, judge: CaseScorer, *,
                   expected: bool = False) -> GroupRewards:  # fmt: skip
     """Outcomes in rollout order (prompt by prompt) as tables; the requests are one per group."""
     rubric = judge.rubric_for(requests[0])

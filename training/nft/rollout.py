@@ -19,7 +19,7 @@ from .prompts import TrainingPrompt, request_key
 from .timesteps import seeded
 
 
-class Encoded:
+class ConditioningCache:
     """Conditioning of requests, kept on the CPU: at least the latest asked for, and up to `limit` earlier ones.
 
     With `drops` it also knows what stands for no caption.
@@ -129,7 +129,7 @@ class Chunk:
 def sample_groups(
     family: ModelFamily,
     model: Any,
-    encoded: Encoded,
+    encoded: ConditioningCache,
     prompts: Sequence[TrainingPrompt],
     seeds: Sequence[tuple[int, ...]],
     config: RolloutConfig,

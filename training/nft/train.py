@@ -36,11 +36,11 @@ from .metrics import diversity, failure_figures, optimality_histogram, reward_fi
 from .policy import DECAYS, stepped
 from .prompts import TrainingPrompt
 from .records import EpochRecord, write_record
-from .rewards import Judge, check_failures, collected, failures, group_rewards
+from .rewards import CaseScorer, check_failures, collected, failures, group_rewards
 from .rollout import sample_groups
 from .state import restore, run_state, seed_generators
 from .timesteps import plan_times, times_per_rollout
-from .trainer import Trainer, make_trainer, place
+from .trainer import NFTTrainer, make_trainer, place
 from .update import TrainingSet, gradients, pairs_of, split_groups
 
 log = logging.getLogger("rationalrewards.training.nft")
@@ -50,8 +50,8 @@ def train(
     config: NFTConfig,
     path: Path,
     *,
-    judge: Judge | None = None,
-    held_out_judge: Judge | None = None,
+    judge: CaseScorer | None = None,
+    held_out_judge: CaseScorer | None = None,
     stop_after: int | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Path:
@@ -75,7 +75,7 @@ def train(
 
 
 def _epochs(
-    trainer: Trainer, run: RunDir | None, path: Path, board: Board, stop_after: int | None
+    trainer: NFTTrainer, run: RunDir | None, path: Path, board: Board, stop_after: int | None
 ) -> Iterator[dict[str, float]]:
     """The figures of every epoch once all of it is on the disk; `run` is the main process's."""
     config = trainer.config.run
@@ -92,7 +92,7 @@ def _epochs(
         yield figures
 
 
-def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
+def train_epoch(trainer: NFTTrainer, path: Path) -> dict[str, float]:
     """One turn of the loop; returns what to log."""
     config, accelerator = trainer.config, trainer.accelerator
     epoch = trainer.epoch
@@ -126,7 +126,7 @@ def train_epoch(trainer: Trainer, path: Path) -> dict[str, float]:
 
 
 def _rollouts(
-    trainer: Trainer, prompts: list[TrainingPrompt], numbers: range
+    trainer: NFTTrainer, prompts: list[TrainingPrompt], numbers: range
 ) -> tuple[Tensor, list[Any], list[Outcome]]:
     """Sample this process's groups with the old policy; the judge works on the batches as they come."""
     config, family, main = trainer.config, trainer.family, trainer.accelerator.is_main_process
@@ -154,7 +154,7 @@ def _rollouts(
     return x_0.reshape(len(prompts), config.rollout.group, *x_0.shape[1:]), images, outcomes
 
 
-def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]], on_images: Callable[[int], None]) -> list[Outcome]:
+def _judged_in_turn(trainer: NFTTrainer, waiting: list[list[Case]], on_images: Callable[[int], None]) -> list[Outcome]:
     """The generator makes room, the judge loads, works and unloads, the generator comes back."""
     device = trainer.family.device
     trainer.family.to("cpu", parts=tuple(trainer.family.pipeline.components))
@@ -167,7 +167,7 @@ def _judged_in_turn(trainer: Trainer, waiting: list[list[Case]], on_images: Call
 
 
 def _optimise(
-    trainer: Trainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, found: Advantages
+    trainer: NFTTrainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, found: Advantages
 ) -> dict[str, float]:
     """The epoch's optimiser steps, then the old policy follows."""
     config = trainer.config
@@ -229,7 +229,7 @@ def _part(found: Advantages, numbers: range) -> Advantages:
     return Advantages(found.values_P_G[mine], found.used_P_G[mine], statistics, found.kept_P[mine], found.divisor)
 
 
-def _resume(trainer: Trainer, run: RunDir) -> None:
+def _resume(trainer: NFTTrainer, run: RunDir) -> None:
     state = run.load_state()
     if state is not None:
         trainer.epoch, trainer.step = restore(state, trainer.policy, trainer.average, trainer.optimiser)
@@ -242,7 +242,7 @@ def _resume(trainer: Trainer, run: RunDir) -> None:
                 lines.keep(lambda row: bool(row["epoch"] <= last))
 
 
-def _after_epoch(trainer: Trainer, run: RunDir | None, board: Board) -> None:
+def _after_epoch(trainer: NFTTrainer, run: RunDir | None, board: Board) -> None:
     """Evaluate and save when it is time; all processes evaluate, the one with a `run` writes."""
     config, last = trainer.config.run, trainer.epoch == trainer.config.run.epochs
     if config.evaluate_every and (trainer.epoch % config.evaluate_every == 0 or last):
@@ -251,7 +251,7 @@ def _after_epoch(trainer: Trainer, run: RunDir | None, board: Board) -> None:
         _save(trainer, run)
 
 
-def _save(trainer: Trainer, run: RunDir | None) -> None:
+def _save(trainer: NFTTrainer, run: RunDir | None) -> None:
     """Write weights and state; of sharded ones every process gives its part."""
     if run is None and trainer.sharding is None:
         return
@@ -262,7 +262,7 @@ def _save(trainer: Trainer, run: RunDir | None) -> None:
         run.save_state(state)
 
 
-def _evaluate(trainer: Trainer, run: RunDir | None, board: Board) -> None:
+def _evaluate(trainer: NFTTrainer, run: RunDir | None, board: Board) -> None:
     if trainer.held_out is None:
         return
     with trainer.average.applied(trainer.policy.parameters), trainer.policy.current() as model:

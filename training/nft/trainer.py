@@ -18,12 +18,12 @@ from .families.base import ModelFamily
 from .policy import Average, FullPolicy, LoraPolicy, make_policy
 from .preflight import check_judge, check_prompts
 from .prompts import PromptSource, make_prompts, training_prompts
-from .rewards import Judge, RewardQueue, make_judge
-from .rollout import Encoded
+from .rewards import CaseScorer, RewardQueue, make_judge
+from .rollout import ConditioningCache
 
 
 @dataclass
-class Trainer:
+class NFTTrainer:
     """The parts of a run, and how far it is."""
 
     config: NFTConfig
@@ -34,7 +34,7 @@ class Trainer:
     policy: LoraPolicy | FullPolicy
     average: Average
     optimiser: torch.optim.Optimizer
-    encoded: Encoded
+    encoded: ConditioningCache
     prompts: PromptSource
     held_out: PromptSource | None
     queue: RewardQueue
@@ -48,7 +48,9 @@ class Trainer:
             self.held_out_queue.close()
 
 
-def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: Judge | None = None) -> Trainer:
+def make_trainer(
+    config: NFTConfig, judge: CaseScorer | None = None, held_out_judge: CaseScorer | None = None
+) -> NFTTrainer:
     """Load and wire everything; judges may be given, else the configuration names them."""
     config = config.resolved()
     accelerator = Accelerator(cpu=launched_on_cpu())
@@ -80,7 +82,9 @@ def make_trainer(config: NFTConfig, judge: Judge | None = None, held_out_judge: 
         raise
 
 
-def _queues(config: NFTConfig, judge: Judge | None, held_out_judge: Judge | None) -> tuple[RewardQueue, RewardQueue]:
+def _queues(
+    config: NFTConfig, judge: CaseScorer | None, held_out_judge: CaseScorer | None
+) -> tuple[RewardQueue, RewardQueue]:
     """The queue of the judge and that of the held-out one, which may be the same."""
     queue = RewardQueue(judge or make_judge(config.rewards.judge, config.rewards), config.rewards.mode)
     other = config.rewards.held_out_judge
@@ -96,7 +100,7 @@ def _loaded(
     prompts: PromptSource,
     held_out: PromptSource | None,
     queues: tuple[RewardQueue, RewardQueue],
-) -> Trainer:
+) -> NFTTrainer:
     """The generator, its policies and optimiser, on their devices."""
     family = family_class(config.model.family).load(config.model)
     family.freeze()
@@ -114,7 +118,7 @@ def _loaded(
         place(family, accelerator.device)
     elif accelerator.num_processes > 1:
         policy.module = accelerator.prepare(policy.module)
-    return Trainer(
+    return NFTTrainer(
         config,
         accelerator,
         sharding,
@@ -122,7 +126,7 @@ def _loaded(
         policy,
         Average(policy.parameters, config.policy.ema),
         make_optimiser(policy.parameters, config.optimiser),
-        Encoded(family, drops=config.drops_captions),
+        ConditioningCache(family, drops=config.drops_captions),
         prompts,
         held_out,
         *queues,

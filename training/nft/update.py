@@ -25,7 +25,7 @@ from .loss import awm_loss, nft_loss, noisy, norm_guard, norm_ratio, optimality,
 from .metrics import UpdateFigures
 from .policy import Policy
 from .prompts import TrainingPrompt
-from .rollout import Encoded
+from .rollout import ConditioningCache
 from .timesteps import seeded, training_noise
 
 Pair = tuple[int, int, int]
@@ -48,7 +48,7 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Batch:
+class MicroBatch:
     """One micro-batch on the device."""
 
     x_0_B: Tensor
@@ -83,7 +83,7 @@ def pairs_of(chosen: TrainingSet, numbers: Sequence[int], seed: int) -> list[Pai
     return [pairs[i] for i in order.tolist()]
 
 
-def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, encoded: Encoded, config: NFTConfig) -> Batch:  # fmt: skip
+def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, encoded: ConditioningCache, config: NFTConfig) -> MicroBatch:  # fmt: skip
     """Latents, noise, times, advantages and conditioning of these pairs."""
     p, g, n = (torch.tensor(column) for column in zip(*pairs, strict=True))
     x_0, t = chosen.x_0_P_G[p, g], chosen.times_P_G_N[p, g, n]
@@ -99,7 +99,7 @@ def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, 
         without = without_caption(config.loss.dropped, config.run.seed, chosen.epoch, numbers)
         conditioning = replaced(conditioning, dropped, without)
     device = family.device
-    return Batch(
+    return MicroBatch(
         x_0.to(device),
         x_t.to(device),
         t.to(device),
@@ -111,7 +111,7 @@ def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, 
 
 
 def accumulate(
-    batch: Batch, family: ModelFamily, policy: Policy, loss: LossConfig, advantage: AdvantageConfig
+    batch: MicroBatch, family: ModelFamily, policy: Policy, loss: LossConfig, advantage: AdvantageConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses `[B]` with their graph, and what to log of them, each `[B]`."""
 
@@ -142,7 +142,9 @@ def accumulate(
     return losses, {"loss": losses, "old_gap": velocity_kl(current, old), **logged}
 
 
-def _policy_loss(batch: Batch, current: Tensor, old: Tensor, loss: LossConfig, advantage: AdvantageConfig) -> Tensor:
+def _policy_loss(
+    batch: MicroBatch, current: Tensor, old: Tensor, loss: LossConfig, advantage: AdvantageConfig
+) -> Tensor:
     velocities = (current, old, batch.x_t_B, batch.x_0_B, batch.t_B)
     if loss.algorithm == "awm":
         return awm_loss(
@@ -163,7 +165,7 @@ def gradients(
     everywhere: int,
     family: ModelFamily,
     policy: Policy,
-    encoded: Encoded,
+    encoded: ConditioningCache,
     config: NFTConfig,
     accelerator: Accelerator,
     passes: int = 1,

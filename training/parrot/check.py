@@ -21,7 +21,7 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import check_finished
 
-from ..rewards.teaching import Question, Teacher
+from ..rewards.teaching import Teacher, TeacherQuestion
 from .evidence import leak
 from .prompts import TeacherTexts, Variant, consistency_question
 from .records import Check, Rationale
@@ -119,7 +119,7 @@ class Checker:
             usage=answer.usage,
         )
 
-    def _question(self, rationale: Rationale, comparison: Comparison, rubric: Rubric) -> Question:
+    def _question(self, rationale: Rationale, comparison: Comparison, rubric: Rubric) -> TeacherQuestion:
         shown, variant = rationale.shown, self._settings.variant
         if variant != "images":
             # Text only: the sources are not opened either, and their number is not told.

@@ -60,7 +60,7 @@ class OwnSettings:
 
 
 @dataclass(frozen=True)
-class Draw:
+class CritiqueDraw:
     """One critique of a candidate and what it is worth."""
 
     critique: Critique
@@ -75,20 +75,20 @@ def own_tasks(pairs: Iterable[PreferencePair]) -> Iterator[ProjectionTask]:
 
 
 def agreeing(
-    first: Sequence[Draw], second: Sequence[Draw], preference: Verdict, settings: OwnSettings
-) -> tuple[Draw, Draw] | None:
+    first: Sequence[CritiqueDraw], second: Sequence[CritiqueDraw], preference: Verdict, settings: OwnSettings
+) -> tuple[CritiqueDraw, CritiqueDraw] | None:
     """The draws of A and B that bear the preference out and lie closest to their medians; None if none do."""
     if not first or not second:
         return None
     usual = [statistics.median(draw.reward for draw in draws) for draws in (first, second)]
 
-    def fits(a: Draw, b: Draw) -> bool:
+    def fits(a: CritiqueDraw, b: CritiqueDraw) -> bool:
         lead = a.reward - b.reward
         if preference is Verdict.TIE:
             return abs(lead) <= settings.tie_margin
         return (lead if preference is Verdict.A else -lead) >= settings.margin
 
-    def distance(couple: tuple[Draw, Draw]) -> float:
+    def distance(couple: tuple[CritiqueDraw, CritiqueDraw]) -> float:
         return abs(couple[0].reward - usual[0]) + abs(couple[1].reward - usual[1])
 
     return min((couple for couple in product(first, second) if fits(*couple)), key=distance, default=None)
@@ -123,7 +123,7 @@ class OwnCritic:
             return {side: self._dropped(pair, side, "disagrees", message) for side in SIDES}
         return {side: self._kept(pair, side, draw) for side, draw in zip(SIDES, couple, strict=True)}
 
-    async def _draws(self, pair: PreferencePair, side: Side) -> list[Draw]:
+    async def _draws(self, pair: PreferencePair, side: Side) -> list[CritiqueDraw]:
         """Readable critiques of one candidate. Raises BackendError, and RequestError for a picture that has gone."""
         request = await asyncio.to_thread(self._run.request, pair)
         picture = await asyncio.to_thread(self._run.store.open, pair.first if side == "A" else pair.second)
@@ -135,12 +135,12 @@ class OwnCritic:
         draws = []
         for seed, outcome in zip(seeds, drawn, strict=True):
             if isinstance(outcome, Critique):
-                draws.append(Draw(outcome, self._scorer.reward(outcome, request), seed))
+                draws.append(CritiqueDraw(outcome, self._scorer.reward(outcome, request), seed))
             elif not isinstance(outcome, CritiqueParseError):
                 raise outcome
         return draws
 
-    def _kept(self, pair: PreferencePair, side: Side, draw: Draw) -> Projection:
+    def _kept(self, pair: PreferencePair, side: Side, draw: CritiqueDraw) -> Projection:
         return Projection(
             key=f"{pair.key}:{side}", pair=pair, side=side, rationale=OWN, critique=draw.critique,
             reply=draw.critique.raw, provenance=self._provenance(pair, draw.seed), usage=self._usage(),

@@ -21,7 +21,7 @@ from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import read_reply
 
 from ..data.pairs import PreferencePair, digest
-from ..rewards.teaching import Question, Teacher
+from ..rewards.teaching import Teacher, TeacherQuestion
 from .hints import hint_mentions
 from .language import Language, is_english
 from .prompts import TeacherTexts, projection_question
@@ -109,7 +109,7 @@ class Projector:
             usage=answer.usage,
         )
 
-    def _question(self, task: ProjectionTask, rubric: Rubric) -> Question:
+    def _question(self, task: ProjectionTask, rubric: Rubric) -> TeacherQuestion:
         candidate = self._run.store.open(task.pair.first if task.side == "A" else task.pair.second)
         hint = None
         if task.rationale is not None:

@@ -26,7 +26,7 @@ from rationalrewards_core.messages import (
 )
 from rationalrewards_core.rubric import Rubric
 
-from ..rewards.teaching import Question, prompt_hash
+from ..rewards.teaching import TeacherQuestion, prompt_hash
 from .evidence import evidence
 
 if sys.version_info >= (3, 11):
@@ -120,10 +120,10 @@ def teacher_rubric(rubric: Rubric) -> Rubric:
 
 def anchored_question(
     request: UserRequest, first: Image.Image, second: Image.Image, label: Verdict, rubric: Rubric, texts: TeacherTexts
-) -> Question:
+) -> TeacherQuestion:
     """Stage 1: q(z | x, y). The comparison prompt, and the label as the last thing read."""
     hint = f"\n\n{texts.anchored.opening}\n{texts.anchored.label(label)}"
-    return Question(
+    return TeacherQuestion(
         messages=_with_parts(pairwise_messages(request, first, second, rubric), hint),
         prompt=prompt_hash(rubric.pairwise.system, pairwise_guidelines(rubric), astuple(texts.anchored)),
         rubric=rubric.name,
@@ -137,7 +137,7 @@ def consistency_question(
     texts: TeacherTexts,
     variant: Variant,
     images: tuple[Image.Image, Image.Image] | None = None,
-) -> Question:
+) -> TeacherQuestion:
     """Stage 2: P(y | x, z) without y. `images` are A and B, wanted by the `images` variant and by no other."""
     own = texts.consistency
     notes = comparison.raw[0].strip() if variant == "paper" else evidence(comparison, rubric)
@@ -149,7 +149,7 @@ def consistency_question(
         parts += [own.first_label, images[0], "\n", own.second_label, images[1], "\n"]
     question = own.question_images if variant == "images" else own.question
     parts.append(f"\n{own.notes_label}\n{defused(notes)}\n\n{question}")
-    return Question(
+    return TeacherQuestion(
         messages=(Message("user", _joined(parts)),),
         prompt=prompt_hash(variant, astuple(own)),
         rubric=rubric.name,
@@ -162,7 +162,7 @@ def projection_question(
     rubric: Rubric,
     texts: TeacherTexts,
     hint: tuple[Comparison, Verdict] | None = None,
-) -> Question:
+) -> TeacherQuestion:
     """Stage 3: one candidate judged by itself; `hint` is the comparison and which of its images this one was.
 
     Without a hint this is direct distillation, the baseline that PARROT is compared with.
@@ -175,7 +175,7 @@ def projection_question(
         opening = own.opening.replace("{letter}", name)
         notes = defused(comparison.raw[0].strip())
         messages = _with_parts(messages, f"\n\n{opening}\n\n{own.notes_label}\n{notes}")
-    return Question(
+    return TeacherQuestion(
         messages=messages,
         prompt=prompt_hash(
             rubric.wording.system, guidelines(rubric), astuple(own) if hint is not None else "without a hint"

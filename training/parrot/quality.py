@@ -25,7 +25,7 @@ LEAKS = ("states_label", "no_evidence")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class WilsonShare:
     """A share with its 95 % interval (Wilson); 0 of 0 is no share, and None stands for it elsewhere."""
 
     value: float
@@ -36,14 +36,14 @@ class Share:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def share(count: int, total: int) -> Share | None:
+def share(count: int, total: int) -> WilsonShare | None:
     """`count` of `total`, or None where there is nothing to take a share of."""
     if not total:
         return None
     z, p = 1.96, count / total
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     width = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return Share(value=p, low=max(0.0, middle - width), high=min(1.0, middle + width))
+    return WilsonShare(value=p, low=max(0.0, middle - width), high=min(1.0, middle + width))
 
 
 @dataclass
@@ -61,15 +61,15 @@ class FilterQuality:
         setattr(self, name, getattr(self, name) + 1)
 
     @property
-    def precision(self) -> Share | None:
+    def precision(self) -> WilsonShare | None:
         return share(self.dropped_bad, self.dropped_bad + self.dropped_good)
 
     @property
-    def recall(self) -> Share | None:
+    def recall(self) -> WilsonShare | None:
         return share(self.dropped_bad, self.dropped_bad + self.kept_bad)
 
     @property
-    def bad_among_kept(self) -> Share | None:
+    def bad_among_kept(self) -> WilsonShare | None:
         return share(self.kept_bad, self.kept_bad + self.kept_good)
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class FilterQuality:
 
 
 @dataclass
-class Measured:
+class RunQuality:
     """All filters over one run."""
 
     filters: list[FilterQuality] = field(default_factory=list)
@@ -88,11 +88,11 @@ class Measured:
     """Rationales that the log does not know."""
 
 
-def measure(run: ParrotRun, log: Path) -> Measured:
+def measure(run: ParrotRun, log: Path) -> RunQuality:
     """Join the records of a run with the log of the teacher that wrote them."""
     known = _read_log(log)
     truth: dict[str, tuple[str, bool]] = {}
-    measured = Measured()
+    measured = RunQuality()
     run.needed_files("rationales", "rationalize")
     for rationale in run.rationales():
         told = known.get(reply_hash(rationale.reply))
@@ -108,7 +108,7 @@ def measure(run: ParrotRun, log: Path) -> Measured:
 
 
 def _filters(
-    variant: str, checks: Iterable[Check], truth: Mapping[str, tuple[str, bool]], measured: Measured
+    variant: str, checks: Iterable[Check], truth: Mapping[str, tuple[str, bool]], measured: RunQuality
 ) -> list[FilterQuality]:
     whole = FilterQuality(f"{variant}: all")
     consistency = FilterQuality(f"{variant}: consistency alone")

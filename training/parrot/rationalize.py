@@ -18,7 +18,7 @@ from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import check_finished
 
 from ..data.pairs import PreferencePair, digest
-from ..rewards.teaching import Question, Teacher
+from ..rewards.teaching import Teacher, TeacherQuestion
 from .language import Language, is_english
 from .prompts import TeacherTexts, anchored_question
 from .records import Order, Rationale
@@ -80,7 +80,7 @@ class Rationalizer:
             usage=answer.usage,
         )
 
-    def _question(self, shown: PreferencePair, rubric: Rubric) -> Question:
+    def _question(self, shown: PreferencePair, rubric: Rubric) -> TeacherQuestion:
         store = self._run.store
         return anchored_question(
             self._run.request(shown),

@@ -16,7 +16,7 @@ from ..data.records import Record
 from ..data.store import ImageStore
 from .accounting import KEPT, Account, StageCount, account
 from .calibration import Calibration
-from .quality import Measured, measure
+from .quality import RunQuality, measure
 from .records import Check, Ordered, Projection
 from .run import ParrotRun, Rubrics
 
@@ -104,7 +104,7 @@ def _by_orders(counted: Account) -> str:
     return "<h2>Pairs by the orders that passed</h2>" + _table(["stage", "both", "one", "none"], rows)
 
 
-def _quality(measured: Measured) -> str:
+def _quality(measured: RunQuality) -> str:
     rows = [
         [
             one.name,
@@ -190,7 +190,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _as_json(counted: Account, measured: Measured | None) -> dict[str, Any]:
+def _as_json(counted: Account, measured: RunQuality | None) -> dict[str, Any]:
     table: dict[str, Any] = {
         "pairs": dict(counted.pairs),
         "stages": {

@@ -21,7 +21,7 @@ from ..parrot.project import Arm
 from ..parrot.run import ParrotRun, Rubrics
 from ..run_settings import settle
 from ..sft.examples import planned_steps
-from ..sft.trainer import Trainer
+from ..sft.trainer import SftTrainer
 from .gain import Gain, example_critiques, measured_gain
 from .job import JudgeJob, check_base, rubrics_of
 from .page import write_page
@@ -140,4 +140,4 @@ def _exported(job: JudgeJob, run: ParrotRun, rubrics: Rubrics, picks: Picks) -> 
 def _trained(job: JudgeJob, examples: int) -> Path:
     config = job.sft(examples)
     planned_steps(config, examples)
-    return Trainer(config, job.run / "sft").train()
+    return SftTrainer(config, job.run / "sft").train()

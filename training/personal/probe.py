@@ -75,7 +75,7 @@ def _steps(
     """Seconds of a pass, and the peak in GiB."""
     import torch
 
-    from ..sft.trainer import Trainer
+    from ..sft.trainer import SftTrainer
 
     config = job.sft(0)
     rows = [_row(scorer, case, critique, folder, number) for number, (case, critique) in enumerate(critiques)]
@@ -84,7 +84,7 @@ def _steps(
     short = replace(config, export=str(folder), batch=batch, max_steps=2, evaluate_every=0, save_every=2, epochs=1.0)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    Trainer(short, folder / "run").train()
+    SftTrainer(short, folder / "run").train()
     steps = read_lines(folder / "run" / METRICS, lambda row: float(row["seconds"]) if "loss" in row else None)
     first, second = (seconds for seconds in steps if seconds is not None)
     return max(0.01, second - first), peak_gib()

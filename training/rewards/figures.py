@@ -115,7 +115,7 @@ def retest_spread(repeats: Sequence[Sequence[Opinion]]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class ConfidenceCalibration:
     """How far the judge's confidence can be believed."""
 
     slope: float
@@ -126,7 +126,7 @@ class Calibration:
     pairs: int
 
 
-def calibration(opinions: Sequence[Opinion], bins: int = 10) -> Calibration | None:
+def calibration(opinions: Sequence[Opinion], bins: int = 10) -> ConfidenceCalibration | None:
     """Calibration of reward differences, each half measured with the slope of the other (halves by request).
 
     None where fewer than 20 decided pairs have rewards.
@@ -144,7 +144,7 @@ def calibration(opinions: Sequence[Opinion], bins: int = 10) -> Calibration | No
     parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
     error = sum(len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)) / len(usable)
     brier = float(np.mean((chance - truth) ** 2))
-    return Calibration(slope=float(np.mean(slopes)), error=float(error), brier=brier, pairs=len(usable))
+    return ConfidenceCalibration(slope=float(np.mean(slopes)), error=float(error), brier=brier, pairs=len(usable))
 
 
 def logistic_slope(gaps: Floats, truth: Floats, most: float = 200.0) -> float:

@@ -26,7 +26,7 @@ AN_ANSWER: Final = frozenset({"refused", "client_error"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class TeacherQuestion:
     """What the teacher is asked, and under which texts."""
 
     messages: tuple[Message, ...]
@@ -37,7 +37,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer(Generic[T]):
+class TeacherAnswer(Generic[T]):
     """What came of one question; `value` is None exactly if there is a `reason`."""
 
     value: T | None
@@ -60,7 +60,7 @@ class Teacher:
         self.spent = Usage()
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
 
-    async def ask(self, question: Question, read: Callable[[Reply], T]) -> Answer[T]:
+    async def ask(self, question: TeacherQuestion, read: Callable[[Reply], T]) -> TeacherAnswer[T]:
         """Ask until a reply can be read, `ask_again` more times at most.
 
         `read` raises CritiqueParseError for a reply that cannot be used. Raises BudgetSpent before a question that
@@ -82,7 +82,7 @@ class Teacher:
             if failure == ("", "") or reply is None or attempt == self.ask_again:
                 break
             log.info("asking again: %s", failure[1])
-        return Answer(
+        return TeacherAnswer(
             value=value,
             reason=failure[0],
             message=failure[1],
@@ -94,7 +94,7 @@ class Teacher:
     async def close(self) -> None:
         await self.backend.close()
 
-    async def _reply(self, question: Question, sampling: Sampling) -> tuple[Reply | None, tuple[str, str]]:
+    async def _reply(self, question: TeacherQuestion, sampling: Sampling) -> tuple[Reply | None, tuple[str, str]]:
         try:
             reply = await self.backend.reply(question.messages, sampling)
         except BackendError as error:
@@ -112,7 +112,7 @@ class Teacher:
         if budget.tokens is not None and spent.prompt_tokens + spent.completion_tokens >= budget.tokens:
             raise BudgetSpent(f"The budget of {budget.tokens} tokens is used; run again to go on.")
 
-    def _provenance(self, question: Question, sampling: Sampling, model: str) -> Provenance:
+    def _provenance(self, question: TeacherQuestion, sampling: Sampling, model: str) -> Provenance:
         return Provenance(
             model=model,
             prompt=question.prompt,

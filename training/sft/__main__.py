@@ -112,7 +112,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from ..sharding import spread_over
     from .estimate import estimate
-    from .trainer import Trainer
+    from .trainer import SftTrainer
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -120,7 +120,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":  # set by torch's launcher
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         print(estimate(config, shards=spread_over(launched)), flush=True)
-    print(f"finished weights: {Trainer(config, arguments.run).train()}")
+    print(f"finished weights: {SftTrainer(config, arguments.run).train()}")
 
 
 def _scalar(arguments: argparse.Namespace) -> None:

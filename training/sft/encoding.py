@@ -24,7 +24,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedExample:
     """One example of T tokens."""
 
     ids: Tensor
@@ -38,13 +38,13 @@ class Encoded:
     images: tuple[str, ...] = ()
     """The images' files."""
 
-    def unseen(self) -> Encoded:
+    def unseen(self) -> EncodedExample:
         """The same without its patches."""
         return replace(self, pixels=None)
 
 
 @dataclass(frozen=True)
-class Batch:
+class ExampleBatch:
     """B examples, padded on the right to T tokens."""
 
     inputs: dict[str, Tensor]
@@ -60,7 +60,7 @@ class Batch:
     def answer_tokens(self) -> int:
         return int((self.labels != IGNORED).sum())
 
-    def to(self, device: Any) -> Batch:
+    def to(self, device: Any) -> ExampleBatch:
         inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
         return replace(self, inputs=inputs, labels=self.labels.to(device))
 
@@ -80,12 +80,12 @@ class Encoder:
         self._image_id = tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
         self._kinds = takes_token_kinds(checkpoint.model)
 
-    def __call__(self, record: ChatRecord) -> Encoded:
+    def __call__(self, record: ChatRecord) -> EncodedExample:
         inputs = model_inputs(self._source, [record.messages()])
         prompt = inputs["input_ids"][0]
         ids = torch.cat([prompt, torch.tensor(self._answer(record))])
         images = tuple(str(path) for path in record.images)
-        return Encoded(ids, len(prompt), inputs.get("pixel_values"), inputs.get("image_grid_thw"), images)
+        return EncodedExample(ids, len(prompt), inputs.get("pixel_values"), inputs.get("image_grid_thw"), images)
 
     def length(self, record: ChatRecord) -> int:
         """Tokens of a record without reading its images: their headers say their size."""
@@ -94,7 +94,7 @@ class Encoder:
         extra = sum(self._image_tokens(path) - 1 for path in record.images)
         return len(prompt) + extra + len(self._answer(record))
 
-    def collate(self, examples: list[Encoded]) -> Batch:
+    def collate(self, examples: list[EncodedExample]) -> ExampleBatch:
         longest = max(len(example.ids) for example in examples)
         ids = torch.full((len(examples), longest), self._source.tokeniser.pad_token_id)
         mask = torch.zeros(ids.shape, dtype=torch.long)
@@ -113,7 +113,7 @@ class Encoder:
             inputs["mm_token_type_ids"] = (ids == self._image_id).int()
         images = tuple(image for example in examples for image in example.images)
         shown = tuple(example.pixels is not None for example in examples for _ in example.images)
-        return Batch(inputs, labels, images, shown)
+        return ExampleBatch(inputs, labels, images, shown)
 
     def _answer(self, record: ChatRecord) -> list[int]:
         tokeniser = self._source.tokeniser

@@ -49,7 +49,7 @@ _SHAPES: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class SftEstimate:
     """GiB on one device."""
 
     weights: float
@@ -79,7 +79,7 @@ class Estimate:
         return "\n".join([head, *(f"  {name:<24}{size:8.2f} GiB" for name, size in rows)])
 
 
-def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 1000, shards: int = 1) -> Estimate:
+def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 1000, shards: int = 1) -> SftEstimate:
     """Memory of the worst micro-batch. `longest`: tokens of the longest example (default: `max_length`).
 
     `answer` is the length of an answer in tokens; `shards` the number of devices that FSDP spreads weights over.
@@ -105,7 +105,7 @@ def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 100
     text = shape.get_text_config()
     width = 2.0 if config.autocast or config.precision in ("bf16", "fp16") else 4.0
     vocabulary = text.vocab_size * config.micro_batch * min(answer, longest or config.max_length)
-    return Estimate(
+    return SftEstimate(
         weights=held / shards / GIB,
         trained=states / (1 if config.method == "lora" else shards) / GIB,  # adapters stay whole on every device
         activations=_activations(text, tokens, width, config) / GIB,

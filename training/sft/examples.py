@@ -15,7 +15,7 @@ from rationalrewards_core.errors import ConfigError
 from ..left_out import LeftOut
 from .batches import epoch_batches, micro_batches
 from .config import SftConfig
-from .encoding import Encoded, Encoder
+from .encoding import EncodedExample, Encoder
 from .records import ChatFile
 
 log = logging.getLogger("rationalrewards.training.sft")
@@ -26,7 +26,7 @@ LONGEST_INTERVAL: Final = 200
 """Steps after which a run measures and saves at the latest."""
 
 
-class Examples(torch.utils.data.Dataset[Encoded]):
+class Examples(torch.utils.data.Dataset[EncodedExample]):
     """Records that fit, encoded when asked for."""
 
     def __init__(self, file: ChatFile, encoder: Encoder, max_length: int) -> None:
@@ -42,13 +42,13 @@ class Examples(torch.utils.data.Dataset[Encoded]):
             log.warning("%s", said)
         self.known: Container[str] | None = None
         """Images whose patches are not needed again; None where nobody says so."""
-        self._encoded: dict[int, Encoded] = {}
+        self._encoded: dict[int, EncodedExample] = {}
         """Examples that were read, without their patches."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __getitem__(self, index: int) -> Encoded:
+    def __getitem__(self, index: int) -> EncodedExample:
         if self.known is None:
             return self._encoder(self.file[self._kept[index]])
         before = self._encoded.get(index)

@@ -21,7 +21,7 @@ MARKER = "<image>"
 
 
 @dataclass(frozen=True)
-class Turn:
+class ChatTurn:
     """A message whose images are still files."""
 
     role: Role
@@ -32,7 +32,7 @@ class Turn:
 class ChatRecord:
     """One example: a prompt and the answer to learn."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[ChatTurn, ...]
     answer: str
     request_id: str
     origin: str
@@ -118,7 +118,7 @@ def _messages(row: Any) -> Any:
     return [*prompt, *completion] if isinstance(prompt, list) and isinstance(completion, list) else None
 
 
-def _turn(message: Any, folder: Path, origin: str, waiting: list[str]) -> Turn:
+def _turn(message: Any, folder: Path, origin: str, waiting: list[str]) -> ChatTurn:
     role = message.get("role") if isinstance(message, dict) else None
     if role not in ("system", "user", "assistant"):
         raise ConfigError(f"{origin}: a message's role must be system, user or assistant, not {role!r}.")
@@ -127,7 +127,7 @@ def _turn(message: Any, folder: Path, origin: str, waiting: list[str]) -> Turn:
         content = _parts_of_text(content) if waiting and role == "user" else [{"type": "text", "text": content}]
     if not isinstance(content, list):
         raise ConfigError(f"{origin}: a message's content must be a text or a list of parts.")
-    return Turn(role, tuple(_part(part, folder, origin, waiting) for part in content))
+    return ChatTurn(role, tuple(_part(part, folder, origin, waiting) for part in content))
 
 
 def _parts_of_text(text: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from .encoding import Batch
+from .encoding import ExampleBatch
 
 GIB = 2**30
 
@@ -31,14 +31,14 @@ class TowerMemory:
         self._kept: dict[str, list[Tensor]] = {}
         self._spec: Any = None
         """How the tower's tensors make up its output."""
-        self._batch: Batch | None = None
+        self._batch: ExampleBatch | None = None
         tower.forward = self.forward
 
     def __contains__(self, image: str) -> bool:
         return image in self._kept
 
     @contextmanager
-    def of(self, batch: Batch) -> Iterator[None]:
+    def of(self, batch: ExampleBatch) -> Iterator[None]:
         """Inside, the tower is asked about the pictures of this batch and no others."""
         self._batch = batch
         try:

@@ -45,7 +45,7 @@ from .artefacts import save_student
 from .batches import micro_batches
 from .config import LENGTH, SftConfig
 from .development import Development, dev_accuracy
-from .encoding import Batch, Encoder
+from .encoding import Encoder, ExampleBatch
 from .examples import Examples, Order, interval, planned_steps
 from .loss import AnswerLoss, lr_factor
 from .records import ChatFile
@@ -75,7 +75,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Trainer:
+class SftTrainer:
     """One run from its configuration to its finished adapter."""
 
     def __init__(self, config: SftConfig, path: Path) -> None:
@@ -156,7 +156,7 @@ class Trainer:
             self.examples.known = memory  # workers are processes of their own: they read ahead whatever is known here
         return memory
 
-    def _batches(self) -> Iterator[list[Batch]]:
+    def _batches(self) -> Iterator[list[ExampleBatch]]:
         """The micro-batches of every step to come, encoded ahead by the workers."""
         accelerator, config = self.accelerator, self.config
         place = (accelerator.process_index, accelerator.num_processes)
@@ -168,14 +168,14 @@ class Trainer:
             generator=torch.Generator(),  # its own, so that a resumed loader draws nothing from torch's
         )
         share = config.batch // config.micro_batch // accelerator.num_processes
-        waiting: list[Batch] = []
+        waiting: list[ExampleBatch] = []
         for batch in loader:
             waiting.append(batch)
             if len(waiting) == share:
                 yield waiting
                 waiting = []
 
-    def _step(self, step: int, parts: list[Batch]) -> None:
+    def _step(self, step: int, parts: list[ExampleBatch]) -> None:
         accelerator = self.accelerator
         torch.manual_seed(hash((self.config.seed, step, accelerator.process_index)) % 2**63)
         tokens = float(accelerator.reduce(_number(sum(p.answer_tokens for p in parts), accelerator.device), "sum"))

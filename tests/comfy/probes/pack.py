@@ -43,12 +43,12 @@ def drawn(text: str, seed: int = 0) -> Any:
     import numpy as np
     from PIL import Image
     from rr_pack.rationalrewards_core.miniature.render import place, render
-    from rr_pack.rationalrewards_core.miniature.truth import Shown
+    from rr_pack.rationalrewards_core.miniature.truth import PictureContent
     from rr_pack.rationalrewards_core.miniature.world import parse_request
 
     rng = np.random.default_rng(seed)
     content = parse_request(text)
-    return Image.fromarray(render(rng, Shown(content), place(rng, content)).picture)
+    return Image.fromarray(render(rng, PictureContent(content), place(rng, content)).picture)
 
 
 def sentence(error: BaseException) -> str:

@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 pytest.importorskip("pyarrow")
 
 from tests.training.evaluate import suites
-from training.evaluate.generation.answers import Answer
+from training.evaluate.generation.answers import BenchmarkAnswer
 from training.evaluate.generation.command import SUITES, load
-from training.evaluate.generation.figures import Line, Standing, Table, standing, tables_of
+from training.evaluate.generation.figures import FigureLine, Standing, Table, standing, tables_of
 from training.evaluate.generation.outputs import Output, Setup, Suite
 from training.evaluate.generation.tables import About, markdown, warnings_of, write_tables
 
@@ -30,23 +30,25 @@ def outputs_of(name: str, tmp_path: Path, **places: Any) -> list[Output]:
     return load(SUITES[name], Setup(benchmark=benchmark, outputs=made, out=tmp_path / "o", **places), None).outputs
 
 
-def answered(outputs: list[Output], given: Given) -> list[Answer]:
+def answered(outputs: list[Output], given: Given) -> list[BenchmarkAnswer]:
     found = []
     for output in outputs:
         for question, said in zip(output.questions, given.get(output.key, []), strict=False):
             scores, reason = (None, said) if isinstance(said, str) else (said, "")
             key = f"{output.key} {question.name}"
-            found.append(Answer(key=key, output=output.key, question=question.name, scores=scores, reason=reason))
+            found.append(
+                BenchmarkAnswer(key=key, output=output.key, question=question.name, scores=scores, reason=reason)
+            )
     return found
 
 
-def tables(name: str, outputs: list[Output], given: Given) -> tuple[Standing, dict[str, dict[str, Line]]]:
+def tables(name: str, outputs: list[Output], given: Given) -> tuple[Standing, dict[str, dict[str, FigureLine]]]:
     found = standing(SUITES[name], outputs, answered(outputs, given), rubric=False)
     made = tables_of(outputs, found, len(SUITES[name].columns))
     return found, {table.sheet.name: {line.category: line for line in table.lines} for table in made}
 
 
-def values(line: Line) -> list[float]:
+def values(line: FigureLine) -> list[float]:
     return [mean.value for mean in line.means]
 
 

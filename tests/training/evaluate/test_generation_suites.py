@@ -18,8 +18,8 @@ from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.evaluate import suites
 from training.data.store import ImageStore
 from training.evaluate.generation.command import SUITES, add_options, load
-from training.evaluate.generation.outputs import Expected, Picture, Question, Setup
-from training.evaluate.generation.showing import Shown, cut_out, message, on_canvas, opened
+from training.evaluate.generation.outputs import BenchmarkQuestion, Expected, QuestionPicture, Setup
+from training.evaluate.generation.showing import OpenOutput, cut_out, message, on_canvas, opened
 from training.evaluate.generation.wording import python_literals
 
 
@@ -29,7 +29,7 @@ def expected(name: str, tmp_path: Path, *, made: dict[str, Any] | None = None, *
     return load(SUITES[name], Setup(**settings), None)
 
 
-def words(question: Question) -> str:
+def words(question: BenchmarkQuestion) -> str:
     return "".join(part for part in question.parts if isinstance(part, str))
 
 
@@ -47,7 +47,7 @@ class TestImgEdit:
         first = found.outputs[0]
         assert [(p.sheet.name, p.category) for p in first.places] == [("kinds of edits", "add")]
         (question,) = first.questions
-        assert question.parts[1:] == (Picture(of="source"), Picture(of="output"))
+        assert question.parts[1:] == (QuestionPicture(of="source"), QuestionPicture(of="output"))
         assert "Grade the add edit." in words(question)
         assert "editing instruction is : Add a hat.." in words(question)
         assert found.wording.origin == "official"
@@ -90,8 +90,8 @@ class TestGEdit:
         assert [output.key[:3] for output in found.outputs] == ["en/"] * 3
         followed, quality = found.outputs[0].questions
         assert "Two images.\nEditing instruction: instruction 0" in words(followed)
-        assert followed.parts[1:] == (Picture(of="source"), Picture(of="output", like_source=True))
-        assert quality.parts[1:] == (Picture(of="output", like_source=True),)
+        assert followed.parts[1:] == (QuestionPicture(of="source"), QuestionPicture(of="output", like_source=True))
+        assert quality.parts[1:] == (QuestionPicture(of="output", like_source=True),)
         assert words(quality).endswith("\nOne image.")
 
     def test_the_intersection_is_a_sheet_of_its_own(self, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ class TestPica:
             'Is it mirrored?\n\nAs JSON: {"answer": "Yes"}',
             'Is the tulip there?\n\nAs JSON: {"answer": "Yes"}',
         ]
-        assert output.questions[0].parts[1:] == (Picture(of="output", box=(100.0, 50.0, 200.0, 100.0)),)
+        assert output.questions[0].parts[1:] == (QuestionPicture(of="output", box=(100.0, 50.0, 200.0, 100.0)),)
         assert [q.read("Yes") for q in output.questions] == [(1.0,), (0.0,)]
 
     def test_outputs_by_any_of_their_names(self, tmp_path: Path) -> None:
@@ -311,8 +311,10 @@ def test_a_python_file_is_read_and_never_run(tmp_path: Path) -> None:
 
 def test_one_size_needs_no_scaling() -> None:
     image = Image.new("RGB", (24, 16))
-    shown = Shown((image,), image)
-    question = Question(name="q", parts=("x", Picture(of="output", like_source=True)), read=lambda _: ())
+    shown = OpenOutput((image,), image)
+    question = BenchmarkQuestion(
+        name="q", parts=("x", QuestionPicture(of="output", like_source=True)), read=lambda _: ()
+    )
     assert message(question, shown).images[0] is image
 
 

@@ -22,7 +22,7 @@ from rationalrewards_core.scorer import Case, ScoreBatch  # noqa: E402
 from training.nft.config import changed  # noqa: E402
 from training.nft.presets import miniature_cpu  # noqa: E402
 from training.nft.train import train_epoch  # noqa: E402
-from training.nft.trainer import Trainer, make_trainer  # noqa: E402
+from training.nft.trainer import NFTTrainer, make_trainer  # noqa: E402
 from training.rewards.oracle import OracleJudge  # noqa: E402
 from training.sharding import whole_tensor  # noqa: E402
 
@@ -59,7 +59,7 @@ class Recorder(torch.optim.SGD):
         self.steps.append([whole_tensor(p.grad).clone() for p in self.param_groups[0]["params"] if p.grad is not None])
 
 
-def moved(trainer: Trainer) -> None:
+def moved(trainer: NFTTrainer) -> None:
     """Away from the start, where half of the adapter's gradients are zero and three policies are one."""
     with torch.no_grad():
         for number, parameter in enumerate(trainer.policy.parameters):

@@ -25,7 +25,7 @@ from training.nft.config import ModelConfig, NFTConfig, PolicyConfig, changed
 from training.nft.families import family_class
 from training.nft.families.base import ModelFamily
 from training.nft.policy import LoraPolicy
-from training.nft.rollout import Encoded
+from training.nft.rollout import ConditioningCache
 
 MAKE: dict[str, Callable[[], Any]] = {"sd3": tiny_pipelines.sd3, "flux": tiny_pipelines.flux}
 
@@ -57,7 +57,7 @@ def subject(name: str) -> tuple[ModelFamily, LoraPolicy]:
 
 def results(family: ModelFamily, policy: LoraPolicy, size: int) -> list[Tensor]:
     """Velocities of all policies at a batch of `size`, and the current one's gradients."""
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     request = UserRequest("a large red circle")
     encoded.prepare([request])
     x_t = torch.randn(size, *family.latent_shape(), generator=torch.Generator().manual_seed(size))

@@ -15,7 +15,7 @@ pytest.importorskip("diffusers")
 import numpy as np
 from PIL import Image
 
-from training.lab.nft_proof.arms import Curve, ProofOptions, read_curve, settings_of
+from training.lab.nft_proof.arms import Curve, NFTProofOptions, read_curve, settings_of
 from training.lab.nft_proof.report import CURVES, arm_figures, lead, picture_grid, save_training_curves, write_report
 from training.lab.nft_proof.rivals import Ways, compared
 from training.nft.__main__ import build_parser, resolved
@@ -53,7 +53,7 @@ def test_settings_families_and_files_exist() -> None:
 
 
 def test_every_arm_differs_in_its_judge_alone(tmp_path: Path) -> None:
-    options = ProofOptions(settings=("optimiser.lr=1e-4",))
+    options = NFTProofOptions(settings=("optimiser.lr=1e-4",))
     arms = {arm: resolved("miniature_cpu", None, settings_of(arm, 1, options, tmp_path)) for arm in options.arms}
     judges = {arm: config.rewards.judge for arm, config in arms.items()}
     assert judges == {

@@ -14,7 +14,7 @@ import torch
 
 from training.nft import shapes
 from training.nft.config import NFTConfig
-from training.nft.estimate import Estimate, estimate
+from training.nft.estimate import NFTEstimate, estimate
 from training.nft.presets import PRESETS
 
 GIB = 2**30
@@ -27,7 +27,7 @@ def nothing_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-def of(preset: str, **rewards: object) -> tuple[NFTConfig, Estimate]:
+def of(preset: str, **rewards: object) -> tuple[NFTConfig, NFTEstimate]:
     config = PRESETS[preset]()
     config = replace(config, rewards=replace(config.rewards, **rewards))
     return config, estimate(config)

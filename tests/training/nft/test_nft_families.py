@@ -27,7 +27,7 @@ from training.nft.families.base import ModelFamily
 from training.nft.lora_file import FILE, save_weights
 from training.nft.loss import noisy
 from training.nft.policy import LoraPolicy
-from training.nft.rollout import Encoded, sample_latents
+from training.nft.rollout import ConditioningCache, sample_latents
 
 STEPS = 4
 SIDE = 16
@@ -118,7 +118,7 @@ def test_rollouts_are_the_pipelines_own(name: str, families: dict[str, ModelFami
     family = families[name]
     request = request_for(family)
     start = torch.randn(1, *family.latent_shape(), generator=torch.Generator().manual_seed(1))
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     encoded.prepare([request])
     mine = sample_latents(family, family.transformer, start, encoded.batch([request]), family.times(STEPS), "euler")
     theirs = pipeline_call(family, name, request, start, "latent")
@@ -146,7 +146,7 @@ def test_velocities_at_the_trained_times_are_the_pipelines_own(
     monkeypatch.setattr(scheduler, "step", watched)
     start = torch.randn(1, *family.latent_shape(), generator=torch.Generator().manual_seed(2))
     pipeline_call(family, name, request, start, "latent")
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     encoded.prepare([request])
     assert len(seen) == STEPS
     for (x_t, velocity), t in zip(seen, family.times(STEPS), strict=False):
@@ -159,7 +159,7 @@ def test_velocities_at_the_trained_times_are_the_pipelines_own(
 def test_texts_of_different_length_share_a_batch(name: str, families: dict[str, ModelFamily]) -> None:
     family = families[name]
     requests = [request_for(family, "a red circle"), request_for(family, 'a small blue square with the word "OK"')]
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     encoded.prepare(requests)
     x, t = torch.randn(2, *family.latent_shape()), torch.tensor([0.3, 0.8])
     with torch.no_grad():
@@ -179,7 +179,7 @@ def test_adapters_train_save_and_reload(name: str, tmp_path: Path) -> None:
     request = request_for(family)
     policy = LoraPolicy(family.transformer, PolicyConfig(rank=4, alpha=8), family.lora_targets, 0)
     assert len(policy.parameters) == 2 * SUBJECTS[name].adapters
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     encoded.prepare([request])
     batch = encoded.batch([request])
     x, t = torch.randn(1, *family.latent_shape()), torch.tensor([0.6])
@@ -221,7 +221,7 @@ def test_frozen_weights_in_bf16_have_adapters_in_fp32() -> None:
 
 def test_conditioning_of_old_epochs_goes() -> None:
     family = make_family("sd3")
-    encoded = Encoded(family, limit=3)
+    encoded = ConditioningCache(family, limit=3)
     for epoch in range(3):
         requests = [request_for(family, f"number {epoch} {i}") for i in range(2)]
         encoded.prepare(requests)

@@ -28,10 +28,10 @@ from training.nft.families import MODULES, family_class
 from training.nft.guidance import guided, guided_velocity, replaced, without_caption
 from training.nft.presets import miniature_cpu
 from training.nft.prompts import training_prompts
-from training.nft.rollout import Encoded, sample_latents
+from training.nft.rollout import ConditioningCache, sample_latents
 from training.nft.train import train
 from training.nft.trainer import make_trainer
-from training.nft.update import Batch, TrainingSet, accumulate, make_batch
+from training.nft.update import MicroBatch, TrainingSet, accumulate, make_batch
 
 Make = Callable[..., NFTConfig]
 LORA = Path("weights/pytorch_lora_weights.safetensors")
@@ -75,7 +75,7 @@ class LinePolicy:
 def losses(policy: LinePolicy, guidance: float, **settings: Any) -> dict[str, Tensor]:
     """One pair: x_0 = 1, x_t = 2, t = 0.5, A = 1; the caption is 2 and no caption is 1."""
     one = torch.ones(1, 1)
-    batch = Batch(one, 2 * one, torch.tensor([0.5]), torch.tensor([1.0]), {"c": 2 * one}, {"c": one}, guidance)
+    batch = MicroBatch(one, 2 * one, torch.tensor([0.5]), torch.tensor([1.0]), {"c": 2 * one}, {"c": one}, guidance)
     loss = LossConfig(**{"kl_weight": 0.0, **settings})
     found, logged = accumulate(batch, Line(), policy, loss, AdvantageConfig(clip=1.0))  # type: ignore[arg-type]
     found.sum().backward()
@@ -117,7 +117,7 @@ def test_guided_rollouts_are_the_pipelines_own() -> None:
     family = family_class("miniature").load(miniature_cpu().model)
     request = UserRequest("a large red circle left of a small blue square")
     start = torch.randn(1, *family.latent_shape(), generator=torch.Generator().manual_seed(1))
-    encoded = Encoded(family, drops=True)
+    encoded = ConditioningCache(family, drops=True)
     encoded.prepare([request])
     arguments = (start, encoded.batch([request]), family.times(3), "euler", encoded.dropped(1))
     mine = {g: sample_latents(family, family.transformer, *arguments, g) for g in (1.0, 3.0)}
@@ -216,7 +216,7 @@ def test_refined_words_are_drawn_and_trained(tmp_path: Path) -> None:
     assert all(prompt.trained == prompt.request == prompt.sampled for prompt in drawn[:6])
     assert all(prompt.trained == prompt.sampled != prompt.request for prompt in drawn[6:])
     family = family_class("miniature").load(miniature_cpu().model)
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     encoded.prepare([wording for prompt in drawn for wording in (prompt.request, prompt.sampled)])
     latents, ones = torch.zeros(8, 1, *family.latent_shape()), torch.ones(8, 1)
     chosen = TrainingSet(0, drawn, range(8), latents, ones, ones.bool(), ones[..., None])
@@ -228,7 +228,7 @@ def test_refined_words_are_drawn_and_trained(tmp_path: Path) -> None:
 
 def test_one_pass_of_two_conditionings_is_two_passes() -> None:
     family = family_class("miniature").load(miniature_cpu().model)
-    encoded = Encoded(family, drops=True)
+    encoded = ConditioningCache(family, drops=True)
     request = UserRequest("a small green triangle")
     encoded.prepare([request])
     x, t = torch.randn(2, *family.latent_shape()), torch.tensor([0.3, 0.8])

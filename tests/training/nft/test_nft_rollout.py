@@ -25,7 +25,7 @@ from training.nft.config import PromptsConfig, RolloutConfig
 from training.nft.families import family_class
 from training.nft.presets import miniature_cpu
 from training.nft.prompts import TrainingPrompt, make_prompts, read_prompts, request_key
-from training.nft.rollout import DPM2, Encoded, Euler, sample_groups
+from training.nft.rollout import DPM2, ConditioningCache, Euler, sample_groups
 from training.nft.timesteps import TimesConfig, plan_times, seeded, times_per_rollout, training_noise
 
 
@@ -71,7 +71,7 @@ def test_the_second_order_solver_is_the_better_one() -> None:
 
 def test_rollouts_do_not_depend_on_their_batch() -> None:
     family = family_class("miniature").load(miniature_cpu().model)
-    encoded = Encoded(family)
+    encoded = ConditioningCache(family)
     prompts = [TrainingPrompt(UserRequest(text)) for text in ("a large red circle", "a small blue square")]
     encoded.prepare([p.request for p in prompts])
     found = []

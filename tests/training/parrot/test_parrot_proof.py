@@ -29,7 +29,7 @@ from training.lab.parrot_proof.__main__ import main, named_step
 from training.lab.parrot_proof.base import BaseConfig, new_base, sample_lesson, train_base
 from training.lab.parrot_proof.data import make_test, subset
 from training.lab.parrot_proof.measure import READINGS
-from training.lab.parrot_proof.options import ProofOptions, smoke
+from training.lab.parrot_proof.options import ParrotProofOptions, smoke
 from training.lab.parrot_proof.plan import plan
 from training.lab.parrot_proof.report import draw, page
 from training.lab.parrot_proof.steps import Step, StepFailed, finish, is_done, run_steps
@@ -143,7 +143,7 @@ def test_a_failed_step_is_named_and_nothing_is_begun_after_it(tmp_path: Path) ->
 
 
 def test_every_step_waits_for_steps_that_exist_and_rates_are_tried_first(tmp_path: Path) -> None:
-    steps = plan(ProofOptions(), tmp_path)
+    steps = plan(ParrotProofOptions(), tmp_path)
     names = [step.name for step in steps]
     assert len(set(names)) == len(names)
     for step in steps:
@@ -159,7 +159,7 @@ def test_the_figure_and_the_page_show_what_there_is(tmp_path: Path) -> None:
     names = ("filtered-300", "filtered-3000", "scalar-300", "direct-3000", "base")
     found = {"told": "a tie is wrong", "judges": dict.fromkeys(names, row), "differences": {"a <minus> b": row}}
     summary = {"readings": dict.fromkeys(READINGS, found)}
-    draw(ProofOptions(), summary, tmp_path / "figure.png")
+    draw(ParrotProofOptions(), summary, tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width > 300
     text = page(summary, tmp_path / "figure.png")

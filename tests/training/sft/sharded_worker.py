@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)
 
 from training.sft.config import Method, SftConfig, miniature  # noqa: E402
-from training.sft.trainer import Trainer  # noqa: E402
+from training.sft.trainer import SftTrainer  # noqa: E402
 
 
 def settings(export: Path, method: Method) -> SftConfig:
@@ -26,7 +26,7 @@ def settings(export: Path, method: Method) -> SftConfig:
     )  # fmt: skip
 
 
-class Stopped(Trainer):
+class Stopped(SftTrainer):
     """Ends after its first step."""
 
     def _after(self, done: int) -> bool:
@@ -36,10 +36,10 @@ class Stopped(Trainer):
 
 def main() -> None:
     export, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    Trainer(settings(export, "lora"), folder / "lora").train()
-    Trainer(settings(export, "full"), folder / "full").train()
+    SftTrainer(settings(export, "lora"), folder / "lora").train()
+    SftTrainer(settings(export, "full"), folder / "full").train()
     Stopped(settings(export, "full"), folder / "resumed").train()
-    Trainer(settings(export, "full"), folder / "resumed").train()
+    SftTrainer(settings(export, "full"), folder / "resumed").train()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

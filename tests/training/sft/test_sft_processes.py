@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tests.training.sft.exports import write_export
 from tests.training.sft.sharded_worker import settings
 from tests.training.sft.test_sft_training import assert_same, rewards, weights
-from training.sft.trainer import Trainer
+from training.sft.trainer import SftTrainer
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {
@@ -85,7 +85,7 @@ def test_sharded_weights_train_measure_save_and_resume_as_whole_ones(tmp_path: P
     names = {"lora": ("adapter", "adapter_model.safetensors"), "full": ("checkpoint", "model.safetensors")}
     for method, (folder, file) in names.items():
         one, two = tmp_path / "one" / method, tmp_path / "two" / method
-        Trainer(settings(data, method), one).train()  # type: ignore[arg-type]
+        SftTrainer(settings(data, method), one).train()  # type: ignore[arg-type]
         assert "2 x MULTI_CPU sharded" in (two / "metrics.jsonl").read_text()
         # Sharded runs do not measure their base, and say so.
         assert "not measured" in (two / "metrics.jsonl").read_text()

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tests.training.sft.exports import write_export
 from training.sft.config import SftConfig, miniature
-from training.sft.encoding import Batch
+from training.sft.encoding import ExampleBatch
 from training.sft.tower import TowerMemory
-from training.sft.trainer import Trainer
+from training.sft.trainer import SftTrainer
 
 pytestmark = pytest.mark.model
 
@@ -36,7 +36,7 @@ def small(export: Path, **changes: Any) -> SftConfig:
 class Counted:
     """The tower, with what it was asked."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: SftTrainer) -> None:
         tower = trainer.trainee.model.model.visual
         self._forward, self.images = tower.forward, 0
         tower.forward = self
@@ -46,7 +46,7 @@ class Counted:
         return self._forward(pixels, grid_thw=grid_thw, **options)
 
 
-def learned(trainer: Trainer, batch: Batch) -> tuple[float, list[Tensor]]:
+def learned(trainer: SftTrainer, batch: ExampleBatch) -> tuple[float, list[Tensor]]:
     """The loss of a batch and its gradients."""
     loss = trainer.module(batch.inputs, batch.labels)
     (loss / batch.answer_tokens).backward()
@@ -63,7 +63,7 @@ def assert_equal(found: tuple[float, list[Tensor]], wanted: tuple[float, list[Te
 
 @pytest.mark.parametrize("gib", [1.0, 1e-9])
 def test_loss_and_gradients_are_those_of_the_tower_itself(gib: float, export: Path, tmp_path: Path) -> None:
-    trainer = Trainer(small(export, tower_memory=0), tmp_path / "run")
+    trainer = SftTrainer(small(export, tower_memory=0), tmp_path / "run")
     for layer in trainer.trainee.model.modules():
         if hasattr(layer, "lora_B"):
             torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.05)  # so that every matrix has a gradient
@@ -88,7 +88,7 @@ def test_loss_and_gradients_are_those_of_the_tower_itself(gib: float, export: Pa
 def test_a_picture_is_read_and_seen_once_in_a_run(
     export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(small(export, max_steps=3, epochs=9, tower_memory=0), tmp_path / "run")
+    trainer = SftTrainer(small(export, max_steps=3, epochs=9, tower_memory=0), tmp_path / "run")
     tower = Counted(trainer)
     trainer.tower = trainer.examples.known = TowerMemory(trainer.trainee.model.model.visual, 1.0)
     trainer.train()
@@ -104,4 +104,4 @@ def test_a_picture_is_read_and_seen_once_in_a_run(
 def test_only_a_tower_that_says_the_same_again_is_remembered(
     changes: dict[str, Any], kept: bool, export: Path, tmp_path: Path
 ) -> None:
-    assert (Trainer(small(export, **changes), tmp_path / "run").tower is not None) is kept
+    assert (SftTrainer(small(export, **changes), tmp_path / "run").tower is not None) is kept

@@ -44,7 +44,7 @@ from training.sft.encoding import IGNORED, Encoder
 from training.sft.estimate import estimate
 from training.sft.loss import AnswerLoss, lr_factor
 from training.sft.records import ChatFile
-from training.sft.trainer import Trainer
+from training.sft.trainer import SftTrainer
 from training.sft.weights import load_trainee
 
 pytestmark = pytest.mark.model
@@ -114,7 +114,7 @@ def checkpoint() -> Any:
 def trained(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps at a learning rate that shows."""
     path = tmp_path_factory.mktemp("run") / "run"
-    assert Trainer(small(export, lr=5e-3, evaluate_every=2, dev_pairs=4), path).train() == path / "adapter"
+    assert SftTrainer(small(export, lr=5e-3, evaluate_every=2, dev_pairs=4), path).train() == path / "adapter"
     return path
 
 
@@ -165,7 +165,7 @@ class TestEncoding:
 class TestAdapter:
     def test_the_engine_loads_it_and_its_scores_change(self, export: Path, tmp_path: Path) -> None:
         """The shipped judge is sure of itself: only a hard push moves what it writes."""
-        pushed = Trainer(small(export, lr=5e-2, max_steps=6), tmp_path / "run").train()
+        pushed = SftTrainer(small(export, lr=5e-2, max_steps=6), tmp_path / "run").train()
         plain, adapted = rewards(export), rewards(export, adapter=str(pushed))
         assert max(abs(a - b) for a, b in zip(plain, adapted, strict=True)) > 1e-3
 
@@ -200,7 +200,7 @@ class TestAdapter:
         own = replace(rubrics()["generation"], name="my own words")
         copy = shutil.copytree(export, tmp_path / "export")
         (copy / "rubric_generation.toml").write_text(rubric_to_toml(own), encoding="utf-8")
-        adapter = Trainer(small(copy, max_steps=1), tmp_path / "run").train()
+        adapter = SftTrainer(small(copy, max_steps=1), tmp_path / "run").train()
         beside = make_scorer("miniature", EngineOptions(adapter=str(adapter)))
         assert beside.rubric_for(UserRequest("a red circle")) == own
         merge(str(scorer_folder()), adapter, tmp_path / "merged")
@@ -214,7 +214,7 @@ class TestAdapter:
         assert len(begun.trainable) == len(earlier) > 0
         for name, parameter in begun.trainable.items():
             assert torch.equal(parameter.detach(), earlier[f"base_model.model.{name.replace('.default.', '.')}"])
-        again = Trainer(small(export, adapter=str(trained / "adapter"), max_steps=1), tmp_path / "run").train()
+        again = SftTrainer(small(export, adapter=str(trained / "adapter"), max_steps=1), tmp_path / "run").train()
         assert weights(again).keys() == earlier.keys()
 
     @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ class Stopped(Exception):
 
 
 def dying_after(calls: int) -> Callable[..., Any]:
-    step, left = Trainer._step, calls
+    step, left = SftTrainer._step, calls
 
-    def dying(self: Trainer, *arguments: Any) -> None:
+    def dying(self: SftTrainer, *arguments: Any) -> None:
         nonlocal left
         if left == 0:
             raise Stopped
@@ -267,12 +267,12 @@ class TestResume:
         """With dropout, accumulation, a new epoch after step 4 and measurements; stopped between checkpoints."""
         measured = 3 if method == "lora" else 0
         config = small(export, max_steps=6, method=method, evaluate_every=measured, dev_pairs=2, patience=0)
-        Trainer(config, tmp_path / "undisturbed").train()
+        SftTrainer(config, tmp_path / "undisturbed").train()
         with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_step", dying_after(3))
+            patch.setattr(SftTrainer, "_step", dying_after(3))
             with pytest.raises(Stopped):
-                Trainer(config, tmp_path / "stopped").train()
-        Trainer(config, tmp_path / "stopped").train()
+                SftTrainer(config, tmp_path / "stopped").train()
+        SftTrainer(config, tmp_path / "stopped").train()
         assert logged(tmp_path / "stopped") == logged(tmp_path / "undisturbed"), "no step is logged twice"
         states = [torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("stopped", "undisturbed")]
         assert_same(states[0]["trained"], states[1]["trained"])
@@ -282,15 +282,15 @@ class TestResume:
 
     def test_a_finished_run_is_not_trained_again(self, export: Path, tmp_path: Path) -> None:
         config = small(export, max_steps=2)
-        first = weights(Trainer(config, tmp_path).train())
+        first = weights(SftTrainer(config, tmp_path).train())
         lines = (tmp_path / "metrics.jsonl").read_text()
-        assert_same(weights(Trainer(config, tmp_path).train()), first)
+        assert_same(weights(SftTrainer(config, tmp_path).train()), first)
         assert (tmp_path / "metrics.jsonl").read_text() == lines
 
     def test_a_finished_run_can_be_made_longer(self, export: Path, tmp_path: Path) -> None:
-        Trainer(small(export, epochs=1.0, max_steps=0), tmp_path).train()
+        SftTrainer(small(export, epochs=1.0, max_steps=0), tmp_path).train()
         longer = small(export, epochs=2.0, max_steps=0, patience=7, evaluate_every=0)
-        trainer = Trainer(longer, tmp_path)
+        trainer = SftTrainer(longer, tmp_path)
         trainer.train()
         lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
@@ -300,13 +300,13 @@ class TestResume:
         assert json.loads((tmp_path / "config.json").read_text())["epochs"] == 2.0
 
     def test_other_settings_or_other_data_are_refused(self, export: Path, tmp_path: Path) -> None:
-        Trainer(small(export, max_steps=2), tmp_path / "run").train()
+        SftTrainer(small(export, max_steps=2), tmp_path / "run").train()
         with pytest.raises(ConfigError, match=r"another configuration: lr was 0\.001, is 0\.002"):
-            Trainer(small(export, max_steps=2, lr=2e-3), tmp_path / "run")
+            SftTrainer(small(export, max_steps=2, lr=2e-3), tmp_path / "run")
         state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
         torch.save(state | {"examples": 99}, tmp_path / "run" / "state.pt")
         with pytest.raises(ConfigError, match="trained on 99 examples"):
-            Trainer(small(export, max_steps=2), tmp_path / "run").train()
+            SftTrainer(small(export, max_steps=2), tmp_path / "run").train()
 
 
 class TestRun:
@@ -314,7 +314,7 @@ class TestRun:
         """Encoded in this process or in a worker."""
         for size, workers in ((1, 0), (4, 1)):
             config = small(export, micro_batch=size, workers=workers, lora_dropout=0.0, max_steps=2)
-            Trainer(config, tmp_path / str(size)).train()
+            SftTrainer(config, tmp_path / str(size)).train()
         one, four = (weights(tmp_path / name / "adapter") for name in ("1", "4"))
         for name in one:
             torch.testing.assert_close(one[name], four[name], atol=2e-4, rtol=1e-3)
@@ -331,7 +331,7 @@ class TestRun:
         monkeypatch.setattr(trainer_module, "dev_accuracy", told)
         config = small(export, max_steps=12, evaluate_every=1, patience=2, dev_pairs=1, save_every=50)
         with caplog.at_level("INFO", "rationalrewards.training"):
-            folder = Trainer(config, tmp_path).train()
+            folder = SftTrainer(config, tmp_path).train()
         assert "0.900 before training, 0.750 at best (step 2): NO BETTER than the base" in caplog.text
         assert re.search(r"steps: 1 of 12, about \d+ \w+ left", caplog.text)
         note = json.loads((folder / "training.json").read_text())
@@ -341,9 +341,9 @@ class TestRun:
         assert_same(weights(folder), weights(tmp_path / "best"))
 
     def test_examples_that_do_not_fit_are_left_out_and_counted(self, export: Path, tmp_path: Path) -> None:
-        lengths = Trainer(small(export), tmp_path / "all").examples.lengths
+        lengths = SftTrainer(small(export), tmp_path / "all").examples.lengths
         limit = sorted(lengths)[-4]
-        trainer = Trainer(small(export, max_length=limit), tmp_path / "some")
+        trainer = SftTrainer(small(export, max_length=limit), tmp_path / "some")
         assert trainer.examples.too_long
         assert sorted(trainer.examples.too_long + trainer.examples.lengths) == sorted(lengths)
         assert max(trainer.examples.lengths) <= limit
@@ -357,27 +357,27 @@ class TestRun:
         lines = file.read_text(encoding="utf-8").splitlines()
         missing = lines[0].replace("images/", "images/none-")
         file.write_text("\n".join([lines[0], '{"messages": [', *lines[1:], "[1]", missing]) + "\n", encoding="utf-8")
-        trainer = Trainer(small(tmp_path / "export"), tmp_path / "run")
+        trainer = SftTrainer(small(tmp_path / "export"), tmp_path / "run")
         trainer.run.close()
-        assert trainer.examples.lengths == Trainer(small(export), tmp_path / "sound").examples.lengths
+        assert trainer.examples.lengths == SftTrainer(small(export), tmp_path / "sound").examples.lengths
         assert "3 of 21 examples are left out: 3 that cannot be read (first " in caplog.text
         assert "train.jsonl:2: not a line of JSON" in caplog.text
         file.write_text('{"messages": [\n')
         with pytest.raises(ConfigError, match=r"1 of 1 examples are left out.*train\.jsonl:1.* There are 0 examples"):
-            Trainer(small(tmp_path / "export"), tmp_path / "none")
+            SftTrainer(small(tmp_path / "export"), tmp_path / "none")
 
     def test_if_none_is_left_it_says_why_and_what_to_do(self, export: Path, tmp_path: Path) -> None:
         said = (
             r"18 of 18 examples have \d+ to \d+ tokens, more than max_length \(50\), and 0 are left.*--rubric miniature"
         )
         with pytest.raises(ConfigError, match=said) as raised:
-            Trainer(small(export, max_length=50), tmp_path)
+            SftTrainer(small(export, max_length=50), tmp_path)
         assert "lower batch" not in str(raised.value), "no batch is small enough for nothing"
 
     def test_quantised_weights_learn_through_an_adapter(self, export: Path, tmp_path: Path) -> None:
         pytest.importorskip("bitsandbytes")
         config = small(export, precision="nf4", max_steps=2, lr=5e-3, checkpointing=True, autocast=False)
-        trainer = Trainer(config, tmp_path)
+        trainer = SftTrainer(config, tmp_path)
         before = {name: p.detach().clone() for name, p in trainer.trainee.trainable.items()}
         frozen = {n: p.detach().clone() for n, p in trainer.trainee.model.named_parameters() if not p.requires_grad}
         trainer.train()
@@ -388,13 +388,13 @@ class TestRun:
 
     def test_recomputed_activations_change_nothing(self, export: Path, tmp_path: Path) -> None:
         for name, checkpointing in (("kept", False), ("again", True)):
-            Trainer(small(export, max_steps=2, checkpointing=checkpointing), tmp_path / name).train()
+            SftTrainer(small(export, max_steps=2, checkpointing=checkpointing), tmp_path / name).train()
         kept, again = (weights(tmp_path / name / "adapter") for name in ("kept", "again"))
         for name in kept:
             torch.testing.assert_close(kept[name], again[name], atol=1e-6, rtol=1e-5)
 
     def test_full_fine_tuning_leaves_the_tower_and_writes_a_checkpoint(self, export: Path, tmp_path: Path) -> None:
-        folder = Trainer(small(export, method="full", max_steps=2), tmp_path).train()
+        folder = SftTrainer(small(export, method="full", max_steps=2), tmp_path).train()
         base, tuned = (weights(path, "model.safetensors") for path in (scorer_folder(), folder))
         changed = {name for name in base if not torch.equal(base[name].float(), tuned[name].float())}
         assert base.keys() == tuned.keys()
@@ -408,7 +408,7 @@ class TestRun:
 
     def test_a_loss_that_is_no_number_ends_the_run(self, export: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="The loss is nan at step"):
-            Trainer(small(export, lr=1e30, clip=1e30, max_steps=6), tmp_path).train()
+            SftTrainer(small(export, lr=1e30, clip=1e30, max_steps=6), tmp_path).train()
 
 
 class TestDevelopment:
@@ -418,14 +418,14 @@ class TestDevelopment:
         copy = tied(export, tmp_path / "export")
         monkeypatch.setattr(trainer_module, "load_trainee", no_loading)
         with pytest.raises(ConfigError, match=r"all 4 pairs are ties.*evaluate_every=0"):
-            Trainer(small(copy, evaluate_every=None), tmp_path / "run")
+            SftTrainer(small(copy, evaluate_every=None), tmp_path / "run")
 
     def test_no_development_pairs_at_all_say_what_to_do(self, export: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(export, tmp_path / "export")
         rows = (copy / "pairs.jsonl").read_text().replace('"split": "dev"', '"split": "train"')
         (copy / "pairs.jsonl").write_text(rows)
         with pytest.raises(ConfigError, match="larger --dev, or say evaluate_every=0"):
-            Trainer(small(copy, evaluate_every=None), tmp_path / "run")
+            SftTrainer(small(copy, evaluate_every=None), tmp_path / "run")
 
     def test_only_pairs_with_a_winner_are_counted_and_few_are_said(
         self, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -18,7 +18,7 @@ RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class BenchmarkAnswer:
     """What became of one question. It has scores exactly if it has no reason."""
 
     key: str
@@ -46,10 +46,10 @@ class Answer:
         return asdict(self)
 
 
-def answer_from_json(table: Mapping[str, Any]) -> Answer:
+def answer_from_json(table: Mapping[str, Any]) -> BenchmarkAnswer:
     """The inverse of `Answer.to_json`; a missing key is a KeyError, one too many a TypeError."""
     scores = table["scores"]
-    return Answer(**{**table, "scores": None if scores is None else tuple(float(score) for score in scores)})
+    return BenchmarkAnswer(**{**table, "scores": None if scores is None else tuple(float(score) for score in scores)})
 
 
 def answer_key(output: str, question: str, image: str) -> str:
@@ -71,6 +71,6 @@ class AnswerFolder:
             advice="choose another --out",
         )
 
-    def known(self) -> dict[str, Answer]:
+    def known(self) -> dict[str, BenchmarkAnswer]:
         """Every answer that is here already, by key."""
         return {answer.key: answer for answer in read_lines(self.path, answer_from_json)}

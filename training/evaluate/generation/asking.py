@@ -25,22 +25,22 @@ from ...data.journal import Journal
 from ...data.store import ImageStore
 from ...rewards.judges import Metered
 from ...rewards.teaching import AN_ANSWER
-from .answers import Answer, AnswerFolder, answer_key
-from .outputs import Output, Question, Scores
-from .showing import Shown, message, opened
+from .answers import AnswerFolder, BenchmarkAnswer, answer_key
+from .outputs import BenchmarkQuestion, Output, Scores
+from .showing import OpenOutput, message, opened
 
 RUBRIC: Final = "rubric"
 """Name of the one question of our own scorer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class OutputTask:
     """One question about one image that is there."""
 
     key: str
     output: Output
     path: Path
-    question: Question | None
+    question: BenchmarkQuestion | None
     """None asks our scorer, in its rubric."""
 
 
@@ -68,7 +68,7 @@ class Asker:
     rubrics: dict[Kind, Rubric] | None = None
     """Where our scorer is asked: its rubrics."""
 
-    async def answer(self, task: Task) -> Answer:
+    async def answer(self, task: OutputTask) -> BenchmarkAnswer:
         """BackendError if no reply could be had: that is nobody's answer, and the question stays open."""
         noted = Noted(self.backend)
         scores: Scores | None = None
@@ -82,7 +82,7 @@ class Asker:
             if error.reason not in AN_ANSWER:
                 raise
             reason, words = error.reason, str(error)
-        return Answer(
+        return BenchmarkAnswer(
             key=task.key,
             output=task.output.key,
             question=RUBRIC if task.question is None else task.question.name,
@@ -96,7 +96,7 @@ class Asker:
             completion_tokens=noted.completion_tokens,
         )
 
-    async def _scores(self, task: Task, shown: Shown, noted: Noted) -> Scores:
+    async def _scores(self, task: OutputTask, shown: OpenOutput, noted: Noted) -> Scores:
         if task.question is None:
             scorer = Scorer(noted, self.rubrics, self.settings)
             request = UserRequest(task.output.request, shown.sources)
@@ -114,7 +114,7 @@ class Asker:
         raise AssertionError("unreachable")
 
 
-def tasks_of(outputs: Sequence[Output], *, rubric: bool) -> Iterator[Task]:
+def tasks_of(outputs: Sequence[Output], *, rubric: bool) -> Iterator[OutputTask]:
     """Every question that can be asked, in the benchmark's order."""
     for output in outputs:
         if output.path is None:
@@ -123,11 +123,11 @@ def tasks_of(outputs: Sequence[Output], *, rubric: bool) -> Iterator[Task]:
         for question in (None,) if rubric else output.questions:
             name = RUBRIC if question is None else question.name
             key = answer_key(output.key, name, image)
-            yield Task(key=key, output=output, path=output.path, question=question)
+            yield OutputTask(key=key, output=output, path=output.path, question=question)
 
 
 async def ask_all(
-    asker: Asker, tasks: Sequence[Task], folder: AnswerFolder, on_answer: Callable[[], object] = lambda: None
+    asker: Asker, tasks: Sequence[OutputTask], folder: AnswerFolder, on_answer: Callable[[], object] = lambda: None
 ) -> Tally:
     """Ask whatever has no answer in the folder yet."""
     done = frozenset(folder.known())
@@ -142,7 +142,9 @@ async def ask_all(
         )
 
 
-def ask(asker: Asker, outputs: Sequence[Output], folder: AnswerFolder, name: str) -> tuple[dict[str, Answer], Tally]:
+def ask(
+    asker: Asker, outputs: Sequence[Output], folder: AnswerFolder, name: str
+) -> tuple[dict[str, BenchmarkAnswer], Tally]:
     """The answers to every question that could be asked, by key, and what this run did. Closes the backend."""
     tasks = list(tasks_of(outputs, rubric=asker.rubrics is not None))
 

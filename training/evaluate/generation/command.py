@@ -15,7 +15,7 @@ from rationalrewards_core.scorer import ScorerSettings
 from ...data.job import Tally
 from ...data.store import ImageStore
 from ..running import JudgeSettings
-from .answers import Answer, AnswerFolder
+from .answers import AnswerFolder, BenchmarkAnswer
 from .asking import Asker, ask
 from .figures import Standing, standing, tables_of
 from .gedit import GEDIT
@@ -63,7 +63,11 @@ def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bo
 
 
 def _about(
-    arguments: argparse.Namespace, settings: JudgeSettings, expected: Expected, answers: Sequence[Answer], tally: Tally
+    arguments: argparse.Namespace,
+    settings: JudgeSettings,
+    expected: Expected,
+    answers: Sequence[BenchmarkAnswer],
+    tally: Tally,
 ) -> About:
     return About(
         suite=SUITES[arguments.suite],
@@ -163,7 +167,7 @@ def _kept(arguments: argparse.Namespace, settings: JudgeSettings, expected: Expe
     }
 
 
-def _ending(answers: Sequence[Answer], tally: Tally, found: Standing, out: Path) -> str:
+def _ending(answers: Sequence[BenchmarkAnswer], tally: Tally, found: Standing, out: Path) -> str:
     """What it took, in one line."""
     tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
     requests = sum(answer.requests for answer in answers)

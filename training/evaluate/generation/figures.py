@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answer
+from .answers import BenchmarkAnswer
 from .asking import RUBRIC
 from .outputs import Output, Scores, Sheet, Suite
 
@@ -30,7 +30,7 @@ class Mean:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class FigureLine:
     """One line of a table."""
 
     category: str
@@ -46,7 +46,7 @@ class Table:
     """One sheet of a benchmark, filled in."""
 
     sheet: Sheet
-    lines: tuple[Line, ...]
+    lines: tuple[FigureLine, ...]
     """Categories in order of appearance; the overall is the last where the sheet has one."""
 
 
@@ -65,9 +65,9 @@ class Standing:
         return Counter(self.reasons.values())
 
 
-def standing(suite: Suite, outputs: Sequence[Output], answers: Sequence[Answer], *, rubric: bool) -> Standing:
+def standing(suite: Suite, outputs: Sequence[Output], answers: Sequence[BenchmarkAnswer], *, rubric: bool) -> Standing:
     """An output is scored only if every question about it was answered: no part of it stands for the whole."""
-    by_output: dict[str, dict[str, Answer]] = {}
+    by_output: dict[str, dict[str, BenchmarkAnswer]] = {}
     for answer in answers:
         by_output.setdefault(answer.output, {})[answer.question] = answer
     found = Standing()
@@ -86,7 +86,7 @@ def standing(suite: Suite, outputs: Sequence[Output], answers: Sequence[Answer],
     return found
 
 
-def _scored(answers: Mapping[str, Answer], name: str) -> bool:
+def _scored(answers: Mapping[str, BenchmarkAnswer], name: str) -> bool:
     return name in answers and answers[name].scores is not None
 
 
@@ -103,7 +103,7 @@ def _table(sheet: Sheet, outputs: Sequence[Output], found: Standing, columns: in
     drawn, drawn_overall = _resampled(sums, counts, sheet, seed)
     lost = _lost(sheet, outputs, found)
     lines = [
-        Line(
+        FigureLine(
             category=name,
             means=tuple(_mean(value[row, c], drawn[:, row, c]) for c in range(columns)),
             scored=int(counts[:, row].sum()),
@@ -118,8 +118,8 @@ def _table(sheet: Sheet, outputs: Sequence[Output], found: Standing, columns: in
     return Table(sheet=sheet, lines=tuple(lines))
 
 
-def _overall(means: tuple[Mean, ...], lines: Sequence[Line]) -> Line:
-    return Line(
+def _overall(means: tuple[Mean, ...], lines: Sequence[FigureLine]) -> FigureLine:
+    return FigureLine(
         category=OVERALL,
         means=means,
         scored=sum(line.scored for line in lines),

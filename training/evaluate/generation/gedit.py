@@ -22,9 +22,21 @@ from rationalrewards_core.errors import ConfigError, RequestError
 from ...data.importers.intake import Row, check_columns
 from ...data.importers.tables import read_rows
 from ...data.store import ImageStore
-from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named, safe_name
+from .outputs import (
+    BenchmarkQuestion,
+    Expected,
+    Output,
+    QuestionPicture,
+    Scores,
+    Setup,
+    Sheet,
+    SheetLine,
+    Suite,
+    image_named,
+    safe_name,
+)
 from .replies import json_scores
-from .wording import Wording, filled, official_file, our_texts, python_literals, text_of
+from .wording import BenchmarkWording, filled, official_file, our_texts, python_literals, text_of
 
 KINDS: Final = (
     "background_change", "color_alter", "material_alter", "motion_change", "ps_human", "style_change", "subject-add",
@@ -46,21 +58,21 @@ def load(setup: Setup) -> Expected:
     return Expected(outputs=outputs, wording=wording)
 
 
-def _wording(setup: Setup) -> Wording:
+def _wording(setup: Setup) -> BenchmarkWording:
     path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
         ours = our_texts("gedit")
-        return Wording({name: ours["opening"] + ours[name] for name in ("sc", "pq")}, "ours")
+        return BenchmarkWording({name: ours["opening"] + ours[name] for name in ("sc", "pq")}, "ours")
     texts = python_literals(path)
     opening = text_of(texts, "_context_no_delimit", path)
     followed = [text_of(texts, f"_prompts_0shot_{name}", path) for name in ("two_image_edit_rule", "tie_rule_SC")]
     quality = text_of(texts, "_prompts_0shot_rule_PQ", path)
     if MARK not in followed[1]:
         raise ConfigError(f"{path} has no place {MARK} for the instruction; is it of another version of the benchmark?")
-    return Wording({"sc": "\n".join([opening, *followed]), "pq": f"{opening}\n{quality}"}, "official")
+    return BenchmarkWording({"sc": "\n".join([opening, *followed]), "pq": f"{opening}\n{quality}"}, "official")
 
 
-def _output(row: Row, setup: Setup, wording: Wording, store: ImageStore) -> Output:
+def _output(row: Row, setup: Setup, wording: BenchmarkWording, store: ImageStore) -> Output:
     key, kind, language = (str(row[name]) for name in ("key", "task_type", "instruction_language"))
     where = f"GEdit-Bench's row {key!r}"
     if kind not in KINDS:
@@ -70,17 +82,17 @@ def _output(row: Row, setup: Setup, wording: Wording, store: ImageStore) -> Outp
     path = _made(setup.outputs, kind, language, safe_name(key, where))
     sheets = ["fullset", *(["intersection"] if row["Intersection_exist"] else [])]
     read = partial(json_scores, 2, 0.0, 10.0)
-    edited = Picture(of="output", like_source=True)
+    edited = QuestionPicture(of="output", like_source=True)
     followed = filled(wording.texts["sc"], {MARK: row["instruction"]})
     return Output(
         key=f"{language}/{key}",
         request=row["instruction"],
         path=path,
         sources=() if path is None else (_source(row["input_image"], where, store),),
-        places=tuple(Place(Sheet(f"{sheet}, {language}", "categories"), kind) for sheet in sheets),
+        places=tuple(SheetLine(Sheet(f"{sheet}, {language}", "categories"), kind) for sheet in sheets),
         questions=(
-            Question(name="sc", parts=(followed, Picture(of="source"), edited), read=read),
-            Question(name="pq", parts=(wording.texts["pq"], edited), read=read),
+            BenchmarkQuestion(name="sc", parts=(followed, QuestionPicture(of="source"), edited), read=read),
+            BenchmarkQuestion(name="pq", parts=(wording.texts["pq"], edited), read=read),
         ),
     )
 

@@ -20,9 +20,21 @@ from typing import Any, Final
 from rationalrewards_core.errors import ConfigError
 
 from ...data.store import ImageRoots
-from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named, safe_name
+from .outputs import (
+    BenchmarkQuestion,
+    Expected,
+    Output,
+    QuestionPicture,
+    Scores,
+    Setup,
+    Sheet,
+    SheetLine,
+    Suite,
+    image_named,
+    safe_name,
+)
 from .replies import scored_lines
-from .wording import Wording, filled, find_file, json_texts, official_file, our_texts, text_of
+from .wording import BenchmarkWording, filled, find_file, json_texts, official_file, our_texts, text_of
 
 KINDS: Final = ("add", "adjust", "extract", "replace", "remove", "background", "style", "compose", "action")
 TABLES: Final = ("basic_edit.json", "singleturn.json")
@@ -54,13 +66,15 @@ def _table(benchmark: Path) -> tuple[dict[str, Any], Path]:
     return table, path
 
 
-def _wording(setup: Setup) -> Wording:
+def _wording(setup: Setup) -> BenchmarkWording:
     path = official_file(setup.prompts, PROMPTS, setup.checkout, setup.benchmark)
     if path is not None:
         texts = json_texts(path)
-        return Wording({kind: _with_mark(texts, kind, path) for kind in KINDS}, "official")
+        return BenchmarkWording({kind: _with_mark(texts, kind, path) for kind in KINDS}, "official")
     ours = our_texts("imgedit")
-    return Wording({kind: filled(ours["question"], {"<focus>": ours["focus"][kind]}) for kind in KINDS}, "ours")
+    return BenchmarkWording(
+        {kind: filled(ours["question"], {"<focus>": ours["focus"][kind]}) for kind in KINDS}, "ours"
+    )
 
 
 def _with_mark(texts: Mapping[str, Any], kind: str, path: Path) -> str:
@@ -70,7 +84,7 @@ def _with_mark(texts: Mapping[str, Any], kind: str, path: Path) -> str:
     return text
 
 
-def _output(key: str, row: Any, where: str, setup: Setup, wording: Wording, roots: ImageRoots) -> Output:
+def _output(key: str, row: Any, where: str, setup: Setup, wording: BenchmarkWording, roots: ImageRoots) -> Output:
     missing = [name for name in KEYS if not isinstance(row, dict) or not isinstance(row.get(name), str)]
     if missing:
         raise ConfigError(f"{where} is not ImgEdit-Bench's: it lacks {missing[0]!r} (it needs {', '.join(KEYS)}).")
@@ -83,9 +97,9 @@ def _output(key: str, row: Any, where: str, setup: Setup, wording: Wording, root
             f"The source image {row['id']!r} of ImgEdit-Bench is not here; give its folder with --images."
         )
     text = filled(wording.texts[row["edit_type"]], {MARK: row["prompt"]})
-    question = Question(
+    question = BenchmarkQuestion(
         name="edit",
-        parts=(text, Picture(of="source"), Picture(of="output")),
+        parts=(text, QuestionPicture(of="source"), QuestionPicture(of="output")),
         read=partial(scored_lines, 3, 1, 5),
     )
     return Output(
@@ -93,7 +107,7 @@ def _output(key: str, row: Any, where: str, setup: Setup, wording: Wording, root
         request=row["prompt"],
         path=path,
         sources=() if source is None else (source,),
-        places=(Place(SHEET, row["edit_type"]),),
+        places=(SheetLine(SHEET, row["edit_type"]),),
         questions=(question,),
     )
 

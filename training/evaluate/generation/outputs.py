@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.images import PICTURE_SUFFIXES
 
-from .wording import Wording, WordingChoice
+from .wording import BenchmarkWording, WordingChoice
 
 Scores: TypeAlias = tuple[float, ...]
 """Numbers read from one reply, or what one image is worth in each column of a table."""
@@ -20,7 +20,7 @@ Overall = Literal["categories", "images", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class QuestionPicture:
     """An image as a question shows it."""
 
     of: Literal["source", "output"]
@@ -31,12 +31,12 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class BenchmarkQuestion:
     """One thing the judge is asked about one output."""
 
     name: str
     """Unique for the output."""
-    parts: tuple[str | Picture, ...]
+    parts: tuple[str | QuestionPicture, ...]
     """In reading order."""
     read: Callable[[str], Scores] = field(repr=False)
     """Reads a reply; CritiqueParseError for one that does not say exactly what was asked."""
@@ -51,7 +51,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Place:
+class SheetLine:
     """A line of a table."""
 
     sheet: Sheet
@@ -67,9 +67,9 @@ class Output:
     request: str
     path: Path | None
     """None if the image is missing."""
-    places: tuple[Place, ...]
+    places: tuple[SheetLine, ...]
     """Where it counts; one place may occur several times."""
-    questions: tuple[Question, ...]
+    questions: tuple[BenchmarkQuestion, ...]
     sources: tuple[str, ...] = ()
     """References of the source images of an edit."""
     unit: str = ""
@@ -102,7 +102,7 @@ class Expected:
     """What a benchmark's folder holds."""
 
     outputs: list[Output]
-    wording: Wording
+    wording: BenchmarkWording
     left_out: Counter[str] = field(default_factory=Counter)
     """Questions of the benchmark that cannot be asked, by reason."""
 

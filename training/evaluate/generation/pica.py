@@ -24,9 +24,20 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import defused
 
 from ...data.store import ImageRoots
-from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named
+from .outputs import (
+    BenchmarkQuestion,
+    Expected,
+    Output,
+    QuestionPicture,
+    Scores,
+    Setup,
+    Sheet,
+    SheetLine,
+    Suite,
+    image_named,
+)
 from .replies import as_yes_or_no, yes_or_no
-from .wording import Wording, find_file, official_file, our_texts, python_literals, text_of
+from .wording import BenchmarkWording, find_file, official_file, our_texts, python_literals, text_of
 
 TABLE: Final = "meta_info.json"
 KEYS: Final = ("index", "edit_instruction", "physics_category", "physics_law", "edit_operation", "annotated_qa_pairs")
@@ -59,14 +70,16 @@ def _table(benchmark: Path) -> tuple[list[Any], Path]:
     return table, path
 
 
-def _wording(setup: Setup) -> Wording:
+def _wording(setup: Setup) -> BenchmarkWording:
     path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
-        return Wording({"form": our_texts("pica")["form"]}, "ours")
-    return Wording({"form": text_of(python_literals(path), "json_instruction", path)}, "official")
+        return BenchmarkWording({"form": our_texts("pica")["form"]}, "ours")
+    return BenchmarkWording({"form": text_of(python_literals(path), "json_instruction", path)}, "official")
 
 
-def _output(row: Any, where: str, setup: Setup, wording: Wording, roots: ImageRoots, left_out: Counter[str]) -> Output:
+def _output(
+    row: Any, where: str, setup: Setup, wording: BenchmarkWording, roots: ImageRoots, left_out: Counter[str]
+) -> Output:
     missing = [name for name in KEYS if not isinstance(row, dict) or name not in row]
     if missing:
         raise ConfigError(f"{where} is not PICA-Bench's: it lacks {missing[0]!r} (it needs {', '.join(KEYS)}).")
@@ -80,9 +93,9 @@ def _output(row: Any, where: str, setup: Setup, wording: Wording, roots: ImageRo
         path=_made(setup.outputs, index, row.get("output_path")),
         sources=() if source is None else (source,),
         places=(
-            Place(LAWS, str(row["physics_law"])),
-            Place(CATEGORIES, str(row["physics_category"])),
-            Place(OPERATIONS, str(row["edit_operation"])),
+            SheetLine(LAWS, str(row["physics_law"])),
+            SheetLine(CATEGORIES, str(row["physics_category"])),
+            SheetLine(OPERATIONS, str(row["edit_operation"])),
         ),
         questions=tuple(_questions(row["annotated_qa_pairs"], where, wording, left_out)),
     )
@@ -95,7 +108,9 @@ def _made(outputs: Path, index: int, named: Any) -> Path | None:
     return image_named(outputs, *stems)
 
 
-def _questions(asked: Any, where: str, wording: Wording, left_out: Counter[str]) -> Iterator[Question]:
+def _questions(
+    asked: Any, where: str, wording: BenchmarkWording, left_out: Counter[str]
+) -> Iterator[BenchmarkQuestion]:
     """Questions of one edit; the table holds a list of them, or a list under each kind."""
     lists = list(asked.values()) if isinstance(asked, dict) else [asked]
     if not all(isinstance(one, list) for one in lists):
@@ -108,9 +123,9 @@ def _questions(asked: Any, where: str, wording: Wording, left_out: Counter[str])
             left_out["a question without a box" if box is None else "a question whose answer is not yes or no"] += 1
             continue
         text = defused(row["question"]) + wording.texts["form"]
-        yield Question(
+        yield BenchmarkQuestion(
             name=f"question {number}",
-            parts=(text, Picture(of="output", box=box)),
+            parts=(text, QuestionPicture(of="output", box=box)),
             read=partial(yes_or_no, wanted),
         )
 

@@ -13,7 +13,7 @@ from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import Message
 
 from ...data.store import ImageStore
-from .outputs import Output, Picture, Question
+from .outputs import BenchmarkQuestion, Output, QuestionPicture
 
 CANVAS: Final = 1024
 """Pixels of the longer side of an image to which boxes refer."""
@@ -22,24 +22,24 @@ PADDING: Final = 20
 
 
 @dataclass(frozen=True)
-class Shown:
+class OpenOutput:
     """An output and its sources, opened."""
 
     sources: tuple[Image.Image, ...]
     output: Image.Image
 
 
-def opened(output: Output, path: Path, store: ImageStore) -> Shown:
+def opened(output: Output, path: Path, store: ImageStore) -> OpenOutput:
     """RequestError if an image is missing or damaged."""
-    return Shown(tuple(store.open(source) for source in output.sources), open_image(path, MAX_PIXELS))
+    return OpenOutput(tuple(store.open(source) for source in output.sources), open_image(path, MAX_PIXELS))
 
 
-def message(question: Question, shown: Shown) -> Message:
+def message(question: BenchmarkQuestion, shown: OpenOutput) -> Message:
     """The question as the judge gets it."""
     return Message("user", tuple(part if isinstance(part, str) else _picture(part, shown) for part in question.parts))
 
 
-def _picture(picture: Picture, shown: Shown) -> Image.Image:
+def _picture(picture: QuestionPicture, shown: OpenOutput) -> Image.Image:
     image = shown.sources[0] if picture.of == "source" else shown.output
     if picture.like_source and image.size != shown.sources[0].size:
         image = image.resize(shown.sources[0].size)

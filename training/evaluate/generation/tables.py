@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .figures import OVERALL, Line, Mean, Standing, Table
+from .figures import OVERALL, FigureLine, Mean, Standing, Table
 from .outputs import Suite
 
 OVERALL_RULES = {"categories": "mean of the categories", "images": "mean of the images", "none": ""}
@@ -121,7 +121,7 @@ def _table(about: About, table: Table) -> list[str]:
     ]
 
 
-def _line(about: About, table: Table, line: Line) -> str:
+def _line(about: About, table: Table, line: FigureLine) -> str:
     rule = OVERALL_RULES[table.sheet.overall]
     title = f"**{OVERALL}** ({rule})" if line.category == OVERALL else line.category.replace("|", "\\|")
     cells = [cell for mean in line.means for cell in _shown(mean, places=3 if about.asked == "rubric" else 2)]

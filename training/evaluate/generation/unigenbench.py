@@ -21,9 +21,20 @@ from rationalrewards_core.errors import ConfigError
 
 from ...data.importers.intake import Row, Skip, check_columns
 from ...data.importers.tables import read_rows
-from .outputs import Expected, Output, Picture, Place, Question, Scores, Setup, Sheet, Suite, image_named
+from .outputs import (
+    BenchmarkQuestion,
+    Expected,
+    Output,
+    QuestionPicture,
+    Scores,
+    Setup,
+    Sheet,
+    SheetLine,
+    Suite,
+    image_named,
+)
 from .replies import tagged_marks
-from .wording import Wording, filled, find_file, official_file, our_texts, python_literals, text_of
+from .wording import BenchmarkWording, filled, find_file, official_file, our_texts, python_literals, text_of
 
 OFFICIAL: Final = "eval_common.py"
 QUOTED: Final = ("\u300c", "\n\u300d")
@@ -76,10 +87,10 @@ def _folder(outputs: Path, part: str, *, alone: bool) -> Path:
     raise ConfigError(f"{outputs} needs a folder {part!r}, because several prompt sets are judged.")
 
 
-def _wording(setup: Setup) -> Wording:
+def _wording(setup: Setup) -> BenchmarkWording:
     path = official_file(setup.prompts, (OFFICIAL,), setup.checkout, setup.benchmark)
     if path is None:
-        return Wording(our_texts("unigenbench"), "ours")
+        return BenchmarkWording(our_texts("unigenbench"), "ours")
     literals = python_literals(path)
     texts: dict[str, Any] = {}
     for code, settings in _table(literals, "LANG_CONFIGS", path).items():
@@ -92,7 +103,7 @@ def _wording(setup: Setup) -> Wording:
         }
     for code in (ENGLISH.code, CHINESE.code):
         _table(texts, code, path)
-    return Wording(texts, "official")
+    return BenchmarkWording(texts, "official")
 
 
 def _table(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
@@ -102,17 +113,23 @@ def _table(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str, A
     return table
 
 
-def _outputs(row: Row, part: str, language: Language, folder: Path, per_prompt: int, wording: Wording) -> list[Output]:
+def _outputs(
+    row: Row, part: str, language: Language, folder: Path, per_prompt: int, wording: BenchmarkWording
+) -> list[Output]:
     index, prompt = str(row["index"]).strip(), str(row[language.columns[1]])
     where = f"UniGenBench's prompt {part}/{index}"
     if not index.isdecimal():
         raise ConfigError(f"{where} has no whole number as its index.")
     points, cues = _points(str(row[language.columns[2]]), language, where)
     text = _question(prompt, points, cues, wording.texts[language.code], where)
-    question = Question(name="points", parts=(text, Picture(of="output")), read=partial(tagged_marks, len(points)))
+    question = BenchmarkQuestion(
+        name="points", parts=(text, QuestionPicture(of="output")), read=partial(tagged_marks, len(points))
+    )
     primary, fine = Sheet(f"primary dimensions, {part}", "categories"), Sheet(f"testpoints, {part}")
     places = tuple(
-        place for point in points for place in (Place(primary, point.split("-", 1)[0].strip()), Place(fine, point))
+        place
+        for point in points
+        for place in (SheetLine(primary, point.split("-", 1)[0].strip()), SheetLine(fine, point))
     )
     return [
         Output(

@@ -35,7 +35,7 @@ _UNKNOWN: Final = object()
 
 
 @dataclass(frozen=True)
-class Wording:
+class BenchmarkWording:
     """The texts of a benchmark's questions."""
 
     texts: Mapping[str, Any]

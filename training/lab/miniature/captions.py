@@ -15,7 +15,7 @@ import numpy as np
 
 from rationalrewards_core.miniature.flaws import Picture, flawed, misspelt
 from rationalrewards_core.miniature.render import place, render
-from rationalrewards_core.miniature.truth import Defects, Shown, judge_generation
+from rationalrewards_core.miniature.truth import Defects, PictureContent, judge_generation
 from rationalrewards_core.miniature.world import (
     COLOURS,
     RELATIONS,
@@ -63,11 +63,11 @@ def sample_captioned(rng: np.random.Generator, noise: CaptionNoise = WEB) -> Cap
     if rng.random() < noise.detailed:
         imagined = judge_generation(content, flawed(rng, content)).refinement
         assert imagined is not None
-        return Captioned(imagined.request, render(rng, Shown(content), place(rng, content)).picture)
+        return Captioned(imagined.request, render(rng, PictureContent(content), place(rng, content)).picture)
     told = _misremembered(rng, content, noise)
     while is_reserved(told):
         told = _misremembered(rng, content, noise)
-    shown = Shown(content, _web_defects(rng, content) if rng.random() < noise.flawed_picture else Defects())
+    shown = PictureContent(content, _web_defects(rng, content) if rng.random() < noise.flawed_picture else Defects())
     return Captioned(short_request(told), render(rng, shown, place(rng, content)).picture)
 
 

@@ -46,7 +46,7 @@ class VisionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftConfig:
+class MiniatureSftConfig:
     seed: int = 3
     steps: int = 1900
     horizon: int = 4200
@@ -68,12 +68,12 @@ class SftConfig:
     save_every: int = 200
 
 
-FINE_TUNING = SftConfig(
+FINE_TUNING = MiniatureSftConfig(
     seed=5, steps=200, horizon=200, cooldown=0, warmup=40, lr=8e-4, edits=0.35, frozen_steps=0, drawn=0.5
 )
 """Stage 3."""
 
-PRACTICE = SftConfig(
+PRACTICE = MiniatureSftConfig(
     seed=6, steps=1850, horizon=2200, cooldown=300, warmup=100, lr=1.4e-3, edits=0.35, frozen_steps=1450, drawn=0.3
 )
 """Stage 4."""
@@ -116,7 +116,7 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
 
 
 def train_critiques(
-    config: SftConfig,
+    config: MiniatureSftConfig,
     model: Qwen3VLForConditionalGeneration,
     heads: DenseHeads,
     tokeniser: PreTrainedTokenizerFast,
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/miniature-scorer"), help="run directory")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--vision-steps", type=int, default=VisionConfig().steps)
-    parser.add_argument("--steps", type=int, default=SftConfig().steps)
+    parser.add_argument("--steps", type=int, default=MiniatureSftConfig().steps)
     parser.add_argument("--fine-tuning-steps", type=int, default=FINE_TUNING.steps)
     parser.add_argument("--practice-steps", type=int, default=PRACTICE.steps)
     parser.add_argument("--practise", type=Path, help="run stage 4 alone, starting from this checkpoint folder")
@@ -207,7 +207,7 @@ def main() -> None:
         tokeniser = build_tokeniser(config.seed, config.vocabulary)
         model = build_student(config, tokeniser)
         train_vision(VisionConfig(steps=arguments.vision_steps), model, heads, arguments.run / "vision")
-        train_critiques(SftConfig(steps=arguments.steps), model, heads, tokeniser, arguments.run / "critiques")
+        train_critiques(MiniatureSftConfig(steps=arguments.steps), model, heads, tokeniser, arguments.run / "critiques")
     stages = [("practice", PRACTICE, PRACTICE_POOL, arguments.practice_steps)]
     if not arguments.practise:
         stages.insert(0, ("fine-tuning", FINE_TUNING, DrawnConfig(), arguments.fine_tuning_steps))

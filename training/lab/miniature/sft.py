@@ -23,7 +23,7 @@ from .vision import Seen, patches, tower
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """B examples, padded on the right to T tokens."""
 
     ids: Tensor
@@ -71,7 +71,7 @@ class BatchMaker:
                 found.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
         return found
 
-    def bucketed(self, examples: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
+    def bucketed(self, examples: list[Example], rng: np.random.Generator) -> Iterator[TokenBatch]:
         """Batches of examples of similar length, in random order."""
         encoded = [self._encode(example) for example in examples]
         order = sorted(range(len(examples)), key=lambda i: len(encoded[i][0]))
@@ -87,7 +87,7 @@ class BatchMaker:
         answer = self._tokeniser(answer_text(example), add_special_tokens=False).input_ids
         return [*prompt, *answer, self._tokeniser.eos_token_id], len(prompt)
 
-    def _collate(self, examples: list[Example], encoded: list[tuple[list[int], int]]) -> Batch:
+    def _collate(self, examples: list[Example], encoded: list[tuple[list[int], int]]) -> TokenBatch:
         longest = max(len(ids) for ids, _ in encoded)
         ids = torch.full((len(encoded), longest), self._tokeniser.pad_token_id)
         answer = torch.zeros(ids.shape, dtype=torch.bool)
@@ -103,10 +103,10 @@ class BatchMaker:
         grid = torch.tensor([[1, GRID, GRID]]).repeat(len(pictures), 1)
         kinds = (ids == self._image_id).int()
         positions = self._model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)[0]
-        return Batch(ids, answer, positions, patches(np.stack(pictures)), torch.tensor(candidates), examples)
+        return TokenBatch(ids, answer, positions, patches(np.stack(pictures)), torch.tensor(candidates), examples)
 
 
-def answer_loss(model: Any, batch: Batch, *, frozen_tower: bool = False) -> tuple[Tensor, Seen]:
+def answer_loss(model: Any, batch: TokenBatch, *, frozen_tower: bool = False) -> tuple[Tensor, Seen]:
     """Mean cross-entropy over answer tokens (nats), and what the tower saw (for the dense loss)."""
     seen = tower(model.model.visual, batch.pixels, frozen=frozen_tower)
     language = model.model.language_model

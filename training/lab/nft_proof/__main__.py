@@ -21,13 +21,13 @@ from typing import Any
 from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.miniature.generator import GUIDANCE
 
-from .arms import ARMS, Curve, ProofOptions, judge_of, lora_of, run_arms
+from .arms import ARMS, Curve, NFTProofOptions, judge_of, lora_of, run_arms
 from .judges import accuracies
 from .report import CURVES, GRID, arm_figures, lead, picture_grid, save_training_curves, write_report
 from .rivals import compared, first_images, tuned_generator, use
 
 
-def prove(options: ProofOptions, out: Path) -> dict[str, Any]:
+def prove(options: NFTProofOptions, out: Path) -> dict[str, Any]:
     """Run what is missing, and write the report after every part."""
     curves = run_arms(options, out)
     summary: dict[str, Any] = {"arms": arm_figures(curves)}
@@ -46,7 +46,7 @@ def prove(options: ProofOptions, out: Path) -> dict[str, Any]:
     return summary
 
 
-def _grid(options: ProofOptions, out: Path, requests: int = 10) -> None:
+def _grid(options: NFTProofOptions, out: Path, requests: int = 10) -> None:
     columns = {}
     texts, columns["shipped"] = first_images(tuned_generator(None), requests)
     for arm in options.arms:
@@ -54,7 +54,7 @@ def _grid(options: ProofOptions, out: Path, requests: int = 10) -> None:
     picture_grid(texts, columns).save(out / GRID)
 
 
-def _in_use(options: ProofOptions, out: Path, curves: list[Curve], guidance: float) -> dict[str, Any]:
+def _in_use(options: NFTProofOptions, out: Path, curves: list[Curve], guidance: float) -> dict[str, Any]:
     """One image, best-of-N and the loop, with the shipped generator and with every tuned one."""
     shipped = use(tuned_generator(None, guidance), options.rivals)
     found: dict[str, Any] = {
@@ -79,7 +79,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    defaults = ProofOptions()
+    defaults = NFTProofOptions()
     parser.add_argument("--out", type=Path, default=Path("runs/nft-proof"))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     for name in (
@@ -102,7 +102,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     out: Path = given.pop("out").absolute()
     arms, settings = tuple(given.pop("arms")), tuple(given.pop("set"))
-    options = ProofOptions(arms=arms, settings=settings, **given)
+    options = NFTProofOptions(arms=arms, settings=settings, **given)
     try:
         summary = prove(options, out)
     except RationalRewardsError as error:

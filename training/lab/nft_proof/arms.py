@@ -30,7 +30,7 @@ FIRST_SEED = 42
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProofOptions:
+class NFTProofOptions:
     """How much is run."""
 
     arms: tuple[str, ...] = ARMS
@@ -108,7 +108,7 @@ def judge_of(arm: str, out: Path) -> str:
     }[arm]
 
 
-def settings_of(arm: str, seed: int, options: ProofOptions, out: Path) -> list[str]:
+def settings_of(arm: str, seed: int, options: NFTProofOptions, out: Path) -> list[str]:
     """What a run is told on top of the preset; the arms differ in `rewards.judge` alone."""
     return [
         f"rewards.judge={json.dumps(judge_of(arm, out))}",
@@ -122,7 +122,7 @@ def settings_of(arm: str, seed: int, options: ProofOptions, out: Path) -> list[s
     ]
 
 
-def run_arms(options: ProofOptions, out: Path) -> list[Curve]:
+def run_arms(options: NFTProofOptions, out: Path) -> list[Curve]:
     """Train every arm and seed; finished ones are only read, others resume."""
     if "scalar" in options.arms and not (out / "scalar" / SCALAR).is_file():
         print("scalar network:", train_scalar(out / "scalar", pairs=options.pairs, drawn=options.drawn), flush=True)

@@ -14,7 +14,7 @@ from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.scorer import Case
 
 from ...nft.config import RewardsConfig
-from ...nft.rewards import Judge, make_judge
+from ...nft.rewards import CaseScorer, make_judge
 from ...rewards.rendered_preferences import Preference, drawn_preferences, rendered_preferences
 
 SEED = 6
@@ -40,7 +40,7 @@ def accuracies(judges: Mapping[str, str]) -> dict[str, dict[str, dict[str, float
     return found
 
 
-async def accuracy(judge: Judge, preferences: Sequence[Preference]) -> dict[str, float]:
+async def accuracy(judge: CaseScorer, preferences: Sequence[Preference]) -> dict[str, float]:
     """Share of pairs whose better picture gets the higher reward: a tie counts half, an unscored picture as wrong."""
     requests = [UserRequest(p.request) for p in preferences]
     cases = [Case(r, picture) for r, p in zip(requests, preferences, strict=True) for picture in p.pictures]

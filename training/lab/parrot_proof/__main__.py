@@ -23,7 +23,7 @@ from rationalrewards_core.errors import ConfigError, RationalRewardsError
 
 from ...run import RunDir
 from ...settings import finite
-from .options import ProofOptions, smoke
+from .options import ParrotProofOptions, smoke
 from .plan import plan
 from .report import write_report
 from .steps import Step, finish, run_steps
@@ -46,8 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def options_of(arguments: argparse.Namespace) -> ProofOptions:
-    options = smoke() if arguments.smoke else ProofOptions()
+def options_of(arguments: argparse.Namespace) -> ParrotProofOptions:
+    options = smoke() if arguments.smoke else ParrotProofOptions()
     named = {"steps": arguments.steps, "test_pairs": arguments.test_pairs, "seed": arguments.seed}
     options = replace(options, **{name: value for name, value in named.items() if value is not None})
     if arguments.edits is not None:

@@ -26,7 +26,7 @@ from rationalrewards_core.messages import Message
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import Example, flawed
 from rationalrewards_core.miniature.render import place, render
-from rationalrewards_core.miniature.truth import Shown, describe, judge_generation, visual_flaws
+from rationalrewards_core.miniature.truth import PictureContent, describe, judge_generation, visual_flaws
 from rationalrewards_core.miniature.world import Content, sample_wish, short_request
 
 from ...run import RunDir
@@ -64,7 +64,7 @@ class Lesson(Example):
     asks_caption: bool
 
 
-def caption(shown: Shown) -> str:
+def caption(shown: PictureContent) -> str:
     """What a picture shows and what is wrong with it as a picture; nothing of what was asked."""
     word, faint = shown.content.word, shown.defects.faint
     told = [f"It shows {describe(shown.content)}."]

@@ -14,12 +14,12 @@ from ...evaluate.running import JudgeSettings, judge_pairs
 from ...rewards.figures import Share, accuracy, coverage, difference, failures
 from ...rewards.opinions import Opinion, opinion_from_json
 from ...rewards.ties import PROTOCOLS, TieProtocol
-from .options import ProofOptions
+from .options import ParrotProofOptions
 from .students import chosen_head_lr, chosen_lr, head_run, student_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class VerdictReading:
     """One way to turn a judge's words into right and wrong."""
 
     folder: str
@@ -29,19 +29,19 @@ class Reading:
 
 
 READINGS: Final = {
-    "forced": Reading(folder="judged", protocol="forced", told="scores as written; a tie is wrong"),
-    "half": Reading(folder="judged", protocol="half", told="scores as written; a tie earns one half"),
-    "expected": Reading(folder="expected", protocol="forced", told="expected scores; a tie is wrong"),
+    "forced": VerdictReading(folder="judged", protocol="forced", told="scores as written; a tie is wrong"),
+    "half": VerdictReading(folder="judged", protocol="half", told="scores as written; a tie earns one half"),
+    "expected": VerdictReading(folder="expected", protocol="forced", told="expected scores; a tie is wrong"),
 }
 """Every test pair has a winner. Development goes by the first; a scalar head has no words and is the same in all."""
 
 
-def judge(options: ProofOptions, out: Path, name: str) -> None:
+def judge(options: ParrotProofOptions, out: Path, name: str) -> None:
     """Ask one judge, such as `filtered-900`, `scalar-300`, `base` or `scorer`; its opinions go to `judged/NAME`."""
     _ask(_settings(options, out, name), out, out / "judged" / name)
 
 
-def judge_expected(options: ProofOptions, out: Path, name: str) -> None:
+def judge_expected(options: ParrotProofOptions, out: Path, name: str) -> None:
     """The same for a judge that writes, with its scores as expectations; its opinions go to `expected/NAME`."""
     _ask(replace(_settings(options, out, name), mode="expected"), out, out / "expected" / name)
 
@@ -52,7 +52,7 @@ def _ask(settings: JudgeSettings, out: Path, opinions: Path) -> None:
     judge_pairs(settings, folder, folder.pairs("test"), opinions)
 
 
-def _settings(options: ProofOptions, out: Path, name: str) -> JudgeSettings:
+def _settings(options: ParrotProofOptions, out: Path, name: str) -> JudgeSettings:
     if name == "scorer":
         return _words("miniature", None)
     base = f"local:{out / 'base' / 'checkpoint'}"
@@ -79,12 +79,12 @@ def opinions(out: Path, name: str, folder: str) -> list[Opinion]:
     return sorted(found, key=lambda opinion: opinion.key)
 
 
-def figures(options: ProofOptions, out: Path) -> dict[str, Any]:
+def figures(options: ParrotProofOptions, out: Path) -> dict[str, Any]:
     """Reading -> accuracies and paired differences of every judge."""
     return {name: _figures(options, out, reading) for name, reading in READINGS.items()}
 
 
-def _figures(options: ProofOptions, out: Path, reading: Reading) -> dict[str, Any]:
+def _figures(options: ParrotProofOptions, out: Path, reading: VerdictReading) -> dict[str, Any]:
     names = sorted(path.name for path in (out / "judged").iterdir())
     said = {name: opinions(out, name, reading.folder) for name in names}
     rule = PROTOCOLS[reading.protocol]

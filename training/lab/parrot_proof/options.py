@@ -9,7 +9,7 @@ from .lessons import LessonConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProofOptions:
+class ParrotProofOptions:
     """Everything that decides a figure. It is saved in the proof's folder."""
 
     base: BaseConfig = field(default_factory=BaseConfig)
@@ -40,9 +40,9 @@ class ProofOptions:
         return self.sizes[len(self.sizes) // 2]
 
 
-def smoke() -> ProofOptions:
+def smoke() -> ParrotProofOptions:
     """A minute of the same, which proves nothing but that everything runs."""
-    return ProofOptions(
+    return ParrotProofOptions(
         base=BaseConfig(steps=6, horizon=6, cooldown=0, batch=4, chunk=2, warmup=2, save_every=3),
         lessons=LessonConfig(pairs=48, dev=0.15),
         sizes=(8, 16, 32),

@@ -9,18 +9,18 @@ from .base import train_base
 from .data import make_test
 from .lessons import ARMS, make_lessons
 from .measure import judge, judge_expected
-from .options import ProofOptions
+from .options import ParrotProofOptions
 from .steps import Step
 from .students import chosen_head_lr, chosen_lr, train_head, train_student
 
 
-def student_names(options: ProofOptions) -> list[tuple[str, int]]:
+def student_names(options: ParrotProofOptions) -> list[tuple[str, int]]:
     """(arm, size) of every student: all arms at the largest size, the filtered one at all sizes."""
     largest = max(options.sizes)
     return [(arm, largest) for arm in ARMS] + [("filtered", size) for size in options.sizes if size != largest]
 
 
-def plan(options: ProofOptions, out: Path) -> list[Step]:
+def plan(options: ParrotProofOptions, out: Path) -> list[Step]:
     """Learning rates are tried first, at the middle size; the runs that win there are not run again."""
     size = options.tuned_at
     tuning = [
@@ -67,9 +67,9 @@ def plan(options: ProofOptions, out: Path) -> list[Step]:
     return steps
 
 
-def _student(options: ProofOptions, out: Path, arm: str, size: int) -> None:
+def _student(options: ParrotProofOptions, out: Path, arm: str, size: int) -> None:
     train_student(options, out, arm, size, chosen_lr(options, out))
 
 
-def _head(options: ProofOptions, out: Path, size: int) -> None:
+def _head(options: ParrotProofOptions, out: Path, size: int) -> None:
     train_head(options, out, size, chosen_head_lr(options, out))

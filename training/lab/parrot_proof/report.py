@@ -12,7 +12,7 @@ from rationalrewards_core.report.parts import escaped, picture
 
 from ...figures import Panel, Series, save_curves
 from .measure import READINGS, figures
-from .options import ProofOptions
+from .options import ParrotProofOptions
 from .students import chosen_head_lr, chosen_lr, dev_figures
 
 COLOURS = {"filtered": "#3b5bdb", "scalar": "#b3382c", "unfiltered": "#8a6d00", "direct": "#12805c"}
@@ -24,7 +24,7 @@ NAMES = {
 }
 
 
-def write_report(options: ProofOptions, out: Path) -> dict[str, Any]:
+def write_report(options: ParrotProofOptions, out: Path) -> dict[str, Any]:
     """Write all three; returns the summary."""
     summary = {
         "readings": figures(options, out),
@@ -43,13 +43,13 @@ def _exports(out: Path) -> list[Path]:
     return sorted((out / "exports").glob("*/export.json"))
 
 
-def draw(options: ProofOptions, summary: dict[str, Any], path: Path) -> None:
+def draw(options: ParrotProofOptions, summary: dict[str, Any], path: Path) -> None:
     """Accuracy by the number of pairs, as written (ties half) and as expectations; single sizes are short lines."""
     panels = [_panel(options, summary, reading) for reading in ("half", "expected")]
     save_curves(path, panels)
 
 
-def _panel(options: ProofOptions, summary: dict[str, Any], reading: str) -> Panel:
+def _panel(options: ParrotProofOptions, summary: dict[str, Any], reading: str) -> Panel:
     judges = summary["readings"][reading]["judges"]
     lines = []
     for arm in COLOURS:

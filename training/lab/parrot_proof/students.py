@@ -11,12 +11,12 @@ import torch
 from ...sft.config import SftConfig
 from ...sft.config import miniature as miniature_preset
 from ...sft.scalar import ScalarConfig, ScalarTrainer
-from ...sft.trainer import Trainer
+from ...sft.trainer import SftTrainer
 from .data import subset
-from .options import ProofOptions
+from .options import ParrotProofOptions
 
 
-def setting(options: ProofOptions, out: Path, export: Path, lr: float, steps: int) -> SftConfig:
+def setting(options: ParrotProofOptions, out: Path, export: Path, lr: float, steps: int) -> SftConfig:
     """What students and heads share: base, adapter, development."""
     return replace(
         miniature_preset(),
@@ -40,14 +40,14 @@ def setting(options: ProofOptions, out: Path, export: Path, lr: float, steps: in
     )
 
 
-def train_student(options: ProofOptions, out: Path, arm: str, size: int, lr: float) -> None:
+def train_student(options: ParrotProofOptions, out: Path, arm: str, size: int, lr: float) -> None:
     torch.set_num_threads(1)
     export = subset(out / "exports" / arm, size, out / "subsets" / f"{arm}-{size}")
     config = setting(options, out, export, lr, options.steps)
-    Trainer(config, student_run(out, arm, size, lr)).train()
+    SftTrainer(config, student_run(out, arm, size, lr)).train()
 
 
-def train_head(options: ProofOptions, out: Path, size: int, lr: float) -> None:
+def train_head(options: ParrotProofOptions, out: Path, size: int, lr: float) -> None:
     """The head sees all that people chose, kept by the filter or not, wrong votes included."""
     torch.set_num_threads(1)
     export = subset(out / "exports" / "filtered", size, out / "subsets" / f"filtered-{size}")
@@ -63,7 +63,7 @@ def head_run(out: Path, size: int, lr: float) -> Path:
     return out / "heads" / f"scalar-{size}-lr{lr:g}"
 
 
-def dev_figures(options: ProofOptions, out: Path) -> dict[str, dict[str, float]]:
+def dev_figures(options: ParrotProofOptions, out: Path) -> dict[str, dict[str, float]]:
     """Best development accuracy at the size where learning rates are tried, for `students` and `heads`."""
     size = options.tuned_at
     students = {f"{lr:g}": _student_best(student_run(out, "filtered", size, lr)) for lr in options.lrs}
@@ -71,13 +71,13 @@ def dev_figures(options: ProofOptions, out: Path) -> dict[str, dict[str, float]]
     return {"students": students, "heads": heads}
 
 
-def chosen_lr(options: ProofOptions, out: Path) -> float:
+def chosen_lr(options: ParrotProofOptions, out: Path) -> float:
     """The students' learning rate; the smaller of equals."""
     size = options.tuned_at
     return max(sorted(options.lrs), key=lambda lr: _student_best(student_run(out, "filtered", size, lr)))
 
 
-def chosen_head_lr(options: ProofOptions, out: Path) -> float:
+def chosen_head_lr(options: ParrotProofOptions, out: Path) -> float:
     return max(sorted(options.head_lrs), key=lambda lr: _head_best(head_run(out, options.tuned_at, lr)))
 
 

@@ -15,7 +15,7 @@ from rationalrewards_core.critique import Critique
 from rationalrewards_core.miniature.edits import parse_edit
 from rationalrewards_core.miniature.flaws import flawed
 from rationalrewards_core.miniature.oracle import read_picture
-from rationalrewards_core.miniature.truth import Shown, judge_edit, judge_generation
+from rationalrewards_core.miniature.truth import PictureContent, judge_edit, judge_generation
 from rationalrewards_core.miniature.world import SIDE, Content, parse_request
 
 BACKGROUND_STEP: Final = 60.0
@@ -48,12 +48,12 @@ def _tasteful(wish: Content, taste: str) -> Content:
 
 
 @lru_cache(maxsize=8192)
-def _read(pixels: bytes) -> Shown:
+def _read(pixels: bytes) -> PictureContent:
     """The oracle's reading of raw pixels; a picture is asked about many times on its way through the stages."""
     return read_picture(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3))
 
 
-def _imagined(shown: Shown, rng: random.Random) -> Shown:
+def _imagined(shown: PictureContent, rng: random.Random) -> PictureContent:
     if not shown.content.things:
         return shown
     return flawed(np.random.default_rng(rng.getrandbits(32)), shown.content, flaws=2)
