@@ -24,9 +24,10 @@ Settled: TypeAlias = dict[str, Any]
 """Path below the run's folder -> content."""
 
 
-def settled(folder: Path, unordered: Collection[str] = ()) -> Settled:
-    """Every file but locks. Lines of files named in `unordered` are compared as a set that may hold none twice."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+def settled(folder: Path, unordered: Collection[str] = (), apart: Collection[str] = ()) -> Settled:
+    """Every file but locks and those named in `apart`. Lines of files named in `unordered` are compared as a set."""
+    left = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    files = sorted(path for path in left if path.name not in apart)
     return {path.relative_to(folder).as_posix(): _content(path, path.name in unordered) for path in files}
 
 

@@ -21,7 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.kill_files import Settled, differences, json_lines, settled
@@ -50,28 +52,33 @@ class KillTest:
 
 def kill_test(job: LongJob, folder: Path, kills: int, draw: random.Random) -> KillTest:
     """Run `job` below `folder` undisturbed, then killed `kills` times in all. RuntimeError if a run fails by itself."""
-    inputs = folder / "inputs"
+    inputs, run = folder / "inputs", folder / "run"
     inputs.mkdir(parents=True)
     job.prepare(inputs)
-    first, last = _undisturbed(job, inputs, folder / "run")
-    wanted = _taken_away(job, folder / "run")
-    killed, runs, found = 0, 0, []
-    while killed < kills:
-        killed += _killed(job, inputs, folder / "run", kills - killed, lambda: draw.uniform(first, last))
-        runs += 1
-        lines = differences(wanted, _taken_away(job, folder / "run"))
-        found += [f"run {runs}: {line}" for line in lines]
-        log.info("%s: run %d, %d kills so far, %s", job.name, runs, killed, "different" if lines else "identical")
+    with job.beside(inputs):
+        commands = job.commands(inputs, run)
+        times = [_undisturbed(job, words, inputs, run) for words in commands]
+        wanted = _taken_away(job, run)
+        killed, runs, found = 0, 0, []
+        while killed < kills:
+            each = -(-(kills - killed) // len(commands))
+            for words, (first, last) in zip(commands, times, strict=True):
+                moment = partial(draw.uniform, first, last)
+                killed += _killed(job, words, inputs, min(each, kills - killed), moment)
+            runs += 1
+            lines = differences(wanted, _taken_away(job, run))
+            found += [f"run {runs}: {line}" for line in lines]
+            log.info("%s: run %d, %d kills so far, %s", job.name, runs, killed, "different" if lines else "identical")
     return KillTest(job.name, killed, runs, tuple(found))
 
 
-def _undisturbed(job: LongJob, inputs: Path, run: Path) -> tuple[float, float]:
-    """Seconds until the first file was there, and until the end."""
-    started = time.monotonic()
-    process = _started(job, inputs, run)
+def _undisturbed(job: LongJob, words: Sequence[str], inputs: Path, run: Path) -> tuple[float, float]:
+    """Seconds until the first file was written, and until the end."""
+    started, before = time.monotonic(), _files(run)
+    process = _started(words, inputs)
     first = None
     while process.poll() is None:
-        if first is None and any(path.is_file() for path in run.rglob("*")):
+        if first is None and _files(run) != before:
             first = time.monotonic() - started
         _give_up_late(process, job, started)
         time.sleep(0.02)
@@ -80,11 +87,20 @@ def _undisturbed(job: LongJob, inputs: Path, run: Path) -> tuple[float, float]:
     return (whole / 2 if first is None else first), whole
 
 
-def _killed(job: LongJob, inputs: Path, run: Path, most: int, moment: Callable[[], float]) -> int:
-    """Start the job until it has ended, killing it up to `most` times; how often it was."""
+def _files(folder: Path) -> set[tuple[Path, int]]:
+    """Its files and when they were written."""
+    found = set()
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a file that had another name a moment ago
+            found.add((path, path.stat().st_mtime_ns))
+    return found
+
+
+def _killed(job: LongJob, words: Sequence[str], inputs: Path, most: int, moment: Callable[[], float]) -> int:
+    """Start a command until it has ended, killing it up to `most` times; how often it was."""
     killed = 0
     while True:
-        process = _started(job, inputs, run)
+        process = _started(words, inputs)
         if killed < most:
             try:
                 process.wait(moment())
@@ -98,19 +114,18 @@ def _killed(job: LongJob, inputs: Path, run: Path, most: int, moment: Callable[[
         killed += 1
 
 
-def _started(job: LongJob, inputs: Path, run: Path) -> subprocess.Popen[bytes]:
-    """The job's own command, in the same folder every time, so that no path differs."""
-    words = [sys.executable, "-m", *job.command(inputs, run)]
+def _started(words: Sequence[str], inputs: Path) -> subprocess.Popen[bytes]:
+    """One of the job's own commands, in the same folder every time, so that no path differs."""
     said = inputs / "said.txt"
     with said.open("ab") as errors, (inputs / "output.txt").open("wb") as output:
         return subprocess.Popen(  # noqa: S603
-            words, stdout=output, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            [sys.executable, "-m", *words], stdout=output, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
 
 
 def _taken_away(job: LongJob, run: Path) -> Settled:
     """What a run left, which is then removed."""
-    left = settled(run, job.unordered)
+    left = settled(run, job.unordered, job.apart)
     if job.shows:
         left["output"] = json_lines((run.parent / "inputs" / "output.txt").read_bytes())
     shutil.rmtree(run)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...rationalrewards_core.jsonl import encoded
-from ...rationalrewards_core.storage import replace_file
+from ...rationalrewards_core.storage import replace_file, replacing
 from .store import Book, Choice, PreferenceQuestion, PreferenceStore
 
 EXPORT: Final = "export"
@@ -133,6 +133,5 @@ def _copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        unfinished = target.with_suffix(".part")
-        shutil.copyfile(source, unfinished)
-        os.replace(unfinished, target)
+        with source.open("rb") as content, replacing(target, lasting=False) as copy:
+            shutil.copyfileobj(content, copy)

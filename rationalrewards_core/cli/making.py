@@ -13,12 +13,14 @@ from typing import Any
 from ..engines import EngineOptions, make_scorer
 from ..errors import BackendError, ConfigError
 from ..generators import make_generator
+from ..images import png_bytes
 from ..loop.endings import ending, titles_of
 from ..loop.history import has_begun, load_history
 from ..loop.refine import RefinePolicy, RefineState
 from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..report import Figure, ReportRow, write_report
 from ..rubric_file import generation_rubric
+from ..storage import replace_file, replace_text
 from .judging import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
 
 
@@ -58,7 +60,7 @@ def refine_command(arguments: argparse.Namespace) -> int:
         lead=why,
     )
     if end.best is not None and end.best.image is not None:
-        end.best.image.save(arguments.out / "best.png")
+        replace_file(arguments.out / "best.png", [png_bytes(end.best.image)])
     _print_end(end, why, arguments)
     return DONE if end.best is not None else UNSCORED
 
@@ -128,8 +130,7 @@ def demo_command(arguments: argparse.Namespace) -> int:
     runs, clock = run(scorer, work())
     bar.close()
     summary = {**summarise(runs, clock), "wall_seconds": round(time.perf_counter() - started, 1)}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    replace_text(arguments.out / "summary.json", json.dumps(summary, indent=2) + "\n")
     _demo_report(arguments.out / "report.html", runs, summary)
     if arguments.json:
         show_json(summary)

@@ -11,6 +11,7 @@ from ..critique import Critique
 from ..loop.endings import ending, titles_of
 from ..loop.refine import RefineState, RefineStep, StopReason
 from ..rubric import Rubric
+from ..storage import replace_text
 from .parts import Line, dimension_bars, escaped, line_chart, picture, word_diff
 
 
@@ -54,8 +55,7 @@ def write_report(
         *(_run(row) for row in rows),
         f"<footer>{escaped(footer)}</footer>" if footer else "",
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html_page(title, body), encoding="utf-8")
+    replace_text(path, html_page(title, body))
 
 
 def html_page(title: str, body: Sequence[str], more_style: str = "") -> str:

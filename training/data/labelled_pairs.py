@@ -20,7 +20,7 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.jsonl import DamagedLine, Row, encoded, read_lines
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.storage import replacing
+from rationalrewards_core.storage import check_finished, replacing
 
 from .pairs import PreferencePair, pair_from_json
 from .store import ImageStore
@@ -55,6 +55,7 @@ class PairFolder:
     def __init__(self, path: Path) -> None:
         if not (path / PAIRS_FILE).is_file():
             raise ConfigError(f"{path} is no folder of labelled pairs: it has no {PAIRS_FILE}.")
+        check_finished(path, "make it again by the same command")
         self.path = path
         self._store = ImageStore(path)
 

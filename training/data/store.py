@@ -18,6 +18,7 @@ from PIL import Image
 
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.images import MAX_PIXELS, image_header, open_image
+from rationalrewards_core.storage import replace_file
 
 SUFFIX: Final = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}
 """MPO is what phones write: a JPEG with more pictures behind the first."""
@@ -36,11 +37,8 @@ class ImageStore:
         name = hashlib.sha256(content).hexdigest()
         reference = f"images/{name[:2]}/{name}.{suffix}"
         path = self.folder / reference
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.partial")
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
+        if not _is_whole(path, len(content)):
+            replace_file(path, [content], lasting=False)
         return reference
 
     def open(self, reference: str) -> Image.Image:
@@ -59,6 +57,14 @@ class ImageStore:
             return path.read_bytes()
         except OSError as error:
             raise RequestError(f"The image {reference!r} cannot be read: {error.strerror}.") from error
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether a file is there in its full length, which a lost machine may have cut."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 class TarIndex:

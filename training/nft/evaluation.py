@@ -13,9 +13,11 @@ from accelerate.utils import gather_object
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Case, Outcome
+from rationalrewards_core.storage import replace_file
 
 from ..contact_sheet import contact_sheet
 from .config import NFTConfig
@@ -102,7 +104,8 @@ def write_evaluation(run: Path, epoch: int, found: Sequence[HeldOut]) -> None:
     with LineWriter(run / FILE) as lines:
         lines.append({"epoch": epoch, "rewards": [one.reward for one in found]})
     shown = [one.image for one in found[:32]]
-    contact_sheet(shown, 8, scale=2 if shown[0].width < SMALL else 1).save(run / "samples" / f"{epoch:06d}.png")
+    sheet = contact_sheet(shown, 8, scale=2 if shown[0].width < SMALL else 1)
+    replace_file(run / "samples" / f"{epoch:06d}.png", [png_bytes(sheet)], lasting=False)
 
 
 def _small(image: Image.Image) -> Image.Image:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rationalrewards_core.storage import replacing_folder
+
 from ..sharding import whole_tensor
 from .families.base import ModelFamily
 from .policy import CURRENT, FullPolicy, LoraPolicy
@@ -29,15 +31,16 @@ def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: P
     if isinstance(policy, FullPolicy):
         weights = {name: whole_tensor(t).cpu() for name, t in policy.transformer.state_dict().items()}
         if folder is not None:
-            _bare(policy.transformer, weights).save_pretrained(folder / "transformer")
+            with replacing_folder(folder / "transformer") as made:
+                _bare(policy.transformer, weights).save_pretrained(made)
         return folder and folder / "transformer"
     if folder is None:
         return None
+    about = {"family": family.config.family, "base": family.config.pipeline, "rank": policy.lora.r}
     pipeline: Any = type(family.pipeline)
-    pipeline.save_lora_weights(folder, transformer_lora_layers=folded(policy))
-    (folder / "about.json").write_text(
-        json.dumps({"family": family.config.family, "base": family.config.pipeline, "rank": policy.lora.r}, indent=2)
-    )
+    with replacing_folder(folder) as made:
+        pipeline.save_lora_weights(made, transformer_lora_layers=folded(policy))
+        (made / "about.json").write_text(json.dumps(about, indent=2))
     return folder / FILE
 
 

@@ -15,12 +15,13 @@ from typing import Any
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import dimension_bars, escaped
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Outcome
-from rationalrewards_core.storage import replace_file
+from rationalrewards_core.storage import replace_file, replace_text
 
 from .advantage import Advantages, GroupRewards
 from .prompts import TrainingPrompt
@@ -60,8 +61,8 @@ def write_record(run: Path, record: EpochRecord, *, rank: int = 0, pictures: boo
     replace_file(folder / f"rollouts{suffix}.jsonl", map(encoded, rows))
     if pictures:
         for index, image in enumerate(record.images):
-            image.save(folder / "images" / _name(record, index, suffix))
-        (folder / f"index{suffix}.html").write_text(_page(record, suffix), encoding="utf-8")
+            replace_file(folder / "images" / _name(record, index, suffix), [png_bytes(image)], lasting=False)
+        replace_text(folder / f"index{suffix}.html", _page(record, suffix))
     return folder
 
 

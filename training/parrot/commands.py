@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from tqdm import tqdm
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.file_lock import FileLock
 from rationalrewards_core.rubric_file import rubric_to_toml
 from rationalrewards_core.servers import ServerConfig, server
+from rationalrewards_core.storage import clear_unfinished, storing
 
 from ..data.budget import Budget
 from ..data.importers.catalogue import image_roots, read_dataset
@@ -224,7 +227,13 @@ def import_pairs(arguments: argparse.Namespace) -> int:
     else:
         pairs = read_dataset(arguments.dataset, arguments.source, intake, arguments.split)
     path = run.folder / "pairs" / f"{name}.jsonl"
-    counts = write_pairs(path, pairs, intake, arguments.limit)
+    busy = f"Another process is importing to {run.folder}; wait until it has ended."
+    with storing(run.folder):
+        lock = FileLock(run.folder / "import.lock", wait=False, busy=busy)
+    with closing(lock):
+        clear_unfinished(run.folder / "images")
+        clear_unfinished(path.parent, path.name)
+        counts = write_pairs(path, pairs, intake, arguments.limit)
     run.note({"stage": "import", "dataset": arguments.dataset, "pairs": counts.pairs, "skipped": dict(intake.skipped)})
     left = ", ".join(intake.left_out()) or "none"
     print(f"{path}: {counts.pairs} pairs ({counts.ties} ties); left out: {left}.")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -25,12 +25,16 @@ from PIL import Image
 from rationalrewards_core.comparison import parse_comparison
 from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
+from rationalrewards_core.file_lock import FileLock
 from rationalrewards_core.images import png_bytes
+from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.messages import Message, UserRequest, critique_messages, defused, pairwise_messages
 from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric import Kind
 from rationalrewards_core.rubric_file import rubric_to_toml
+from rationalrewards_core.storage import clear_unfinished, replace_file, replacing_together, storing
 
+from ..data.labelled_pairs import PAIRS_FILE
 from ..data.pairs import PreferencePair
 from ..data.records import Record
 from ..data.splits import SPLITS, Shares, Split, assign_splits
@@ -74,29 +78,37 @@ class Exporter:
         """Of the pairs that the teacher was asked about."""
 
     def write(self) -> Counter[str]:
-        """Everything, each file replaced as a whole. Returns the counts."""
-        (self._out / "images").mkdir(parents=True, exist_ok=True)
-        splits = assign_splits(self._run.pairs(), self._settings.shares)
-        fate = self._fates()
-        files = {split: (self._out / f"{split}.partial").open("w", encoding="utf-8") for split in SPLITS}
-        try:
-            for split, row in self._examples(splits, fate):
-                files[split].write(json.dumps(row, ensure_ascii=False) + "\n")
-        finally:
-            for file in files.values():
-                file.close()
-        self._write_pairs(splits, fate)
-        for split in SPLITS:
-            os.replace(self._out / f"{split}.partial", self._out / f"{split}.jsonl")
-        self._write_tables()
-        self._write_rubrics()
+        """Everything; the new files take the places of old ones together. Returns the counts."""
+        busy = f"Another process is exporting to {self._out}; wait until it has ended, or choose another --out."
+        with storing(self._out):
+            lock = FileLock(self._out / "export.lock", wait=False, busy=busy)
+        with closing(lock):
+            self._write()
         return self.counts
 
-    def _write_rubrics(self) -> None:
+    def _write(self) -> None:
+        tables = {"export.json": "", **self._rubric_texts()}
+        if self._settings.form == "llamafactory":
+            tables["dataset_info.json"] = json.dumps(dataset_table(SPLITS), indent=2)
+        names = [*(f"{split}.jsonl" for split in SPLITS), PAIRS_FILE, *tables]
+        clear_unfinished(self._out / "images")
+        for name in names:
+            clear_unfinished(self._out, name)
+        splits = assign_splits(self._run.pairs(), self._settings.shares)
+        fate = self._fates()
+        with replacing_together(self._out, names) as opened:
+            files = dict(zip(names, opened, strict=True))
+            for split, row in self._examples(splits, fate):
+                files[f"{split}.jsonl"].write(encoded(row))
+            for row in self._pair_rows(splits, fate):
+                files[PAIRS_FILE].write(encoded(row))
+            tables["export.json"] = self._figures()
+            for name, text in tables.items():
+                files[name].write(text.encode("utf-8"))
+
+    def _rubric_texts(self) -> dict[str, str]:
         """The student's rubrics under the names a checkpoint folder uses: whoever trains on this asks in them."""
-        for kind in get_args(Kind):
-            text = rubric_to_toml(self._rubrics.student(kind))
-            (self._out / f"rubric_{kind}.toml").write_text(text, encoding="utf-8")
+        return {f"rubric_{kind}.toml": rubric_to_toml(self._rubrics.student(kind)) for kind in get_args(Kind)}
 
     def _fates(self) -> Mapping[str, Fate]:
         arm = self._settings.arm
@@ -192,30 +204,25 @@ class Exporter:
             name = f"images/{hashlib.sha256(content).hexdigest()[:32]}.png"
             path = self._out / name
             if not path.exists():
-                temporary = path.with_suffix(".partial")
-                temporary.write_bytes(content)
-                os.replace(temporary, path)
+                replace_file(path, [content], lasting=False)
             self._names[reference] = name
         return picture
 
-    def _write_pairs(self, splits: Mapping[str, Split], fate: Mapping[str, Fate]) -> None:
+    def _pair_rows(self, splits: Mapping[str, Split], fate: Mapping[str, Fate]) -> Iterator[dict[str, Any]]:
         """Held-out pairs, all of them, and the training pairs that were given to the teacher."""
         asked = self._asked_pairs() | fate.keys()
-        temporary = self._out / "pairs.partial"
-        with temporary.open("w", encoding="utf-8") as file:
-            for pair in self._run.pairs():
-                split = splits[pair.key]
-                if split == "train" and pair.key not in asked:
-                    self.counts["train pairs never asked about, left out"] += 1
-                    continue
-                kept = pair.key in fate and not fate[pair.key].reason
-                if pair.key in asked:
-                    self.agreement.add(pair.preference, kept)
-                row = self._readable(self._pair_row, Record(key=pair.key, pair=pair))
-                if row is not None:
-                    file.write(json.dumps(row | {"split": split, "kept": kept}, ensure_ascii=False) + "\n")
-                    self.counts[f"{split} pairs"] += 1
-        os.replace(temporary, self._out / "pairs.jsonl")
+        for pair in self._run.pairs():
+            split = splits[pair.key]
+            if split == "train" and pair.key not in asked:
+                self.counts["train pairs never asked about, left out"] += 1
+                continue
+            kept = pair.key in fate and not fate[pair.key].reason
+            if pair.key in asked:
+                self.agreement.add(pair.preference, kept)
+            row = self._readable(self._pair_row, Record(key=pair.key, pair=pair))
+            if row is not None:
+                yield row | {"split": split, "kept": kept}
+                self.counts[f"{split} pairs"] += 1
 
     def _asked_pairs(self) -> set[str]:
         return {record.pair.key for record in self._run.rationales()}
@@ -229,10 +236,7 @@ class Exporter:
         sources = [self._names[name] for name in pair.sources]
         return {**pair.to_json(), **images, "sources": sources, "request_id": pair.request_id}
 
-    def _write_tables(self) -> None:
+    def _figures(self) -> str:
         table = {"settings": asdict(self._settings), "counts": dict(sorted(self.counts.items()))}
         table["kept share of the pairs asked about"] = round(self.agreement.share, 4)
-        (self._out / "export.json").write_text(json.dumps(table, indent=2), encoding="utf-8")
-        if self._settings.form == "llamafactory":
-            info = json.dumps(dataset_table(SPLITS), indent=2)
-            (self._out / "dataset_info.json").write_text(info, encoding="utf-8")
+        return json.dumps(table, indent=2)

@@ -10,6 +10,7 @@ from typing import Any
 from rationalrewards_core.errors import RequestError
 from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import escaped, picture
+from rationalrewards_core.storage import replace_text
 
 from ..data.pairs import PreferencePair
 from ..data.records import Record
@@ -47,10 +48,8 @@ def write_parrot_report(
         *(_samples(stage, run.store, counted.rationales) for stage in counted.stages),
     ]
     page = html_page(f"PARROT: {run.folder.name}", body, EXTRA_STYLE)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
-    table = json.dumps(_as_json(counted, measured), indent=2)
-    out.with_suffix(".json").write_text(table, encoding="utf-8")
+    replace_text(out, page)
+    replace_text(out.with_suffix(".json"), json.dumps(_as_json(counted, measured), indent=2))
     return counted
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.storage import replacing
 
 from ..nft.__main__ import resolved
 from ..nft.config import NFTConfig, changed
@@ -95,8 +96,6 @@ def make_generator(job: GeneratorJob, comfyui: Path | None, name: str) -> tuple[
     if comfyui is None or made.suffix != ".safetensors":
         return made, None
     target = comfyui / LORAS / f"{name}.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".partial")
-    shutil.copyfile(made, unfinished)
-    unfinished.replace(target)
+    with made.open("rb") as source, replacing(target) as file:
+        shutil.copyfileobj(source, file)
     return made, target

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.storage import copy_folder
 
 FOLDER = Path("models") / "rationalrewards"
 
@@ -29,16 +28,5 @@ def _is_comfyui(folder: Path) -> bool:
 
 def place(made: Path, target: Path) -> Path:
     """Copy a folder; one of that name is replaced as a whole. Returns the target."""
-    unfinished = target.with_name(target.name + ".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(made, unfinished)
-    if target.exists():
-        old = target.with_name(target.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(target, old)
-        os.replace(unfinished, target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(unfinished, target)
+    copy_folder(made, target)
     return target

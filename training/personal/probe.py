@@ -19,6 +19,7 @@ from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import encoded, read_lines
 from rationalrewards_core.messages import critique_messages
 from rationalrewards_core.scorer import Case, Outcome, Scorer
+from rationalrewards_core.storage import replace_text
 
 from ..parrot.chat import chat_rows
 from ..parrot.run import ParrotRun
@@ -118,5 +119,5 @@ def saved_probe(job: JudgeJob, run: ParrotRun) -> Probe:
     if file.is_file():
         return Probe(**json.loads(file.read_text(encoding="utf-8")))
     measured = probe(job, run)
-    file.write_text(json.dumps(measured.__dict__), encoding="utf-8")
+    replace_text(file, json.dumps(measured.__dict__))
     return measured

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from rationalrewards_core.backends.device import fast_autocast
@@ -28,6 +28,7 @@ from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request
 from rationalrewards_core.pixels import to_rgb
 from rationalrewards_core.scorer import Case
+from rationalrewards_core.storage import replacing_together
 
 from .rendered_preferences import Preference, drawn_preferences, rendered_preferences
 from .scalar_judge import ScalarRewardJudge
@@ -114,9 +115,9 @@ def train_scalar(
             generator, np.random.default_rng([seed, 15]), max(2, drawn // 5), reserved=True
         )
     figures = {"pairs": float(len(taught)), **{name: ordered_right(model, pairs) for name, pairs in held.items()}}
-    path.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), path / FILE)
-    (path / "figures.json").write_text(json.dumps(figures, indent=2))
+    with replacing_together(path, [FILE, "figures.json"]) as (weights, table):
+        weights.write(save(model.state_dict()))
+        table.write(json.dumps(figures, indent=2).encode())
     return figures
 
 

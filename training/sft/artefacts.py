@@ -17,6 +17,7 @@ from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfi
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.rubric_file import carried_rubrics, rubric_to_toml
+from rationalrewards_core.storage import replacing_folder
 
 from ..rewards.student_rubrics import student_rubrics
 from .config import SftConfig
@@ -36,10 +37,8 @@ BESIDE_WEIGHTS = (
 def save_student(trainee: Trainee, weights: Mapping[str, Tensor], folder: Path, config: SftConfig, note: Any) -> None:
     """Write an adapter's weights, or all of a model's (names of `trainee.model`), with the rubrics it was taught in.
 
-    `note` goes into training.json.
+    `folder` is a new one; `note` goes into its training.json.
     """
-    if folder.exists():
-        shutil.rmtree(folder)
     if trainee.adapter is not None:
         named = {f"base_model.model.{name}": value for name, value in weights.items()}
         trainee.adapter.save_pretrained(str(folder), state_dict=named)
@@ -83,8 +82,9 @@ def merge(model: str, adapter: Path, folder: Path, *, download: bool = False) ->
         )
     checkpoint.tokeniser.padding_side = "right"
     checkpoint.model.to(torch.bfloat16)
-    save_checkpoint(checkpoint, folder, model)
-    _save_rubrics(carried_rubrics(adapter), folder)  # in place of the base's: it was taught in these
+    with replacing_folder(folder) as made:
+        save_checkpoint(checkpoint, made, model)
+        _save_rubrics(carried_rubrics(adapter), made)  # in place of the base's: it was taught in these
 
 
 def _save_rubrics(rubrics: Mapping[Kind, Rubric], folder: Path) -> None:

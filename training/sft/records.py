@@ -16,6 +16,7 @@ from typing import Any
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.images import MAX_PIXELS, open_image
 from rationalrewards_core.messages import Message, Role
+from rationalrewards_core.storage import check_finished
 
 MARKER = "<image>"
 
@@ -59,6 +60,7 @@ class ChatFile:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise ConfigError(f"There is no {path}; export the data with `python -m training.parrot export` first.")
+        check_finished(path.parent, "export it again by the same command")
         self.path = path
         self._starts: list[tuple[int, int]] = []
         with path.open("rb") as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from rationalrewards_core.backends.device import choose_device
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.storage import copy_folder, replacing_folder
 
 from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
 from ..rewards.head import Head, ScalarReward
@@ -157,12 +157,12 @@ class ScalarTrainer:
         return bool(stopped) or self.progress["step"] >= self.steps
 
     def _save_head(self, name: str) -> None:
-        folder = self.path / name
         weights = {name: p.detach().cpu().clone() for name, p in self.trainee.trainable.items()}
         note = {"config": asdict(self.config), "pairs": len(self.pairs), **self.progress}
-        save_student(self.trainee, weights, folder, self._sft, note)
         head = {name: p.detach().cpu().contiguous() for name, p in self.reward.head.named_parameters()}
-        save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
+        with replacing_folder(self.path / name) as folder:
+            save_student(self.trainee, weights, folder, self._sft, note)
+            save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
 
     def _save_state(self) -> None:
         trained = {name: p.detach().cpu() for name, p in self._named.items()}
@@ -183,8 +183,7 @@ class ScalarTrainer:
         if self.progress["best"] < 0:
             self._save_head("head")
         else:
-            shutil.rmtree(self.path / "head", ignore_errors=True)
-            shutil.copytree(self.path / "best", self.path / "head")
+            copy_folder(self.path / "best", self.path / "head")
         return self.path / "head"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.utils.data import DataLoader
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.storage import copy_folder, replacing_folder
 
 from ..pace import Pace
 from ..run import RunDir
@@ -268,7 +268,8 @@ class SftTrainer:
         if self.progress.base:
             note["base"] = self.progress.base
         if self.accelerator.is_main_process:
-            save_student(self.trainee, weights, self.path / name, self.config, note)
+            with replacing_folder(self.path / name) as folder:
+                save_student(self.trainee, weights, folder, self.config, note)
         self.accelerator.wait_for_everyone()
 
     def _save_state(self) -> None:
@@ -315,8 +316,7 @@ class SftTrainer:
         if self.progress.best < 0:
             self._save_weights(name)
         elif self.accelerator.is_main_process:
-            shutil.rmtree(self.path / name, ignore_errors=True)
-            shutil.copytree(self.path / "best", self.path / name)
+            copy_folder(self.path / "best", self.path / name)
         self.accelerator.wait_for_everyone()
         return self.path / name
 

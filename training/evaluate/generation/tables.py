@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rationalrewards_core.storage import replacing_together
+
 from .figures import OVERALL, FigureLine, Mean, Standing, Table
 from .outputs import Suite
 
@@ -183,7 +185,12 @@ def write_tables(folder: Path, about: About, found: Standing, tables: Sequence[T
     writer = csv.DictWriter(table, list(rows[0]) if rows else ["benchmark"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    (folder / "table.md").write_text(text, encoding="utf-8")
-    (folder / "table.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "table.csv").write_text(table.getvalue(), encoding="utf-8")
+    pages = {
+        "table.md": text,
+        "table.json": json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
+        "table.csv": table.getvalue(),
+    }
+    with replacing_together(folder, list(pages)) as files:
+        for file, page in zip(files, pages.values(), strict=True):
+            file.write(page.encode())
     return text
