@@ -9,11 +9,11 @@ from benchmarks.timing import interleaved, table
 
 
 def run(count: int = 16, rounds: int = 3) -> str:
-    judged = cases(count)
+    sample = cases(count)
     backends = {size: engine(batch_size=size) for size in (1, 2, 4, 8, 16)}
     scorers = {size: scorer(backend) for size, backend in backends.items()}
     timed = interleaved(
-        {str(size): lambda size=size: asyncio.run(scorers[size].score_many(judged)) for size in backends}, rounds
+        {str(size): lambda size=size: asyncio.run(scorers[size].score_many(sample)) for size in backends}, rounds
     )
     for backend in backends.values():
         backend.unload()

@@ -131,19 +131,19 @@ def foreign_section_in_a_gap(reply: Written, rng: random.Random) -> str:
 
 def without_a_score(reply: Written, rng: random.Random) -> str:
     lines = list(re.finditer(r"## Score: .*\n", reply.text))
-    gone = rng.choice(lines)
-    return reply.text[: gone.start()] + reply.text[gone.end() :]
+    victim = rng.choice(lines)
+    return reply.text[: victim.start()] + reply.text[victim.end() :]
 
 
 def other_number(reply: Written, rng: random.Random) -> str:
     """One score in another form: a decimal comma, a broken line, a total, a range, a correction."""
     scale = reply.rubric.scale
     line = rng.choice(list(re.finditer(r"## Score: (.*)\n", reply.text)))
-    said, beside = line[1], _number_beside(reply, rng)
+    number, beside = line[1], _number_beside(reply, rng)
     forms = [
-        said.replace(".", ","), f"**{said}**", f"{said}/{scale.maximum:g}", f"{said}/{scale.maximum + 1:g}", f"\n{said}",
-        f"{said} → {beside}", f"{said}-{beside}", f"{said} (Actually, {beside})",
-        said.replace(".", "\n."), f"{said}\n/{scale.maximum * 10:g}", f"{said}\nto {scale.maximum:g}", f"{said}, out of twelve",
+        number.replace(".", ","), f"**{number}**", f"{number}/{scale.maximum:g}", f"{number}/{scale.maximum + 1:g}", f"\n{number}",
+        f"{number} → {beside}", f"{number}-{beside}", f"{number} (Actually, {beside})",
+        number.replace(".", "\n."), f"{number}\n/{scale.maximum * 10:g}", f"{number}\nto {scale.maximum:g}", f"{number}, out of twelve",
     ]  # fmt: skip
     return f"{reply.text[: line.start()]}## Score: {rng.choice(forms)}\n{reply.text[line.end() :]}"
 
@@ -261,7 +261,7 @@ def open_table(reply: Written, rng: random.Random) -> str:
 
 def open_json(reply: Written, rng: random.Random) -> str:
     """A name twice, a second number beside a score, a correction inside or behind."""
-    said, beside = {key: reply.said(key) for key in reply.scores}, _number_beside(reply, rng)
+    scores, beside = {key: reply.said(key) for key in reply.scores}, _number_beside(reply, rng)
     dimension = rng.choice(reply.rubric.dimensions)
     inside = rng.choice(
         (
@@ -278,7 +278,7 @@ def open_json(reply: Written, rng: random.Random) -> str:
             f"{{{json.dumps(dimension.title)}: {beside}}}",
         )
     )
-    return rng.choice((_json(reply, rng, said, inside), f"{_json(reply, rng, said)}\n{behind}"))
+    return rng.choice((_json(reply, rng, scores, inside), f"{_json(reply, rng, scores)}\n{behind}"))
 
 
 def table_beside_headings(reply: Written, rng: random.Random) -> str:

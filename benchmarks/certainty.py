@@ -104,7 +104,7 @@ def _scores(case: SampledPicture) -> Iterator[tuple[str, float, float]]:
 
 
 def row(of: str, name: str, found: Sequence[Certainty]) -> list[object]:
-    seen = [c.error for c in found if c.spread >= SEEN]
+    errors = [c.error for c in found if c.spread >= SEEN]
     elsewhere = [c.error for c in found if c.spread < SEEN]
     return [
         of,
@@ -112,8 +112,8 @@ def row(of: str, name: str, found: Sequence[Certainty]) -> list[object]:
         len(found),
         spearman([c.spread for c in found], [c.error for c in found]),
         fmean(c.error for c in found),
-        len(seen) / len(found),
-        fmean(seen) if seen else "-",
+        len(errors) / len(found),
+        fmean(errors) if errors else "-",
         fmean(elsewhere) if elsewhere else "-",
         fmean(c.mean_error for c in found),
     ]
@@ -144,9 +144,9 @@ def run(images: int = 300, counts: Sequence[int] = (3, 5), temperatures: Sequenc
     rows = []
     for key in keys:
         for name, pairs in ways.items():
-            found = [c for of, c in pairs if of == key or (key == ALL and of != REWARD)]
-            if found:
-                rows.append(row(key, name, found))
+            part = [c for of, c in pairs if of == key or (key == ALL and of != REWARD)]
+            if part:
+                rows.append(row(key, name, part))
     return table(HEADS, rows)
 
 

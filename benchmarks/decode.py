@@ -80,9 +80,9 @@ def measured(batch: int, pictures: int, precision: str) -> dict[str, Any]:
     checkpoint = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
     checkpoint.model.requires_grad_(False)
     asker = scorer(None)  # type: ignore[arg-type]
-    judged = cases(pictures + batch, seed=77)
-    rubric = asker.rubric_for(judged[0].request)
-    asked = [critique_messages(case.request, case.candidate, rubric) for case in judged]
+    sample = cases(pictures + batch, seed=77)
+    rubric = asker.rubric_for(sample[0].request)
+    questions = [critique_messages(case.request, case.candidate, rubric) for case in sample]
 
     def sampling(mode: Mode) -> Sampling:
         return asker._sampling(rubric, mode)
@@ -98,13 +98,13 @@ def measured(batch: int, pictures: int, precision: str) -> dict[str, Any]:
     if batch == 1:
         ways["prompt lookup"] = Way(lambda group: plain(reference, group, prompt_lookup_num_tokens=10))
     for way in ways.values():
-        way.decode(asked[pictures : pictures + batch])
+        way.decode(questions[pictures : pictures + batch])
     count = decoders["critique"].count
     passes, tokens = count.passes, count.tokens
     for start in range(0, pictures, batch):
         for way in ways.values():
             started = time.thread_time()
-            way.texts += way.decode(asked[start : start + batch])
+            way.texts += way.decode(questions[start : start + batch])
             way.seconds += time.thread_time() - started
     base = ways["plain"]
     rows = [[name, 1000 * w.seconds / pictures, w.seconds / base.seconds, _same(w, base)] for name, w in ways.items()]
@@ -173,10 +173,10 @@ def ours(decoder: Decoder, group: list[Conversation], sampling: Sampling) -> lis
 def summary(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures that the project watches."""
     one, eight = figures.get("batch1"), figures.get("batch8")
-    chosen: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     if one:
         ratios = one["over_plain"]
-        chosen |= {
+        table |= {
             "critique_over_plain": ratios["ours"],
             "score_over_plain": ratios["ours, score"],
             "same_text_share": one["same_text_share"]["ours"],
@@ -184,8 +184,8 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         }
     if eight:
         ratios = eight["over_plain"]
-        chosen |= {"batch8_over_plain": ratios["ours"], "batch8_score_over_plain": ratios["ours, score"]}
-    return chosen
+        table |= {"batch8_over_plain": ratios["ours"], "batch8_score_over_plain": ratios["ours, score"]}
+    return table
 
 
 def peak_of(way: str, precision: str) -> float:
@@ -195,25 +195,25 @@ def peak_of(way: str, precision: str) -> float:
     checkpoint = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
     checkpoint.model.requires_grad_(False)
     asker = scorer(None)  # type: ignore[arg-type]
-    judged = cases(16, seed=77)
-    rubric = asker.rubric_for(judged[0].request)
-    asked = [critique_messages(case.request, case.candidate, rubric) for case in judged]
+    sample = cases(16, seed=77)
+    rubric = asker.rubric_for(sample[0].request)
+    questions = [critique_messages(case.request, case.candidate, rubric) for case in sample]
     decoder, sampling = Decoder(checkpoint), asker._sampling(rubric, "critique")
 
     def work(group: list[Conversation]) -> None:
         _ = plain(checkpoint, group) if way == "plain" else ours(decoder, group, sampling)
 
-    work(asked[:8])  # libraries make their own memory at the first call
+    work(questions[:8])  # libraries make their own memory at the first call
     gc.collect()
-    return risen(lambda: work(asked[8:]))
+    return risen(lambda: work(questions[8:]))
 
 
 def _peak(way: str, precision: str) -> float:
     command = [sys.executable, "-m", "benchmarks.decode", "--peak", way, "--precision", precision]
-    done = subprocess.run(  # noqa: S603
+    process = subprocess.run(  # noqa: S603
         command, check=True, capture_output=True, text=True, env={**os.environ, "TRANSFORMERS_VERBOSITY": "error"}
     )
-    return float(done.stdout.split()[-1])
+    return float(process.stdout.split()[-1])
 
 
 def wide() -> dict[str, float]:
@@ -240,7 +240,7 @@ def wide() -> dict[str, float]:
         started = time.thread_time()
         work()
         seconds[name] = time.thread_time() - started
-    rows = [[name, taken, taken / seconds["plain"]] for name, taken in seconds.items()]
+    rows = [[name, spent, spent / seconds["plain"]] for name, spent in seconds.items()]
     print("\n## Random weights, 151,936 tokens, one critique replayed\n")
     print(table(["way", "CPU s", "to plain"], rows), flush=True)
     return seconds

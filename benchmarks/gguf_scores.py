@@ -91,10 +91,10 @@ def written(python: Path, folder: Path, form: str) -> Path:
         "--form",
         form,
     ]
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
+    process = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
     for rubric in scorer_folder().glob("rubric_*.toml"):
         shutil.copy(rubric, folder)
-    return Path(done.stdout.splitlines()[0])
+    return Path(process.stdout.splitlines()[0])
 
 
 def _row(name: str, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> list[object]:
@@ -120,15 +120,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environment", default=os.environ.get("LLAMA_CPP_ENVIRONMENT", ""))
     parser.add_argument("--count", type=int, default=60, help="pictures")
-    given = parser.parse_args()
-    python = interpreter(given.environment)
+    arguments = parser.parse_args()
+    python = interpreter(arguments.environment)
     if python is None:
         print(
             "llama.cpp was not found, so nothing was measured: python -m venv llama && llama/bin/pip install xllamacpp "
             "gguf, then --environment llama."
         )
         return
-    print(run(python, given.count))
+    print(run(python, arguments.count))
 
 
 if __name__ == "__main__":

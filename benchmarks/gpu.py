@@ -190,12 +190,12 @@ def _measured(
 def _milliseconds(work: Callable[[], object], rounds: int = 12) -> float:
     """Median of calls that end with their numbers on the CPU."""
     work()
-    taken = []
+    times = []
     for _ in range(rounds):
         started = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - started)
-    return 1000 * statistics.median(taken)
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)
 
 
 def _recorded(work: Callable[[], object]) -> float | None:

@@ -58,18 +58,18 @@ def kill_test(job: LongJob, folder: Path, kills: int, draw: random.Random) -> Ki
     with job.beside(inputs):
         commands = job.commands(inputs, run)
         times = [_undisturbed(job, words, inputs, run) for words in commands]
-        wanted = _taken_away(job, run)
-        killed, runs, found = 0, 0, []
+        expected = _taken_away(job, run)
+        killed, runs, problems = 0, 0, []
         while killed < kills:
             each = -(-(kills - killed) // len(commands))
             for words, (first, last) in zip(commands, times, strict=True):
                 moment = partial(draw.uniform, first, last)
                 killed += _killed(job, words, inputs, min(each, kills - killed), moment)
             runs += 1
-            lines = differences(wanted, _taken_away(job, run))
-            found += [f"run {runs}: {line}" for line in lines]
+            lines = differences(expected, _taken_away(job, run))
+            problems += [f"run {runs}: {line}" for line in lines]
             log.info("%s: run %d, %d kills so far, %s", job.name, runs, killed, "different" if lines else "identical")
-    return KillTest(job.name, killed, runs, tuple(found))
+    return KillTest(job.name, killed, runs, tuple(problems))
 
 
 def _undisturbed(job: LongJob, words: Sequence[str], inputs: Path, run: Path) -> tuple[float, float]:
@@ -89,11 +89,11 @@ def _undisturbed(job: LongJob, words: Sequence[str], inputs: Path, run: Path) ->
 
 def _files(folder: Path) -> set[tuple[Path, int]]:
     """Its files and when they were written."""
-    found = set()
+    names = set()
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # a file that had another name a moment ago
-            found.add((path, path.stat().st_mtime_ns))
-    return found
+            names.add((path, path.stat().st_mtime_ns))
+    return names
 
 
 def _killed(job: LongJob, words: Sequence[str], inputs: Path, most: int, moment: Callable[[], float]) -> int:
@@ -116,8 +116,8 @@ def _killed(job: LongJob, words: Sequence[str], inputs: Path, most: int, moment:
 
 def _started(words: Sequence[str], inputs: Path) -> subprocess.Popen[bytes]:
     """One of the job's own commands, in the same folder every time, so that no path differs."""
-    said = inputs / "said.txt"
-    with said.open("ab") as errors, (inputs / "output.txt").open("wb") as output:
+    log_file = inputs / "said.txt"
+    with log_file.open("ab") as errors, (inputs / "output.txt").open("wb") as output:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *words], stdout=output, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )

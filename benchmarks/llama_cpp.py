@@ -124,9 +124,9 @@ async def _race(contenders: Sequence[Contender], count: int, rounds: int) -> Non
         await _replies(contender.backend, contender.sampling, warm, 8)
     for number in range(rounds):
         for concurrency in CONCURRENCIES:
-            judged = cases(count, seed=1000 + 100 * number + concurrency)
+            sample = cases(count, seed=1000 + 100 * number + concurrency)
             for contender in contenders:
-                await contender.judge(judged, concurrency)
+                await contender.judge(sample, concurrency)
     for contender in contenders:
         await contender.backend.close()
 
@@ -175,8 +175,8 @@ def _client(server: LlamaCpp) -> Backend:
 def _converted(python: Path, folder: Path) -> list[str]:
     """The scorer as GGUF: the language model's and the tower's path."""
     command = [str(python), "-m", "training.lab.miniature.gguf_files", str(scorer_folder()), str(folder)]
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
-    return done.stdout.splitlines()
+    process = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
+    return process.stdout.splitlines()
 
 
 @contextlib.contextmanager
@@ -214,15 +214,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30, help="pictures a round and concurrency")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--verbose", action="store_true", help="show what the servers say")
-    given = parser.parse_args()
-    python = interpreter(given.environment)
+    arguments = parser.parse_args()
+    python = interpreter(arguments.environment)
     if python is None:
         print(
             "llama.cpp was not found, so nothing was measured: python -m venv llama && llama/bin/pip install xllamacpp "
             "gguf, then --environment llama."
         )
         return
-    print(run(python, given.count, given.rounds, given.verbose))
+    print(run(python, arguments.count, arguments.rounds, arguments.verbose))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=2048, help="tokens of one request, its reply included")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--forever", action="store_true", help="do not end with standard input")
-    given = parser.parse_args()
-    server = start(given.model, given.mmproj, given.slots, given.context, given.port)
+    arguments = parser.parse_args()
+    server = start(arguments.model, arguments.mmproj, arguments.slots, arguments.context, arguments.port)
     print(server.listening_address, flush=True)
-    if given.forever:
+    if arguments.forever:
         threading.Event().wait()
     for _ in sys.stdin:
         print(time.process_time(), flush=True)

@@ -71,17 +71,17 @@ def measured(comfy: Comfy) -> tuple[list[dict[str, float]], int, float]:
         try:
             client = Client(server.address)
             spent(client)
-            rounds, told, files = [], 0, 0.0
+            rounds, count, files = [], 0, 0.0
             for number in range(ROUNDS + 1):  # the first one warms up
                 before = _disk(server.temp)
                 run = client.run(looped(f"a cat, round {number}"))
                 assert run.error == "", run.error
                 rounds.append({name: value / ITERATIONS for name, value in spent(client).items()})
-                told = run.told
+                count = run.told
                 files = (_disk(server.temp) - before) / 1e6
         finally:
             server.stop()
-    return rounds[1:], told, files
+    return rounds[1:], count, files
 
 
 def _disk(folder: Path) -> int:
@@ -94,14 +94,14 @@ def run() -> str:
     comfy = find_comfy()
     if isinstance(comfy, str):
         return comfy
-    rounds, told, files = measured(comfy)
+    rounds, count, files = measured(comfy)
     names = sorted({name for one in rounds for name, value in one.items() if value >= 0.005})
     rows: list[list[Any]] = [[name, statistics.median(one.get(name, 0.0) for one in rounds)] for name in names]
     rows.append(["together", statistics.median(sum(one.values()) for one in rounds)])
     return (
         f"ComfyUI {'.'.join(map(str, comfy.version))}, {ITERATIONS} iterations of {SIZE} x {SIZE}, median of {ROUNDS}\n\n"
         f"{table(['CPU ms per iteration', 'ms'], rows)}\n\n"
-        f"events of a loop: {told / 1e3:.1f} kB; files of a loop: {files:.1f} MB"
+        f"events of a loop: {count / 1e3:.1f} kB; files of a loop: {files:.1f} MB"
     )
 
 

@@ -31,8 +31,8 @@ def looped(iterations: int, seconds: float = SECONDS, size: int = SIZE) -> Promp
 def timed(client: Client, iterations: int) -> str:
     """Seconds of a run and how many bodies it made."""
     started = time.perf_counter()
-    _, made = making(client, looped(iterations))
-    return f"{time.perf_counter() - started:.1f} s, {made}"
+    _, count = making(client, looped(iterations))
+    return f"{time.perf_counter() - started:.1f} s, {count}"
 
 
 def measured(comfy: Comfy, mode: str) -> list[object]:
@@ -56,8 +56,8 @@ def memory(comfy: Comfy) -> list[list[object]]:
             client = Client(server.address)
             rows: list[list[object]] = []
             for iterations in (*MANY, MANY[-1]):
-                made = making(client, looped(iterations, 0.0, 1024))[1]
-                rows.append([iterations, made, megabytes(server.process_id)])
+                count = making(client, looped(iterations, 0.0, 1024))[1]
+                rows.append([iterations, count, megabytes(server.process_id)])
             return rows
         finally:
             server.stop()

@@ -17,17 +17,17 @@ from rationalrewards_core.messages import critique_messages
 
 def run(count: int = 16, rounds: int = 5) -> str:
     backend = engine(batch_size=count)
-    judged = cases(count)
+    sample = cases(count)
     bare = scorer(backend, guided=False, alternatives=0)
     full = scorer(backend)
     checkpoint = backend.load()
-    asked = [critique_messages(c.request, c.candidate, full.rubric_for(c.request)) for c in judged]
+    questions = [critique_messages(c.request, c.candidate, full.rubric_for(c.request)) for c in sample]
     tokens: dict[str, int] = {}
 
     def plain() -> None:
         import torch
 
-        inputs: dict[str, Any] = model_inputs(checkpoint, asked)
+        inputs: dict[str, Any] = model_inputs(checkpoint, questions)
         with torch.inference_mode():
             output = checkpoint.model.generate(**inputs, max_new_tokens=400, do_sample=False)
         new = output[:, inputs["input_ids"].shape[1] :]
@@ -35,7 +35,7 @@ def run(count: int = 16, rounds: int = 5) -> str:
 
     def ask(which: Any, mode: str, name: str) -> None:
         async def work() -> None:
-            batch = await which.score_many(judged, mode)
+            batch = await which.score_many(sample, mode)
             assert not batch.reasons, batch.reasons
 
         asyncio.run(work())
@@ -49,7 +49,7 @@ def run(count: int = 16, rounds: int = 5) -> str:
         "score": lambda: ask(full, "score", "score"),
     }
     timed = interleaved(variants, rounds)
-    tokens.update(_completion_tokens(backend, judged, full))
+    tokens.update(_completion_tokens(backend, sample, full))
     base = timed[0].median
     rows = [
         [t.name, tokens.get(t.name) or "", t.median / count, min(t.seconds) / count, t.median / base] for t in timed

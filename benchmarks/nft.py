@@ -65,9 +65,9 @@ def _steps(rounds: int) -> str:
 def _row(state: State, how: str, published: Steps, ours: Steps, rounds: int) -> list[object]:
     for side in (published, ours):
         put(side.policy, state)
-    found = measured(published, ours, rounds)
-    ratio = found.published / found.ours
-    return [NAMES[state], how, found.published, found.ours, ratio, f"{found.difference:.1e}"]
+    seconds = measured(published, ours, rounds)
+    ratio = seconds.published / seconds.ours
+    return [NAMES[state], how, seconds.published, seconds.ours, ratio, f"{seconds.difference:.1e}"]
 
 
 def _epochs(epochs: int) -> str:

@@ -62,8 +62,8 @@ class TrainerCost:
         self.rows.append(row)
 
     def medians(self) -> dict[str, float]:
-        found = {part: round(median(row[part] for row in self.rows), 2) for part in PARTS}
-        return {**found, "epoch": round(median(sum(row.values()) for row in self.rows), 2)}
+        table = {part: round(median(row[part] for row in self.rows), 2) for part in PARTS}
+        return {**table, "epoch": round(median(sum(row.values()) for row in self.rows), 2)}
 
 
 def epoch_config(prompts: int, changes: dict[str, Any]) -> NFTConfig:
@@ -87,9 +87,9 @@ def compared(prompts: int, epochs: int) -> dict[str, Any]:
                 side.trainer.close()
     for side in sides.values():
         side.rows.pop(0)
-    found: dict[str, Any] = {name: {**side.medians(), "rewards": side.rewards} for name, side in sides.items()}
-    found["epoch_over_before"] = round(found["after"]["epoch"] / found["before"]["epoch"], 3)
-    return found
+    table: dict[str, Any] = {name: {**side.medians(), "rewards": side.rewards} for name, side in sides.items()}
+    table["epoch_over_before"] = round(table["after"]["epoch"] / table["before"]["epoch"], 3)
+    return table
 
 
 _SIDES: dict[str, dict[str, Any]] = {"before": BEFORE, "after": {}}
@@ -101,13 +101,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = compared(arguments.prompts, arguments.epochs)
+    figures = compared(arguments.prompts, arguments.epochs)
     heads = [f"CPU seconds, {8 * arguments.prompts} pictures", *PARTS, "epoch"]
-    print(table(heads, [[name, *(found[name][part] for part in (*PARTS, "epoch"))] for name in _SIDES]))
-    print(f"\nepoch over before: {found['epoch_over_before']}")
+    print(table(heads, [[name, *(figures[name][part] for part in (*PARTS, "epoch"))] for name in _SIDES]))
+    print(f"\nepoch over before: {figures['epoch_over_before']}")
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from pathlib import Path
 def peak(side: str, what: str) -> float:
     """MiB, measured in a new process."""
     command = [sys.executable, "-m", "benchmarks.nft_peaks", side, what]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(done.stdout.split()[-1])
+    process = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(process.stdout.split()[-1])
 
 
 def risen(work: Callable[[], object]) -> float:

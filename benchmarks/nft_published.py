@@ -83,22 +83,22 @@ def published_epoch(trainer: NFTTrainer) -> Tensor:
     cases = [Case(request, image) for c in chunks for request, image in zip(c.requests, c.images, strict=True)]
     outcomes = trainer.queue.submit(cases).result().outcomes
     rewards = group_rewards(outcomes, [prompt.request for prompt in prompts], group, trainer.queue.judge)
-    found = advantages(rewards, config.advantage)
+    epoch_advantages = advantages(rewards, config.advantage)
     x_0 = torch.cat([chunk.x_0_B for chunk in chunks])
     schedule = trainer.family.times(config.rollout.steps)[:-1]
     times = plan_times(config.times, schedule, config.run.seed, trainer.epoch, list(numbers), group)
-    chosen = TrainingSet(
+    training_set = TrainingSet(
         trainer.epoch,
         prompts,
         list(numbers),
         x_0.reshape(len(prompts), group, *x_0.shape[1:]),
-        found.values_P_G,
-        found.used_P_G,
+        epoch_advantages.values_P_G,
+        epoch_advantages.used_P_G,
         times,
     )
     for groups in split_groups(config, trainer.epoch):
-        if pairs := pairs_of(chosen, groups, config.run.seed):
-            published_step(chosen, pairs, trainer.family, policy, trainer.encoded, config)
+        if pairs := pairs_of(training_set, groups, config.run.seed):
+            published_step(training_set, pairs, trainer.family, policy, trainer.encoded, config)
             nn.utils.clip_grad_norm_(policy.parameters, config.optimiser.max_grad_norm)
             trainer.optimiser.step()
             trainer.optimiser.zero_grad(set_to_none=True)

@@ -77,16 +77,16 @@ class Steps:
 
 def measured(published: Steps, ours: Steps, rounds: int) -> StepSeconds:
     """The two sides in turn; the first round warms up and compares."""
-    plain, found = published.gradients(published.published), ours.gradients(ours.ours)
-    taken: tuple[list[float], list[float]] = ([], [])
+    plain, gradients = published.gradients(published.published), ours.gradients(ours.ours)
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        for seconds, work in zip(taken, (published.published, ours.ours), strict=True):
+        for seconds, work in zip(times, (published.published, ours.ours), strict=True):
             started = time.process_time()
             work()
             seconds.append(time.process_time() - started)
     largest = max(float(gradient.abs().max()) for gradient in plain)
-    distance = max(float((a - b).abs().max()) for a, b in zip(plain, found, strict=True))
-    medians = [statistics.median(seconds) for seconds in taken]
+    distance = max(float((a - b).abs().max()) for a, b in zip(plain, gradients, strict=True))
+    medians = [statistics.median(seconds) for seconds in times]
     return StepSeconds(published=medians[0], ours=medians[1], difference=distance / largest)
 
 

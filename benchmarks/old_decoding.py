@@ -82,8 +82,8 @@ class StepWatch:
         import torch
 
         self._progress(input_ids.shape[1] - self._start)
-        done = [self._cancelled(row) or self._stopped(input_ids[row]) for row in range(input_ids.shape[0])]
-        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+        ends = [self._cancelled(row) or self._stopped(input_ids[row]) for row in range(input_ids.shape[0])]
+        return torch.tensor(ends, dtype=torch.bool, device=input_ids.device)
 
     def _stopped(self, ids: Any) -> bool:
         if not self._stops:

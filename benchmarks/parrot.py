@@ -50,13 +50,13 @@ def _measured(folder: Path, ratio: float, slots: int, latency: float) -> list[An
             old.unlink()
         _command("rationalize", "--run", str(folder / "run"), "--teacher", "teacher", "--config", str(config))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/busy") as answer:
-            told = json.load(answer)
+            table = json.load(answer)
     finally:
         teacher.terminate()
         teacher.wait(20)
     line = json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[-1])
-    rate, ideal = told["answered"] / line["seconds"], slots / latency
-    return [f"{100 * told['busy']:.1f} %", told["answered"], rate, ideal, rate / ideal]
+    rate, ideal = table["answered"] / line["seconds"], slots / latency
+    return [f"{100 * table['busy']:.1f} %", table["answered"], rate, ideal, rate / ideal]
 
 
 def _command(*words: str) -> None:
@@ -89,5 +89,5 @@ if __name__ == "__main__":
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--slots", type=int, default=SLOTS)
     parser.add_argument("--latency", type=float, default=LATENCY)
-    given = parser.parse_args()
-    print(run(given.pairs, given.slots, given.latency))
+    arguments = parser.parse_args()
+    print(run(arguments.pairs, arguments.slots, arguments.latency))

@@ -86,8 +86,8 @@ def llama_cpp(
 ) -> Iterator[RealServer]:
     """llama.cpp's server; `sees` is whether it has the picture tower. `folder` holds what is written."""
     convert = [str(python), "-m", "training.lab.miniature.gguf_files", str(checkpoint or scorer_folder()), str(folder)]
-    done = subprocess.run(convert, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
-    model, mmproj = done.stdout.splitlines()
+    process = subprocess.run(convert, cwd=REPOSITORY, check=True, capture_output=True, text=True)  # noqa: S603
+    model, mmproj = process.stdout.splitlines()
     program = str(REPOSITORY / "benchmarks" / "llama_cpp_server.py")
     command = [str(python), program, model, *([mmproj] if sees else []), "--slots", str(slots)]
     yield from _running([*command, "--context", str(CONTEXT), "--forever"], {}, folder)

@@ -96,8 +96,8 @@ class ReplayStage:
         generator = torch.Generator().manual_seed(picture)
         patches = torch.randn(grid[1] * grid[2], 3 * 2 * patch * patch, generator=generator)
         images = [START_TOKEN, *[IMAGE_TOKEN] * (grid[1] * grid[2] // 4), END_TOKEN]
-        shown = Picture(picture.to_bytes(4, "big"), grid, patches)
-        return Prompt((*before, *images, *after), (shown,), IMAGE_TOKEN, 2)
+        features = Picture(picture.to_bytes(4, "big"), grid, patches)
+        return Prompt((*before, *images, *after), (features,), IMAGE_TOKEN, 2)
 
     def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """What `generate()` takes; prompts of one script only, so nothing is padded."""
@@ -210,12 +210,12 @@ def tokens_per_pass(case: dict[str, Any], most: int = WIDTHS[-1] - 1) -> list[fl
         reply = tokeniser.encode(critique.strip())
         drafter = Drafter(prompt, memory, Pieces(tokeniser).breaks)
         drafter.learn(reply[0])
-        written, passes = 1, 0
-        while written < len(reply):
+        count, passes = 1, 0
+        while count < len(reply):
             draft, accepted = drafter.draft(most), 0
-            while written < len(reply):
-                token = reply[written]
-                written += 1
+            while count < len(reply):
+                token = reply[count]
+                count += 1
                 drafter.learn(token)
                 if accepted == len(draft.tokens) or draft.tokens[accepted] != token:
                     break

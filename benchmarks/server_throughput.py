@@ -49,9 +49,9 @@ class ServerContender:
                 return not (await scorer.score_many([case])).reasons
 
         started = time.perf_counter()
-        scored = await asyncio.gather(*(one(case) for case in cases))
+        outcomes = await asyncio.gather(*(one(case) for case in cases))
         self.rates.setdefault(concurrency, []).append(len(cases) / (time.perf_counter() - started))
-        self.unscored += scored.count(False)
+        self.unscored += outcomes.count(False)
 
 
 def run(environments: dict[str, str], count: int = 32, rounds: int = 2) -> str:
@@ -86,9 +86,9 @@ async def _race(contenders: Sequence[ServerContender], count: int, rounds: int) 
         await _scorer(contender.backend).score_many(cases(16, seed=100))
     for number in range(rounds):
         for concurrency in CONCURRENCIES:
-            judged = cases(count, seed=2000 + 100 * number + concurrency)
+            sample = cases(count, seed=2000 + 100 * number + concurrency)
             for contender in contenders:
-                await contender.judge(judged, concurrency)
+                await contender.judge(sample, concurrency)
     for contender in contenders:
         await contender.backend.close()
 
@@ -135,8 +135,8 @@ def main() -> None:
     parser.add_argument("--vllm", default=os.environ.get("VLLM_ENVIRONMENT", ""))
     parser.add_argument("--count", type=int, default=32, help="pictures a round and concurrency")
     parser.add_argument("--rounds", type=int, default=2)
-    given = parser.parse_args()
-    print(run({"llama.cpp": given.llama_cpp, "vLLM": given.vllm}, given.count, given.rounds))
+    arguments = parser.parse_args()
+    print(run({"llama.cpp": arguments.llama_cpp, "vLLM": arguments.vllm}, arguments.count, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -81,10 +81,10 @@ def _png(case: Case) -> str:
 
 def _reply() -> str:
     rubric = generation_rubric()
-    judged = tuple(Judgement(key=d.key, justification="fine", score=3.0) for d in rubric.dimensions)
+    judgements = tuple(Judgement(key=d.key, justification="fine", score=3.0) for d in rubric.dimensions)
     refinement = Refinement(comments="none", request="the same")
     return render_critique(
-        Critique(rubric=rubric.name, analysis="a", judgements=judged, summary="s", refinement=refinement), rubric
+        Critique(rubric=rubric.name, analysis="a", judgements=judgements, summary="s", refinement=refinement), rubric
     )
 
 

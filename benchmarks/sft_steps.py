@@ -104,7 +104,7 @@ def compared(folder: Path, epochs: int, changes: dict[str, Any]) -> tuple[StepTi
 
 def figures(before: StepTimes, after: StepTimes) -> dict[str, Any]:
     """Milliseconds of CPU per step and part (medians), steps per CPU minute, and how far the losses lie apart."""
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     spans = {"first_epoch": slice(0, STEPS_AN_EPOCH), "later_epochs": slice(STEPS_AN_EPOCH, None)}
     for name, span in spans.items():
         sides = {}
@@ -114,9 +114,9 @@ def figures(before: StepTimes, after: StepTimes) -> dict[str, Any]:
             parts = {part: round(1e3 * median(row[part] for row in rows), 1) for part in PARTS}
             sides[label] = {**parts, "step": round(1e3 * whole, 1), "steps_a_minute": round(60 / whole, 1)}
         ratio = sides["after"]["steps_a_minute"] / sides["before"]["steps_a_minute"]
-        found[name] = {**sides, "steps_over_before": round(ratio, 2)}
-    found["loss_difference"] = max(abs(a - b) for a, b in zip(before.losses, after.losses, strict=True))
-    return found
+        table[name] = {**sides, "steps_over_before": round(ratio, 2)}
+    table["loss_difference"] = max(abs(a - b) for a, b in zip(before.losses, after.losses, strict=True))
+    return table
 
 
 def table(found: dict[str, Any]) -> str:
@@ -140,11 +140,11 @@ def main() -> None:
     arguments = parser.parse_args()
     changes = {"micro_batch": arguments.micro_batch}
     with tempfile.TemporaryDirectory() as folder:
-        found = figures(*compared(Path(folder), arguments.epochs, changes))
-    print(table(found))
+        medians = figures(*compared(Path(folder), arguments.epochs, changes))
+    print(table(medians))
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(medians, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

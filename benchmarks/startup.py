@@ -28,8 +28,8 @@ def measured(comfy: Comfy) -> dict[str, Any]:
     line = next((line for line in ended.stdout.splitlines() if line.startswith("STARTUP ")), None)
     if line is None:
         raise RuntimeError(f"the pack did not load:\n{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}")
-    seen: dict[str, Any] = json.loads(line.removeprefix("STARTUP "))
-    return seen
+    table: dict[str, Any] = json.loads(line.removeprefix("STARTUP "))
+    return table
 
 
 def milliseconds(seen: list[dict[str, Any]], name: str) -> list[float]:
@@ -42,10 +42,10 @@ def run(rounds: int = 3) -> str:
     comfy = find_comfy()
     if isinstance(comfy, str):
         return comfy
-    seen = [measured(comfy) for _ in range(rounds + 1)][1:]  # the first writes the byte code
+    measurements = [measured(comfy) for _ in range(rounds + 1)][1:]  # the first writes the byte code
     version = ".".join(map(str, comfy.version))
-    rows = [[f"{name} (ComfyUI {version})", *milliseconds(seen, name)] for name in ("empty", "pack")]
-    loaded = f"{seen[0]['nodes']} nodes; heavy packages first imported by this pack: {seen[0]['heavy'] or 'none'}"
+    rows = [[f"{name} (ComfyUI {version})", *milliseconds(measurements, name)] for name in ("empty", "pack")]
+    loaded = f"{measurements[0]['nodes']} nodes; heavy packages first imported by this pack: {measurements[0]['heavy'] or 'none'}"
     return table(["custom nodes", "ms (median)", "best", "CPU ms (median)", "best"], rows) + f"\n\n{loaded}"
 
 

@@ -42,10 +42,10 @@ async def main(pack: Path, scratch: Path) -> None:
     baseline = await timed(nodes, empty)
     ours = await timed(nodes, pack)
     added = {name.split(".")[0] for name in set(sys.modules) - before}
-    shown = [name for name in nodes.NODE_CLASS_MAPPINGS if name.startswith("RR_")]
+    names = [name for name in nodes.NODE_CLASS_MAPPINGS if name.startswith("RR_")]
     print(
         "STARTUP "
-        + json.dumps({"empty": baseline, "pack": ours, "nodes": len(shown), "heavy": sorted(added & set(HEAVY))})
+        + json.dumps({"empty": baseline, "pack": ours, "nodes": len(names), "heavy": sorted(added & set(HEAVY))})
     )
 
 

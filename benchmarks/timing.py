@@ -24,13 +24,13 @@ def interleaved(variants: dict[str, Callable[[], object]], rounds: int = 5) -> l
     """Run every variant once to warm up, then `rounds` times in turn: A B C A B C ..."""
     for work in variants.values():
         work()
-    taken: dict[str, list[float]] = {name: [] for name in variants}
+    times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, work in variants.items():
             started = time.perf_counter()
             work()
-            taken[name].append(time.perf_counter() - started)
-    return [Timed(name, tuple(seconds)) for name, seconds in taken.items()]
+            times[name].append(time.perf_counter() - started)
+    return [Timed(name, tuple(seconds)) for name, seconds in times.items()]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

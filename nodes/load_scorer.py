@@ -104,22 +104,22 @@ class LoadScorer(io.ComfyNode):
     ) -> io.NodeOutput:
         from .judge.scorers import LoadedScorer
 
-        chosen = chosen_engine(engine)  # ComfyUI leaves out an engine that is none of the options
+        choice = chosen_engine(engine)  # ComfyUI leaves out an engine that is none of the options
         if memory not in MEMORY:
             raise ConfigError(f"memory must be one of {', '.join(MEMORY)}.")
         if custom_rubric is not None and not isinstance(custom_rubric, Rubric):
             raise ConfigError("custom_rubric takes the output of a Custom Rubric node.")
-        judged_by = custom_rubric if custom_rubric is not None else chosen_rubric(rubric, chosen)
+        judged_by = custom_rubric if custom_rubric is not None else chosen_rubric(rubric, choice)
         longest = int(number("max_tokens", max_tokens, (0, MOST_TOKENS))) or None
         keep = memory == MEMORY[0]
-        scorer = LoadedScorer(engine=chosen, rubric=judged_by, keep=keep, max_tokens=longest)
+        scorer = LoadedScorer(engine=choice, rubric=judged_by, keep=keep, max_tokens=longest)
         if check is not True:
             return io.NodeOutput(scorer)
         from .judge.check_up import check_up
         from .judge.judging import executing_node
 
         try:
-            return io.NodeOutput(scorer, ui={"text": [await check_up(chosen, executing_node())]})
+            return io.NodeOutput(scorer, ui={"text": [await check_up(choice, executing_node())]})
         finally:
             if not scorer.keep:
                 scorer.unload()

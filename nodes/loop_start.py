@@ -97,21 +97,21 @@ class LoopStart(io.ComfyNode):
         from .loop.state import first_flow
 
         dynprompt = cls.hidden.dynprompt
-        told = _told(dynprompt)
+        literals = _told(dynprompt)
         flow = first_flow(prompt, seed, seed_policy)
-        skipped = not told and _skipped(dynprompt, flow)
+        skipped = not literals and _skipped(dynprompt, flow)
         flow = replace(
             flow,
-            original=told.get("original", prompt),
-            base_seed=told.get("base_seed", flow.seed),
-            iteration=told.get("iteration", 0),
+            original=literals.get("original", prompt),
+            base_seed=literals.get("base_seed", flow.seed),
+            iteration=literals.get("iteration", 0),
             skipped=skipped,
             prompt_id=running_prompt_id(),
             began=time.monotonic(),
         )
         if skipped:
             return io.NodeOutput(_nothing(), _nothing(), _nothing(), flow, flow.original, _nothing())
-        image = held_image(told["carried"]) if "carried" in told else image
+        image = held_image(literals["carried"]) if "carried" in literals else image
         return io.NodeOutput(prompt, flow.seed, flow.iteration, flow, flow.original, image)
 
 
@@ -133,8 +133,8 @@ def next_inputs(flow: Flow, carried: str | None) -> dict[str, Any]:
 
 def giving_inputs(carried: str) -> dict[str, Any]:
     """The inputs of a Loop Start that only hands on a kept image."""
-    named = {"prompt": "", "seed": 0, "seed_policy": "fixed", "iteration": 0, "original": "", "base_seed": 0}
-    return {**named, "carried": carried}
+    defaults = {"prompt": "", "seed": 0, "seed_policy": "fixed", "iteration": 0, "original": "", "base_seed": 0}
+    return {**defaults, "carried": carried}
 
 
 def _skipped(dynprompt: Any, flow: Flow) -> bool:

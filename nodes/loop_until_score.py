@@ -93,7 +93,7 @@ class LoopUntilScore(io.ComfyNode):
             seeds=flow[0].seeds,
             refine_from=refine_from[0],
         )
-        made = Iteration(
+        iteration_images = Iteration(
             images=image,
             critiques=[one for one in critique if one is not None],
             rewards=[one for one in reward if one is not None] or None,
@@ -110,6 +110,6 @@ class LoopUntilScore(io.ComfyNode):
                 pause=pause[0],
             ),
             flow[0],
-            None if flow[0].skipped else made,
+            None if flow[0].skipped else iteration_images,
             policy,
         )

@@ -68,8 +68,8 @@ class MultiDimScore(io.ComfyNode):
         pictures = to_pictures(images)
         requests = requests_of(prompt, len(pictures), source_image)
         # What the user typed is read before the judge is paid.
-        asked = rubric if rubric is not None else scorer.rubric_for(requests[0])
-        gate = Gate(threshold=threshold, minimums=parse_minimums(minimums, asked))
+        own_rubric = rubric if rubric is not None else scorer.rubric_for(requests[0])
+        gate = Gate(threshold=threshold, minimums=parse_minimums(minimums, own_rubric))
         saving = start_saving(pictures)
         critiques = await judged(
             scorer,
@@ -78,7 +78,7 @@ class MultiDimScore(io.ComfyNode):
             "score",
             flaws=flaws(images),
             rubric=rubric,
-            weights=parse_weights(weights, asked),
+            weights=parse_weights(weights, own_rubric),
         )
         order = ranked(critiques, gate)
         best_index, best_image = best_or_blocked(critiques, order[0], images)

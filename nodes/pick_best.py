@@ -73,5 +73,5 @@ def rewards_of(critique: Sequence[Any] | None, rewards: Sequence[float] | None) 
 
 def highest(values: Sequence[float]) -> int | None:
     """Index of the highest number, the first of equals; None if there is none."""
-    scored = [(value, -index) for index, value in enumerate(values) if not math.isnan(value)]
-    return -max(scored)[1] if scored else None
+    ranking = [(value, -index) for index, value in enumerate(values) if not math.isnan(value)]
+    return -max(ranking)[1] if ranking else None

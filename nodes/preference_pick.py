@@ -75,5 +75,5 @@ class PreferencePick(io.ComfyNode):
         store = preference_store(dataset.strip(), user_of_prompt())
         judge, rewards = (None, ()) if critique is None else (critique.to_json(), critique.rewards)
         question = store.ask(UserRequest(prompt, sources), sound_pictures(images), judge, rewards)
-        shown = {"dataset": store.name, "question": question.key}
-        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui={"rr_preference": [shown]})
+        card = {"dataset": store.name, "question": question.key}
+        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui={"rr_preference": [card]})

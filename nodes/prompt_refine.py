@@ -77,9 +77,9 @@ class PromptRefine(io.ComfyNode):
         lowest = parse_minimums(minimums, critique.rubric)
         rewording = refined(before, _chosen(critique, index), critique.rubric, rules, minimum, lowest)
         changed, comments = rewording.prompt != before, "\n".join(rewording.notes)
-        shown = {"before": before, "after": rewording.prompt, "changed": changed, "comments": comments}
+        card = {"before": before, "after": rewording.prompt, "changed": changed, "comments": comments}
         return io.NodeOutput(
-            rewording.prompt, changed, comments, word_diff(before, rewording.prompt), ui={"rr_refine": [shown]}
+            rewording.prompt, changed, comments, word_diff(before, rewording.prompt), ui={"rr_refine": [card]}
         )
 
 
@@ -99,8 +99,8 @@ def refined(
     low = failing(outcome, minimums, minimum)
     if not low:
         return Rewording(prompt=prompt, notes=("Every dimension reaches its minimum; the prompt stays.",))
-    said = ", ".join(f"{rubric.dimension(key).title} {rubric.scale.format(outcome.scores[key])}" for key in low)
-    why = f"Below the minimum: {said}."
+    scores = ", ".join(f"{rubric.dimension(key).title} {rubric.scale.format(outcome.scores[key])}" for key in low)
+    why = f"Below the minimum: {scores}."
     if outcome.refinement is None:
         return Rewording(
             prompt=prompt, notes=(why, "The critique has no refined prompt: connect Rational Critique, not a score.")

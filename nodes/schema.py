@@ -16,12 +16,12 @@ def schema(*, advanced: Collection[str] = (), **keywords: Any) -> io.Schema:
 
     `advanced` names widgets that the page shows only when it is asked to (0.10 and newer). 0.8.0 knows no `search_aliases` (0.11), `essentials_category` (0.15), `has_intermediate_output` (0.19).
     """
-    known = {field.name for field in dataclasses.fields(io.Schema)}
+    field_names = {field.name for field in dataclasses.fields(io.Schema)}
     keywords.setdefault("category", CATEGORY)
     for entry in _entries(keywords.get("inputs", ())):
         if entry.id in advanced and hasattr(entry, "advanced"):
             entry.advanced = True
-    return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+    return io.Schema(**{name: value for name, value in keywords.items() if name in field_names})
 
 
 def _entries(inputs: Sequence[Any]) -> Iterator[Any]:

@@ -48,8 +48,8 @@ class Critiques:
     @property
     def best(self) -> int | None:
         """Index of the highest reward, the first of equals; None when nothing was scored."""
-        scored = [(value, -index) for index, value in enumerate(self.rewards) if value is not None]
-        return -max(scored)[1] if scored else None
+        ranking = [(value, -index) for index, value in enumerate(self.rewards) if value is not None]
+        return -max(ranking)[1] if ranking else None
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -105,10 +105,10 @@ def _pair_judgement(reading: Reading, dimension: Dimension) -> PairJudgement:
         score_a=reading.score(dimension, SCORE_A),
         score_b=reading.score(dimension, SCORE_B),
     )
-    named = _WINNER_NAME.match(plain(reading.note(dimension, WINNER)))
-    if named is not None and judgement.score_a is not None and judgement.score_b is not None:
+    winner = _WINNER_NAME.match(plain(reading.note(dimension, WINNER)))
+    if winner is not None and judgement.score_a is not None and judgement.score_b is not None:
         verdict = verdict_of_rewards(judgement.score_a, judgement.score_b)
-        if verdict is Verdict(named[1].upper()).swapped:
+        if verdict is Verdict(winner[1].upper()).swapped:
             message = f"'{dimension.title}' names the image with the lower score as the winner."
             raise reading.error(Reason.CONFLICTING_SCORES, message)
     return judgement

@@ -139,13 +139,13 @@ def _judgement_from_json(row: Mapping[str, Any]) -> Judgement:
 
 def with_probabilities(critique: Critique, statistics: Mapping[str, tuple[float, float]]) -> Critique:
     """The critique with (expected, spread) filled in for the dimensions that `statistics` names."""
-    judged = tuple(
+    judgements = tuple(
         replace(j, expected=statistics[j.key][0], spread=statistics[j.key][1])
         if j.key in statistics and j.score is not None
         else j
         for j in critique.judgements
     )
-    return replace(critique, judgements=judged)
+    return replace(critique, judgements=judgements)
 
 
 def with_samples(critique: Critique, sampled: Sequence[Critique]) -> Critique:

@@ -140,18 +140,18 @@ class Doctor:
         """Whether a picture above the budget takes the tokens that it should."""
         if grid is None or self.max_pixels is None:
             return
-        given = WIDE if grid.most is None or grid.least < grid.most else SQUARE
-        wide, high = grid.fit(Image.new("RGB", given), self.max_pixels).size
+        size = WIDE if grid.most is None or grid.least < grid.most else SQUARE
+        wide, high = grid.fit(Image.new("RGB", size), self.max_pixels).size
         expected = wide * high // grid.side**2
-        seen = await self._prompt_tokens(_question(Image.new("RGB", given))) - await self._prompt_tokens(_question())
-        seen -= MARKS
-        figures = {"pixels": [wide, high], "tokens": seen, "expected_tokens": expected}
-        if abs(seen - expected) <= MARKS:
-            sentence = f"A picture of {given[0]} x {given[1]} is judged at {wide} x {high}, {expected} tokens."
+        tokens = await self._prompt_tokens(_question(Image.new("RGB", size))) - await self._prompt_tokens(_question())
+        tokens -= MARKS
+        figures = {"pixels": [wide, high], "tokens": tokens, "expected_tokens": expected}
+        if abs(tokens - expected) <= MARKS:
+            sentence = f"A picture of {size[0]} x {size[1]} is judged at {wide} x {high}, {expected} tokens."
             self._say("pixels", "good", sentence, **figures)
         else:
             sentence = (
-                f"A picture of {given[0]} x {given[1]} takes {seen} tokens where {expected} are right: it is scaled a second time; "
+                f"A picture of {size[0]} x {size[1]} takes {tokens} tokens where {expected} are right: it is scaled a second time; "
                 "set processor and max_pixels in the config file to what the model was trained on."
             )
             self._say("pixels", "poor", sentence, **figures)
@@ -229,14 +229,14 @@ class Doctor:
 
 def check_of(error: RationalRewardsError) -> str:
     """The check that an error is an answer to."""
-    named = {
+    rows = {
         "unauthorized": "key",
         "model_not_found": "model",
         "model_changed": "model",
         "no_sight": "sight",
         "config": "config",
     }
-    return named.get(error.reason, "reached")
+    return rows.get(error.reason, "reached")
 
 
 def _question(*pictures: Image.Image) -> tuple[Message, ...]:

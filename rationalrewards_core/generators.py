@@ -91,15 +91,15 @@ def _command(template: str) -> Draw:
                 w.replace("{seed}", str(seed)).replace("{out}", str(out)).replace("{prompt}", prompt) for w in words
             ]
             try:
-                done = subprocess.run(  # noqa: S603
+                process = subprocess.run(  # noqa: S603
                     filled, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
                 )
             except (OSError, ValueError) as error:
                 raise _failed(str(error)) from error
-            if done.returncode != 0:
-                said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            if process.returncode != 0:
+                last_line = (process.stderr.strip() or process.stdout.strip()).splitlines()[-1:]
                 raise _failed(
-                    f"it ended with status {done.returncode}" + "".join(f" and said: {line}" for line in said)
+                    f"it ended with status {process.returncode}" + "".join(f" and said: {line}" for line in last_line)
                 )
             if not out.is_file():
                 raise _failed("it wrote no image to {out}")

@@ -74,16 +74,16 @@ class Headings:
         decoration = _DECORATION.match(head)
         start = decoration.end() if decoration else 0
         dress = head[:start]
-        found = self._pattern.match(head, start)
-        if found is None or found.end() == PREFIX < len(line):
+        match = self._pattern.match(head, start)
+        if match is None or match.end() == PREFIX < len(line):
             rest = line[start:].strip()
             return _heading("", dress, rest, "") if rest and ("#" in dress or _NUMBER.search(dress)) else None
-        name = next(name for index, name in enumerate(self._names, 1) if found[index] is not None)
-        rest = line[found.end() :].strip()
+        name = next(name for index, name in enumerate(self._names, 1) if match[index] is not None)
+        rest = line[match.end() :].strip()
         opened = _EMPHASIS.findall(dress)
-        if opened and not (found["closed"] + (found["closed_later"] or "")).strip():
+        if opened and not (match["closed"] + (match["closed_later"] or "")).strip():
             rest = _unmarked(rest, opened[-1])
-        return _heading(name, dress, rest, (found["remark"] or "").strip())
+        return _heading(name, dress, rest, (match["remark"] or "").strip())
 
 
 def _heading(name: str, dress: str, rest: str, remark: str) -> Heading:

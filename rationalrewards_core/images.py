@@ -85,13 +85,13 @@ def without_texts(content: bytes) -> bytes:
     """A PNG's first picture without what else the file holds; anything but a PNG as it is."""
     if not content.startswith(PNG_SIGNATURE):
         return content
-    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    chunks, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
     while at + 8 <= len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")  # length, name, content, checksum
         if content[at + 4 : at + 8] in PIXEL_CHUNKS:
-            kept.append(content[at:end])
+            chunks.append(content[at:end])
         at = end
-    return b"".join(kept)
+    return b"".join(chunks)
 
 
 def within_pixels(image: Image.Image, max_pixels: int) -> Image.Image:

@@ -167,9 +167,9 @@ class LineWriter:
     def keep(self, wanted: Callable[[Row], bool]) -> None:
         """Drop the lines that are not `wanted`. DamagedLine if one cannot be read."""
         every = list(lines_from(self.file, self.path))
-        kept = [line.content for line in every if line.build(wanted)]
-        if len(kept) < len(every):
-            self.replace(kept)
+        contents = [line.content for line in every if line.build(wanted)]
+        if len(contents) < len(every):
+            self.replace(contents)
 
     def _open(self) -> IO[bytes]:
         new = not self.path.exists()

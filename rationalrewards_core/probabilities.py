@@ -47,9 +47,9 @@ def score_statistics(reply: Reply, critique: Critique, rubric: Rubric) -> dict[s
             continue
         if not _whole(spelled, start + at[0][0], text[at[0][0] :]):
             continue
-        found = _at(reply.tokens, start + at[0][0], rubric.scale)
-        if found is not None:
-            statistics[judgement.key] = found
+        position = _at(reply.tokens, start + at[0][0], rubric.scale)
+        if position is not None:
+            statistics[judgement.key] = position
     return statistics
 
 
@@ -105,27 +105,27 @@ def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[floa
     while start + len(_ascii(tokens[index].text)) <= place:
         start += len(_ascii(tokens[index].text))
         index += 1
-    lead, written, reached = _ascii(tokens[index].text)[: place - start], "", 1.0
+    lead, prefix, reached = _ascii(tokens[index].text)[: place - start], "", 1.0
     branches: list[tuple[float, float, float]] = []
     while index < len(tokens):
         token = tokens[index]
-        taken, ended = _further(written, _ascii(token.text)[len(lead) :])
-        ways = _ways(token, lead, written, scale)
-        if (taken, ended) not in ways and (ways or not written):
+        longer, ended = _further(prefix, _ascii(token.text)[len(lead) :])
+        ways = _ways(token, lead, prefix, scale)
+        if (longer, ended) not in ways and (ways or not prefix):
             return None  # the alternatives are none of this text's
         if ways:
             total = sum(ways.values())
             branches += [
-                (reached * p / total, *_moments(text, done, scale))
-                for (text, done), p in ways.items()
-                if (text, done) != (taken, ended)
+                (reached * p / total, *_moments(text, whole, scale))
+                for (text, whole), p in ways.items()
+                if (text, whole) != (longer, ended)
             ]
-            reached *= ways[taken, ended] / total
-        written, lead = taken, ""
+            reached *= ways[longer, ended] / total
+        prefix, lead = longer, ""
         if ended:
             break
         index += 1
-    branches.append((reached, float(written.rstrip(".")), 0.0))
+    branches.append((reached, float(prefix.rstrip(".")), 0.0))
     weight = sum(p for p, _, _ in branches)
     if weight <= 0.0:
         return None
@@ -165,8 +165,8 @@ def _fits(text: str, ended: bool, scale: Scale) -> bool:
 
 def _moments(text: str, ended: bool, scale: Scale) -> tuple[float, float]:
     """Mean and variance of a number that begins so."""
-    known = None if ended else _beginning(text, scale)
-    return known or (float(text.rstrip(".")), 0.0)
+    number = None if ended else _beginning(text, scale)
+    return number or (float(text.rstrip(".")), 0.0)
 
 
 @lru_cache(maxsize=4096)

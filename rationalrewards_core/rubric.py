@@ -103,13 +103,13 @@ class Dimension:
 
 def _check_title(title: str) -> None:
     """A title has to be recognisable as a heading in a reply, and nothing else in a reply as a title."""
-    shown = plain(title)
+    text = plain(title)
     one_line = not any(unicodedata.category(mark) in ("Cc", "Zl", "Zp") for mark in title)
-    if not one_line or any(mark in shown for mark in "#:*`"):
+    if not one_line or any(mark in text for mark in "#:*`"):
         raise ConfigError(f"dimensions.title {title!r} must be one line without '#', ':', '*' or '`'.")
-    if not re.match(r"[0-9]{0,3}[^\W\d_]", shown):
+    if not re.match(r"[0-9]{0,3}[^\W\d_]", text):
         raise ConfigError(f"dimensions.title {title!r} must begin with a word; its number is added by the prompt.")
-    if shown[-1] in ".!?。…,; ":
+    if text[-1] in ".!?。…,; ":
         raise ConfigError(f"dimensions.title {title!r} must not end with a space or a punctuation mark.")
     if len(title) > MAX_TITLE_CHARACTERS:
         raise ConfigError(f"dimensions.title {title!r} must have at most {MAX_TITLE_CHARACTERS} characters.")
@@ -190,9 +190,9 @@ class Rubric:
         if not self.dimensions:
             raise ConfigError(f"Rubric {self.name!r} has no dimensions; add at least one [[dimensions]] table.")
         for what in ("key", "title"):
-            seen = [squeezed(getattr(d, what)) for d in self.dimensions]
-            for name in seen:
-                if seen.count(name) > 1:
+            names = [squeezed(getattr(d, what)) for d in self.dimensions]
+            for name in names:
+                if names.count(name) > 1:
                     raise ConfigError(f"Rubric {self.name!r} has two dimensions with {what} {name!r}.")
         if all(d.optional for d in self.dimensions):
             raise ConfigError(f"Rubric {self.name!r} needs at least one dimension that is not optional.")
@@ -207,8 +207,8 @@ class Rubric:
         for dimension in self.dimensions:
             if dimension.key == key:
                 return dimension
-        known = ", ".join(d.key for d in self.dimensions)
-        raise ConfigError(f"Rubric {self.name!r} has no dimension {key!r}; it has {known}.")
+        keys = ", ".join(d.key for d in self.dimensions)
+        raise ConfigError(f"Rubric {self.name!r} has no dimension {key!r}; it has {keys}.")
 
     def with_weights(self, weights: dict[str, float]) -> Rubric:
         """The same rubric with some weights replaced; an unknown key is a `ConfigError`."""

@@ -84,8 +84,8 @@ def checkpoint_rubric(folder: Path, kind: Kind) -> Rubric | None:
 
 def carried_rubrics(folder: Path) -> dict[Kind, Rubric]:
     """All rubrics that a checkpoint or adapter folder carries."""
-    found = {kind: checkpoint_rubric(folder, kind) for kind in BUILT_IN}
-    return {kind: rubric for kind, rubric in found.items() if rubric is not None}
+    rubrics = {kind: checkpoint_rubric(folder, kind) for kind in BUILT_IN}
+    return {kind: rubric for kind, rubric in rubrics.items() if rubric is not None}
 
 
 def with_dimensions(base: Rubric, text: str, origin: str) -> Rubric:
@@ -104,8 +104,8 @@ def with_dimensions(base: Rubric, text: str, origin: str) -> Rubric:
             raise ConfigError("dimensions must be [[dimensions]] tables.")
         dimensions = {d.key: d for d in base.dimensions}
         for number, row in enumerate(rows, 1):
-            known = dimensions.get(str(row.get("key"))) if isinstance(row, dict) else None
-            changed = _dimension(row if known is None else {**_row(known), **row}, number)
+            own = dimensions.get(str(row.get("key"))) if isinstance(row, dict) else None
+            changed = _dimension(row if own is None else {**_row(own), **row}, number)
             dimensions[changed.key] = changed
         return replace(base, dimensions=tuple(dimensions.values()))
     except ConfigError as error:
@@ -172,17 +172,17 @@ def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] =
     """Build a dataclass from a TOML table: unknown, missing and mistyped keys are named."""
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table.")
-    known = {f.name: str(f.type) for f in fields(cls)}
-    _only(table, set(known), where)
+    types_by_name = {f.name: str(f.type) for f in fields(cls)}
+    _only(table, set(types_by_name), where)
     for key in required:
         _typed(table, key, str, where)
     types: dict[str, Any] = {"str": str, "bool": bool, "float": (int, float), "int": int}
     values: dict[str, Any] = {}
     for key, value in table.items():
-        wanted = types.get(known[key])
-        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
-            raise ConfigError(f"{where}.{key} must be {KIND_OF_VALUE[known[key]]}, not {value!r}.")
-        values[key] = float(value) if known[key] == "float" else value
+        kind = types.get(types_by_name[key])
+        if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise ConfigError(f"{where}.{key} must be {KIND_OF_VALUE[types_by_name[key]]}, not {value!r}.")
+        values[key] = float(value) if types_by_name[key] == "float" else value
     return cls(**values)
 
 

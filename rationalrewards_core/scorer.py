@@ -256,8 +256,8 @@ class Scorer:
             return self.memo.get(key) or await self._remembered(key, question, sampling, mode, again)
         # A critique of the same picture, kept or being written, holds the answer.
         whole = self._key(question, self._sampling(question.rubric, "critique"), "critique")
-        known = self.memo.get(key, whole) or await self._under_way(whole)
-        return score_part(known or await self._remembered(key, question, sampling, mode, again))
+        whole_critique = self.memo.get(key, whole) or await self._under_way(whole)
+        return score_part(whole_critique or await self._remembered(key, question, sampling, mode, again))
 
     def _key(self, question: _Question, sampling: Sampling, mode: Mode) -> str:
         return address_key(self._judge_identity(question.rubric), question.place, sampling, mode)

@@ -97,9 +97,9 @@ def add_entry(path: Path, name: str, entry: Entry) -> None:
 
 def remove_entry(path: Path, name: str) -> None:
     """Cut a server out of a config file. ConfigError if it is not there, or is written so that it cannot be cut out."""
-    known = load_servers(path)
-    if name not in known:
-        raise ConfigError(f"There is no server {name!r} in {path} (it knows {', '.join(sorted(known)) or 'none'}).")
+    servers = load_servers(path)
+    if name not in servers:
+        raise ConfigError(f"There is no server {name!r} in {path} (it knows {', '.join(sorted(servers)) or 'none'}).")
     old = path.read_text(encoding="utf-8-sig")
     left = {other: row for other, row in _servers(old).items() if other != name}
     _replace(path, _without(old, name), left)
@@ -161,13 +161,13 @@ def _without(text: str, name: str) -> str:
     """The text without the tables of one server."""
     spelt = "|".join(re.escape(form) for form in {name, _quoted(name), f"'{name}'"})
     own = re.compile(rf"\s*\[\s*servers\s*\.\s*(?:{spelt})\s*[.\]]")
-    kept, cutting = [], False
+    lines_left, cutting = [], False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
             cutting = own.match(line) is not None
         if not cutting:
-            kept.append(line)
-    return "".join(kept)
+            lines_left.append(line)
+    return "".join(lines_left)
 
 
 def _key(name: str) -> str:

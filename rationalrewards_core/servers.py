@@ -165,14 +165,14 @@ class ServerConfig:
     def _check_url(self) -> None:
         where = f"servers.{self.name}.url"
         # An address with an @ may hold a password, so it is not shown.
-        shown = "" if "@" in self.url else f", not {self.url!r}"
+        hint = "" if "@" in self.url else f", not {self.url!r}"
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable or not self.url.isprintable() or " " in self.url:
-            raise ConfigError(f"{where} must be an http or https address{shown}.")
+            raise ConfigError(f"{where} must be an http or https address{hint}.")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise ConfigError(f"{where} must hold no user, password, query or #; use api_key_env for a key.")
 
@@ -215,10 +215,10 @@ def load_servers(path: Path) -> dict[str, ServerConfig]:
 def server(name: str, path: Path | None = None) -> ServerConfig:
     """One server by name; ConfigError that says what to write, and where, if it is not there."""
     where = path or default_config_path()
-    known = load_servers(where)
-    if name in known:
-        return known[name]
-    listed = f"it knows {', '.join(sorted(known))}" if known else "it names no server yet"
+    servers = load_servers(where)
+    if name in servers:
+        return servers[name]
+    listed = f"it knows {', '.join(sorted(servers))}" if servers else "it names no server yet"
     table = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
     raise ConfigError(
         f"There is no server {name!r} in {where} ({listed if where.exists() else 'there is no such file yet'}). "
@@ -240,13 +240,13 @@ def _server(name: str, row: Any, path: Path) -> ServerConfig:
         "Mapping[str, str]": dict,
         "Mapping[str, bool | int | float | str]": dict,
     }
-    known = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
+    types_by_field = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
     for key, value in row.items():
-        if key not in known:
+        if key not in types_by_field:
             raise ConfigError(
-                f"{path}: unknown key {key!r} in servers.{name}; known keys are {', '.join(sorted(known))}."
+                f"{path}: unknown key {key!r} in servers.{name}; known keys are {', '.join(sorted(types_by_field))}."
             )
-        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
+        if not isinstance(value, types_by_field[key]) or (isinstance(value, bool) and types_by_field[key] is not bool):
             # The value is not shown: it may be a key.
             raise ConfigError(f"{path}: servers.{name}.{key} has the wrong type.")
     if "url" not in row and "command" not in row:

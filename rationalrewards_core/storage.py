@@ -110,8 +110,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def copy_folder(source: Path, target: Path) -> None:
     """Make `target` a copy of a folder, replaced as a whole. StorageError where the disk refuses."""
-    with replacing_folder(target) as made:
-        shutil.copytree(source, made, dirs_exist_ok=True)
+    with replacing_folder(target) as new_folder:
+        shutil.copytree(source, new_folder, dirs_exist_ok=True)
 
 
 @contextmanager

@@ -1,23 +1,58 @@
-"""Names: one class name for one thing.
+"""Names: one class name for one thing, and values named by nouns.
 
-Tests are left out: there a stand-in may bear the name of what it stands in for.
+Tests are left out of both counts: there a stand-in may bear the name of what it stands in for.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nodes", "rationalrewards_core", "training", "benchmarks")
+PARTICIPLES = frozenset(
+    [
+        "found",
+        "shown",
+        "known",
+        "said",
+        "told",
+        "asked",
+        "chosen",
+        "seen",
+        "wanted",
+        "given",
+        "taken",
+        "made",
+        "kept",
+        "drawn",
+        "held",
+        "done",
+        "gone",
+        "written",
+        "sent",
+        "named",
+        "judged",
+        "scored",
+    ]
+)
+"""What says that something happened to a value and not what the value is."""
+MOST_PER_THOUSAND = 2.0
 
 
 def trees() -> Iterator[tuple[Path, ast.Module]]:
     for room in ROOMS:
         for file in sorted((ROOT / room).rglob("*.py")):
             yield file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def assigned_names(tree: ast.AST) -> Iterator[str]:
+    """Every name that a statement, a loop, a comprehension or a `with` gives a value, as often as it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
 def test_class_names_are_unique() -> None:
@@ -29,3 +64,11 @@ def test_class_names_are_unique() -> None:
     repeated = {name: where for name, where in files.items() if len(where) > 1}
     assert len(files) > 400
     assert not repeated
+
+
+def test_values_have_nouns_for_names() -> None:
+    names = Counter(name for _, tree in trees() for name in assigned_names(tree))
+    participles = {name: count for name, count in names.items() if name in PARTICIPLES}
+    share = 1000 * sum(participles.values()) / names.total()
+    assert names.total() > 10_000
+    assert share < MOST_PER_THOUSAND, f"{share:.1f} of 1,000 assigned names are participles: {participles}"

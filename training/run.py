@@ -77,8 +77,8 @@ class RunDir:
         assert self._metrics is not None, "only the process that writes logs"
         line = {"step": step, "seconds": round(time.monotonic() - self._started, 1), **metrics}
         self._metrics.append(line)
-        shown = " ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
-        log.info("%s", shown)
+        text = " ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
+        log.info("%s", text)
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which a killed run logged after its last checkpoint (-1: of all)."""

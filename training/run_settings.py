@@ -21,15 +21,15 @@ def settle(
     `free` are the settings, as `group.key`, that may be others when it goes on, such as how long it runs.
     The sentence is `holds` (such as "runs/a holds a run with other settings"), what differs, and `advice`.
     """
-    wanted = json.loads(json.dumps(settings))
+    plain = json.loads(json.dumps(settings))
     if path.exists():
-        changes = changed_settings(read_settings(path), wanted)
+        changes = changed_settings(read_settings(path), plain)
         refused = [change for change in changes if change.split(" ", 1)[0] not in free]
         if begun and refused:
             raise ConfigError(f"{holds}: {'; '.join(refused)}; {advice}.")
         if not changes:
             return
-    replace_file(path, [json.dumps(wanted, indent=2, sort_keys=True).encode()])
+    replace_file(path, [json.dumps(plain, indent=2, sort_keys=True).encode()])
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

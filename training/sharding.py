@@ -100,10 +100,10 @@ def shard(
         "ignored_params": set(whole),
         "mp_policy": MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=compute and torch.float32),
     }
-    found = [part for part in module.modules() if type(part).__name__ in blocks]
-    if not found:
+    parts = [part for part in module.modules() if type(part).__name__ in blocks]
+    if not parts:
         raise ConfigError(f"{type(module).__name__} has no blocks to shard by (looked for {', '.join(blocks)}).")
-    for part in found:
+    for part in parts:
         fully_shard(part, reshard_after_forward=sharding.reshard_after_forward, **options)
     fully_shard(module, reshard_after_forward=False, **options)
 
@@ -151,8 +151,8 @@ def average_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerat
 
 def whole_tensor(tensor: Tensor) -> Tensor:
     """A tensor that is not spread. Every process has to ask."""
-    found: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return found
+    whole: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return whole
 
 
 def spread_as(tensor: Tensor, like: Tensor) -> Tensor:

@@ -88,14 +88,14 @@ class ClipEngine:
         import comfy.model_management as management
         import torch
 
-        drawn = sampling.temperature > 0
+        sampling_on = sampling.temperature > 0
         try:
             with looking(self._model, management.throw_exception_if_processing_interrupted):
                 ids = self._clip.generate(
                     tokens,
-                    do_sample=drawn,
+                    do_sample=sampling_on,
                     max_length=sampling.max_tokens,
-                    temperature=sampling.temperature if drawn else 1.0,
+                    temperature=sampling.temperature if sampling_on else 1.0,
                     top_k=0,
                     top_p=1.0,
                     min_p=0.0,

@@ -189,10 +189,10 @@ def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_toke
 def _managed_engine(
     name: str, backend: ManagedChat, rubrics: dict[Kind, Rubric], *, on_card: bool = True
 ) -> ManagedEngine:
-    known = _local.get(backend.identity)
+    resident = _local.get(backend.identity)
     engine = (
-        known
-        if isinstance(known, ManagedEngine)
+        resident
+        if isinstance(resident, ManagedEngine)
         else ManagedEngine(name, backend, rubrics, FULL_REPLY, on_card=on_card)
     )
     remember(engine)
@@ -201,10 +201,10 @@ def _managed_engine(
 
 def remember(engine: LocalEngine | ManagedEngine) -> None:
     """The engine used last is known; the one unused for longest is unloaded when there are too many."""
-    known = _local.setdefault(engine.identity, engine)
-    if known is not engine:
+    resident = _local.setdefault(engine.identity, engine)
+    if resident is not engine:
         # A node kept the older of two engines of one model: only one of them may hold memory.
-        known.release()
+        resident.release()
         _local[engine.identity] = engine
     _local.move_to_end(engine.identity)
     while len(_local) > MOST_LOCAL:

@@ -77,13 +77,13 @@ class LoadedScorer:
         judged with, BackendError when the engine failed on every one, and ComfyUI's interrupt.
         """
         requests = [request] * len(pictures) if isinstance(request, UserRequest) else list(request)
-        judged = rubric or self.rubric_for(requests[0])
+        own_rubric = rubric or self.rubric_for(requests[0])
         if weights:
-            judged = judged.with_weights(weights)
+            own_rubric = own_rubric.with_weights(weights)
         for one in requests:
-            check_sources(one, judged)
+            check_sources(one, own_rubric)
         cases = [Case(one, picture) for one, picture in zip(requests, pictures, strict=True)]
-        scorer = self._scorer(judged)
+        scorer = self._scorer(own_rubric)
         progress = NodeProgress(node_id, len(pictures))
 
         async def work() -> tuple[list[Outcome], list[str]]:
@@ -93,7 +93,7 @@ class LoadedScorer:
         raise_if_all_failed(outcomes)
         return Critiques(
             request=requests[0],
-            rubric=judged,
+            rubric=own_rubric,
             outcomes=tuple(map(said_here, outcomes)),
             notes=(*notes, *engine_notes(self.engine)),
         )
@@ -107,9 +107,9 @@ class LoadedScorer:
         node_id: str | None = None,
     ) -> Comparison:
         """Which of two pictures is better. Raises like `critique_many`, and CritiqueParseError for unreadable replies."""
-        judged = self.rubric_for(request)
-        check_sources(request, judged)
-        scorer = self._scorer(judged)
+        rubric = self.rubric_for(request)
+        check_sources(request, rubric)
+        scorer = self._scorer(rubric)
 
         async def work() -> Comparison:
             return await scorer.compare(request, first, second, method)

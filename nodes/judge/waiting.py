@@ -23,28 +23,28 @@ def finish_here(work: Work[T], show: Callable[[], None], stop: Callable[[], None
     Whatever `show` raises (an interrupt) ends the work with `stop`, repeated because a model that is still loading
     has nothing to stop yet, and is raised once the work has ended.
     """
-    done: Future[T] = Future()
+    future: Future[T] = Future()
 
     def body() -> None:
         try:
-            done.set_result(asyncio.run(work()))  # type: ignore[arg-type]
+            future.set_result(asyncio.run(work()))  # type: ignore[arg-type]
         except BaseException as error:  # noqa: BLE001 - it is raised again where the node waits
-            done.set_exception(error)
+            future.set_exception(error)
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(body,), name="rationalrewards-node", daemon=True)
     thread.start()
     try:
-        while not done.done():
+        while not future.done():
             show()
-            wait([done], timeout=LOOK_SECONDS)
+            wait([future], timeout=LOOK_SECONDS)
         show()
     except BaseException:
         while thread.is_alive():
             stop()
             thread.join(LOOK_SECONDS)
         raise
-    return done.result()
+    return future.result()
 
 
 async def finish_beside(work: Work[T], show: Callable[[], None]) -> T:

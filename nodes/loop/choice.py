@@ -38,23 +38,23 @@ class LoopChoices:
         body = await whole_body(request, BODY_LIMIT)
         if body is None:
             return refusal(413, f"Such a request is at most {BODY_LIMIT} bytes.")
-        asked = _asked(body)
-        if asked is None:
+        order = _asked(body)
+        if order is None:
             return refusal(400, ASK)
-        state = self._board.of_run(asked["prompt_id"], asked["node"])
+        state = self._board.of_run(order["prompt_id"], order["node"])
         if state is None:
             return refusal(404, "This run is over and forgotten: queue the workflow again.")
-        index, rows = asked["iteration"], state["iterations"]
+        index, rows = order["iteration"], state["iterations"]
         if index is not None and not 0 <= index < len(rows):
             return refusal(400, f"The run has {len(rows)} iterations, counted from 0.")
         if index is not None and rows[index]["kept"] is None:
             return refusal(409, UNKNOWN)
         self._board.overrule(state["workflow"], state["node"], None if index is None else rows[index]["kept"])
         preferred = False
-        if index is not None and asked["dataset"] is not None:
+        if index is not None and order["dataset"] is not None:
             try:
                 user = user_of_request(request)
-                preferred = await asyncio.to_thread(_prefer, asked["dataset"], user, state, index)
+                preferred = await asyncio.to_thread(_prefer, order["dataset"], user, state, index)
             except RationalRewardsError as error:
                 return refusal(409, f"It will be handed on, but is no preference: {error}")
         return web.json_response({"iteration": index, "preferred": preferred})
@@ -62,15 +62,15 @@ class LoopChoices:
 
 def _asked(body: bytes) -> dict[str, Any] | None:
     try:
-        asked = json.loads(body)
+        order = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(asked, dict):
+    if not isinstance(order, dict):
         return None
-    names = [asked.get(name) for name in ("prompt_id", "node")]
-    number, dataset = asked.get("iteration"), asked.get("dataset")
+    names = [order.get(name) for name in ("prompt_id", "node")]
+    number, dataset = order.get("iteration"), order.get("dataset")
     sound = all(isinstance(name, str) for name in names) and isinstance(dataset, str | None)
-    return {**asked, "iteration": number, "dataset": dataset} if sound and type(number) in (int, type(None)) else None
+    return {**order, "iteration": number, "dataset": dataset} if sound and type(number) in (int, type(None)) else None
 
 
 def _prefer(dataset: str, user: str | None, state: dict[str, Any], index: int) -> bool:

@@ -137,8 +137,8 @@ def image_varies(body: LoopBody, slots: frozenset[int]) -> bool:
 
 def card_nodes(close: Node, class_of: Callable[[str], str]) -> dict[str, str]:
     """Which nodes of the body show what the loop shows, too: its critiques, and its rewordings."""
-    shown = {"critique": ("critique", CRITIQUE_CLASSES), "refine": ("refined_prompt", REFINE_CLASSES)}
-    links = {part: (close["inputs"].get(socket), classes) for part, (socket, classes) in shown.items()}
+    outlets = {"critique": ("critique", CRITIQUE_CLASSES), "refine": ("refined_prompt", REFINE_CLASSES)}
+    links = {part: (close["inputs"].get(socket), classes) for part, (socket, classes) in outlets.items()}
     return {part: link[0] for part, (link, classes) in links.items() if is_link(link) and class_of(link[0]) in classes}
 
 
@@ -160,14 +160,14 @@ def _children(parents: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 def _reachable(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
     """Everything that `edges` lead to from `start`, itself left out unless there is a cycle."""
-    found: set[str] = set()
+    reach: set[str] = set()
     ahead = list(edges.get(start, ()))
     while ahead:
         node_id = ahead.pop()
-        if node_id not in found:
-            found.add(node_id)
+        if node_id not in reach:
+            reach.add(node_id)
             ahead.extend(edges.get(node_id, ()))
-    return found
+    return reach
 
 
 def _closes(prompt: PromptGraph, open_id: str, among: set[str]) -> list[str]:
@@ -198,8 +198,8 @@ def _names(members: list[str]) -> dict[str, str]:
     Only the last dot counts: the parts of `12:5`, a node in a subgraph, belong together.
     """
     short = {node_id: node_id.rsplit(".", 1)[-1] for node_id in members}
-    taken = list(short.values())
-    return {node_id: name if taken.count(name) == 1 else node_id for node_id, name in short.items()}
+    names = list(short.values())
+    return {node_id: name if names.count(name) == 1 else node_id for node_id, name in short.items()}
 
 
 def copy_id(body: LoopBody, root: str, iteration: int, node_id: str) -> str:
@@ -245,8 +245,8 @@ def with_picture(
     """
     source = graph[close_copy]["inputs"]["image"]
     giver = f"{open_copy}.kept"
-    shown = {"override_display_id": graph[open_copy]["override_display_id"]}
-    giving: Node = {"class_type": OPEN_CLASS, "inputs": dict(picture), **shown}
+    display = {"override_display_id": graph[open_copy]["override_display_id"]}
+    giving: Node = {"class_type": OPEN_CLASS, "inputs": dict(picture), **display}
     graph = {node_id: _rewired(node, source, [giver, IMAGE_SLOT]) for node_id, node in graph.items()}
     graph[giver] = giving
     parents = {node_id: _parents(node) for node_id, node in graph.items()}

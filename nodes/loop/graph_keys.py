@@ -62,10 +62,10 @@ class GraphKeys:
         return None if key is None else f"{key}.{int(value[1])}"
 
     def _node(self, node_id: str, told: Mapping[int, Key], seen: dict[str, Key]) -> Key:
-        kept = seen if node_id in self._changing else self._steady
-        if node_id not in kept:
-            kept[node_id] = self._made(node_id, told, seen)
-        return kept[node_id]
+        memory = seen if node_id in self._changing else self._steady
+        if node_id not in memory:
+            memory[node_id] = self._made(node_id, told, seen)
+        return memory[node_id]
 
     def _made(self, node_id: str, told: Mapping[int, Key], seen: dict[str, Key]) -> Key:
         if node_id not in self._own:
@@ -96,8 +96,8 @@ class GraphKeys:
         """What the core asks a node to tell whether its files have changed; NaN if it cannot be asked here."""
         from execution import IsChangedCache  # ComfyUI's own
 
-        asked = [getattr(node_class, name, None) for name in ("IS_CHANGED", "fingerprint_inputs")]
-        if any(inspect.iscoroutinefunction(one) for one in asked):
+        methods = [getattr(node_class, name, None) for name in ("IS_CHANGED", "fingerprint_inputs")]
+        if any(inspect.iscoroutinefunction(one) for one in methods):
             return math.nan
         asking = IsChangedCache(self._prompt_id, self._prompt, None).get(node_id)
         try:
@@ -126,8 +126,8 @@ class FileMarks:
     def _folders(self) -> list[str]:
         import folder_paths
 
-        known = [path for paths, *_ in folder_paths.folder_names_and_paths.values() for path in paths]
-        return list(dict.fromkeys([*known, folder_paths.get_input_directory()]))
+        roots = [path for paths, *_ in folder_paths.folder_names_and_paths.values() for path in paths]
+        return list(dict.fromkeys([*roots, folder_paths.get_input_directory()]))
 
 
 def _may_be_a_name(value: str) -> bool:

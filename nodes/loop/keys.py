@@ -41,10 +41,10 @@ class LoopKeys:
     def whole(self) -> Key:
         """Of everything the loop depends on, its rules included; parts that cannot be known count as equal."""
         names = {PROMPT: "prompt", SEED: "seed", ORIGINAL: "prompt", IMAGE: "image"}
-        told: dict[int, Key] = {slot: self._graph.value(self._open.get(name), {}) for slot, name in names.items()}
-        told |= {ITERATION: "0", FLOW: digest(self._open.get("seed_policy"))}
-        keys = {name: self._graph.value(value, told) for name, value in self._close.items()}
-        return digest([keys, list(told.values()), self.leaks])
+        values: dict[int, Key] = {slot: self._graph.value(self._open.get(name), {}) for slot, name in names.items()}
+        values |= {ITERATION: "0", FLOW: digest(self._open.get("seed_policy"))}
+        keys = {name: self._graph.value(value, values) for name, value in self._close.items()}
+        return digest([keys, list(values.values()), self.leaks])
 
     def _digest(self, names: tuple[str, ...], told: Mapping[int, Key]) -> Key:
         keys = {name: self._graph.value(self._close.get(name), told) for name in names}

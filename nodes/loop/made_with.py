@@ -41,10 +41,10 @@ def made_with(row: Mapping[str, Any], request: str) -> dict[str, Any]:
 
 def parameters(table: Mapping[str, Any], settings: Mapping[str, Any], size: tuple[int, int]) -> str:
     """The text that A1111 began with: prompt, negative prompt, one line of settings. `size` is (width, height)."""
-    shown = {name: value for name, value in settings.items() if name != "Negative prompt"}
-    shown |= {"Seed": table["seed"], "Size": f"{size[0]}x{size[1]}", "Reward": _rounded(table["reward"])}
-    shown |= {title: _rounded(score) for title, score in table["scores"].items()}
-    line = ", ".join(f"{name}: {_quoted(value)}" for name, value in shown.items() if value is not None)
+    entries = {name: value for name, value in settings.items() if name != "Negative prompt"}
+    entries |= {"Seed": table["seed"], "Size": f"{size[0]}x{size[1]}", "Reward": _rounded(table["reward"])}
+    entries |= {title: _rounded(score) for title, score in table["scores"].items()}
+    line = ", ".join(f"{name}: {_quoted(value)}" for name, value in entries.items() if value is not None)
     negative = settings.get("Negative prompt")
     return "\n".join([str(table["prompt"]), *([f"Negative prompt: {negative}"] if negative else []), line])
 
@@ -52,10 +52,10 @@ def parameters(table: Mapping[str, Any], settings: Mapping[str, Any], size: tupl
 def settings_of(body: LoopBody, outside: Mapping[str, Any]) -> dict[str, Any]:
     """What the body's sampler and loaders say of themselves, under the names of `SETTINGS`; only what is typed there."""
     nodes = [*body.nodes.values(), *outside.values()]
-    found = {name: _typed(nodes, inputs) for name, inputs in SETTINGS.items()}
+    entries = {name: _typed(nodes, inputs) for name, inputs in SETTINGS.items()}
     links = [node["inputs"].get("negative") for node in nodes]
     texts = [{**outside, **body.nodes}.get(link[0], {}).get("inputs", {}) for link in links if is_link(link)]
-    return {"Negative prompt": _typed([{"inputs": text} for text in texts], ("text",)), **found}
+    return {"Negative prompt": _typed([{"inputs": text} for text in texts], ("text",)), **entries}
 
 
 def _typed(nodes: Any, inputs: tuple[str, ...]) -> Any:

@@ -130,10 +130,10 @@ async def answer_pause(request: web.Request) -> web.Response:
     body = await whole_body(request, BODY_LIMIT)
     if body is None:
         return refusal(413, f"An answer is at most {BODY_LIMIT} bytes.")
-    asked = _asked(body)
-    if asked is None:
+    order = _asked(body)
+    if order is None:
         return refusal(400, ASK)
-    run, answer = asked
+    run, answer = order
     if answer.choice == "take" and not 0 < len(answer.prompt.strip()) <= MAX_REQUEST_CHARACTERS:
         return refusal(400, f"A prompt has 1 to {MAX_REQUEST_CHARACTERS} characters.")
     if not PAUSES.answer(run, answer):
@@ -143,13 +143,13 @@ async def answer_pause(request: web.Request) -> web.Response:
 
 def _asked(body: bytes) -> tuple[Run, PauseAnswer] | None:
     try:
-        asked: Any = json.loads(body)
+        order: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(asked, dict) or asked.get("answer") not in ("take", "skip"):
+    if not isinstance(order, dict) or order.get("answer") not in ("take", "skip"):
         return None
-    texts = [asked.get("prompt_id"), asked.get("node"), asked.get("prompt", "")]
+    texts = [order.get("prompt_id"), order.get("node"), order.get("prompt", "")]
     if not all(isinstance(text, str) for text in texts):
         return None
     prompt_id, node, prompt = texts
-    return (prompt_id, node), PauseAnswer(choice=asked["answer"], prompt=prompt)
+    return (prompt_id, node), PauseAnswer(choice=order["answer"], prompt=prompt)

@@ -62,8 +62,8 @@ def with_inputs(prompt: Graph, node: str, values: Mapping[str, Any]) -> Graph:
     """The same in API form."""
     if node not in prompt:
         return prompt
-    known = {name: value for name, value in values.items() if name in prompt[node]["inputs"]}
-    return {**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], **known}}}
+    present = {name: value for name, value in values.items() if name in prompt[node]["inputs"]}
+    return {**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], **present}}}
 
 
 def _graph_of(workflow: Graph, path: Sequence[str]) -> str | None:
@@ -87,19 +87,22 @@ def _with_node(graph: Graph, node: str, change: Callable[[Graph], Graph], values
     links = {one.get("link") for one in target.get("inputs") or () if one.get("name") in values}
     links.discard(None)
     nodes = [change(one) if one is target else _without_links(one, links) for one in graph["nodes"]]
-    kept = [
+    others = [
         link for link in graph.get("links") or () if (link["id"] if isinstance(link, dict) else link[0]) not in links
     ]
     inner = {"inputs": [_unlinked(one, "linkIds", links) for one in graph["inputs"]]} if "inputs" in graph else {}
-    return {**graph, "nodes": nodes, "links": kept, **inner}
+    return {**graph, "nodes": nodes, "links": others, **inner}
 
 
 def _set(node: Graph, values: Mapping[str, Any]) -> Graph:
     """With its widgets set, and free of the wires that would set them."""
     inputs = [{**one, "link": None} if one.get("name") in values else one for one in node.get("inputs") or ()]
-    named = node.get("widgets_values_named")
-    if isinstance(named, dict):  # what newer pages write beside the row
-        node = {**node, "widgets_values_named": {**named, **{name: values[name] for name in values if name in named}}}
+    by_name = node.get("widgets_values_named")
+    if isinstance(by_name, dict):  # what newer pages write beside the row
+        node = {
+            **node,
+            "widgets_values_named": {**by_name, **{name: values[name] for name in values if name in by_name}},
+        }
     stored = node.get("widgets_values")
     if isinstance(stored, dict):
         return {**node, "inputs": inputs, "widgets_values": {**stored, **values}}

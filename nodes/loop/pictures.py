@@ -33,8 +33,8 @@ def describe(extra: Any, run: LoopRun, flow: Flow, row: Mapping[str, Any] | None
     """
     if not isinstance(extra, MutableMapping):
         return
-    made = {"prompt": flow.prompt, "seed": flow.seed, "iteration": flow.iteration}
-    table = made if row is None else made_with(row, flow.original)
+    origin = {"prompt": flow.prompt, "seed": flow.seed, "iteration": flow.iteration}
+    table = origin if row is None else made_with(row, flow.original)
     extra[ENTRY] = {**extra.get(ENTRY, {}), run.place.node: table}
     if isinstance(extra.get("workflow"), dict):
         extra["workflow"] = _edited(with_widgets, extra["workflow"], run, flow)

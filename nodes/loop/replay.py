@@ -91,8 +91,8 @@ class FirstIterations:
     def fingerprint(self, node_id: str, loop: Key, may_skip: bool) -> str:
         """`loop` is the key of all that the loop depends on (`LoopKeys.whole`)."""
         with self._lock:
-            known, last = self._last.get(node_id, (None, ""))
-            if loop is None or loop != known:
+            before, last = self._last.get(node_id, (None, ""))
+            if loop is None or loop != before:
                 last = f"kept {loop}" if may_skip else f"made {self._broken}"
                 self._last[node_id] = loop, last
             return last

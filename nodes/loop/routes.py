@@ -117,10 +117,10 @@ def waiting_state(running: Running, node: str) -> dict[str, Any]:
 
     close = running.prompt[node]
     numbers = {name: close["inputs"].get(name) for name in ("threshold", "max_iterations")}
-    shown = card_nodes(close, lambda name: running.prompt.get(name, {}).get("class_type", ""))
+    cards = card_nodes(close, lambda name: running.prompt.get(name, {}).get("class_type", ""))
     flow = close["inputs"].get("flow")
     start = flow[0] if isinstance(flow, list) and flow else None
-    place = LoopPlace(prompt_id=running.prompt_id, node=node, workflow=running.workflow, start=start, **shown)
+    place = LoopPlace(prompt_id=running.prompt_id, node=node, workflow=running.workflow, start=start, **cards)
     return {
         **place.to_page(),
         "running": True,

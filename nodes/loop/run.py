@@ -45,9 +45,9 @@ _HELD: WeakValueDictionary[str, Held] = WeakValueDictionary()
 
 def held_image(name: str) -> Any:
     """The image that a loop handed on to its next Loop Start: of the run, or the kept iteration `<picture>[/<index>]`."""
-    held = _HELD.get(name)
-    if held is not None and held.name == name:
-        return held.image
+    hold = _HELD.get(name)
+    if hold is not None and hold.name == name:
+        return hold.image
     picture, _, index = name.partition("/")
     batches = kept_iterations().images(picture)
     if not batches:
@@ -130,14 +130,14 @@ def begin(prompt: Any, node_id: str, workflow: str | None, flow: Flow, policy: R
 def _place(prompt: Any, node_id: str, workflow: str | None) -> LoopPlace:
     from server import PromptServer
 
-    shown = card_nodes(prompt.get_node(node_id), lambda name: prompt.get_node(name)["class_type"])
+    cards = card_nodes(prompt.get_node(node_id), lambda name: prompt.get_node(name)["class_type"])
     return LoopPlace(
         prompt_id=running_prompt_id(),
         node=prompt.get_display_node_id(node_id),
         start=prompt.get_display_node_id(find_open(prompt, node_id)),
         workflow=workflow,
         client=PromptServer.instance.client_id,
-        **{part: prompt.get_display_node_id(name) for part, name in shown.items()},
+        **{part: prompt.get_display_node_id(name) for part, name in cards.items()},
     )
 
 

@@ -112,8 +112,8 @@ def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence
         values = [_reward(value) for value in rewards]
         outcomes = outcomes or [_number_only(value) for value in values]
         outcomes = [_unrewarded(outcome, value) for outcome, value in zip(outcomes, values, strict=True)]
-    scored = [(value, -index) for index, value in enumerate(values) if value is not None]
-    index = -max(scored)[1] if scored else 0
+    ranking = [(value, -index) for index, value in enumerate(values) if value is not None]
+    index = -max(ranking)[1] if ranking else 0
     return IterationCandidate(index=index, outcome=outcomes[index], reward=values[index])
 
 
@@ -175,9 +175,9 @@ class LoopState:
 
         `origin` joins the step's row: where it came from.
         """
-        kept = replace(step, image=None, image_file=image["filename"] if image else "")
+        light = replace(step, image=None, image_file=image["filename"] if image else "")
         row = {**self._row(step, card, image), **origin}
-        return replace(self, refine=self.refine.with_step(kept), rows=(*self.rows, row))
+        return replace(self, refine=self.refine.with_step(light), rows=(*self.rows, row))
 
     def decided(self, stop_asked: bool) -> tuple[LoopState, Move | None]:
         """The state with its reason to stop, or the next move."""
@@ -252,5 +252,5 @@ class LoopState:
     def ending(self) -> str | None:
         """Why the loop ended and what its best image lacks; None while it goes on."""
         cards = (row["card"] for row in self.rows if row["card"])
-        titles = {judged["key"]: judged["title"] for card in cards for judged in card.get("dimensions", ())}
+        titles = {dimension["key"]: dimension["title"] for card in cards for dimension in card.get("dimensions", ())}
         return None if self.stop is None else ending(self.refine, self.stop, titles)

@@ -117,15 +117,15 @@ def _kept(run: LoopRun, flow: Flow) -> Iteration | None:
 
 def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, made: Iteration) -> LoopRun:
     """Save this iteration, and hold its image if it would be handed on."""
-    judged = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
-    image = picked(made.images, judged.index)
-    step = run.state.step(flow, judged, made.proposal)
-    temp = made.shown or _saved(made, judged.index) or save_temp_image(to_pictures(image)[0])
+    candidate = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
+    image = picked(made.images, candidate.index)
+    step = run.state.step(flow, candidate, made.proposal)
+    temp = made.shown or _saved(made, candidate.index) or save_temp_image(to_pictures(image)[0])
     if not made.kept:
         _keep(run, flow, made, temp)
     saved = run.files.add(step, temp)
-    card = _card(made.critiques[0], judged, saved, run.state.refine.policy) if made.critiques else None
-    key = None if run.picture is None else f"{run.picture}/{judged.index}"
+    card = _card(made.critiques[0], candidate, saved, run.state.refine.policy) if made.critiques else None
+    key = None if run.picture is None else f"{run.picture}/{candidate.index}"
     now = time.monotonic()
     seconds = None if run.since is None or made.kept else round(now - run.since, 2)
     state = run.state.with_step(step, card, saved, kept=key, replayed=made.kept, seconds=seconds)
@@ -139,17 +139,17 @@ def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, made: Iteration) -> LoopR
 
 
 def _keep(run: LoopRun, flow: Flow, made: Iteration, temp: TempImage) -> None:
-    known = run.picture is not None and run.replay.store.has(run.picture)
+    in_store = run.picture is not None and run.replay.store.has(run.picture)
     judgement = judgement_of(made.critiques, made.rewards, made.proposal, temp["filename"])
-    batches = None if known else made.images
+    batches = None if in_store else made.images
     run.replay.keep(run.picture, flow, run.carried, batches, judgement, temp_folder() / temp["filename"])
 
 
 def _card(critiques: Critiques, judged: IterationCandidate, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
-    shown = replace(critiques, outcomes=(judged.outcome,))
+    one_card = replace(critiques, outcomes=(judged.outcome,))
     dimensions, lowest = critiques.rubric.dimensions, critiques.rubric.scale.minimum
     minimums = {d.key: policy.minimum_score for d in dimensions} if policy.minimum_score > lowest else {}
-    card = critique_cards(shown, [saved], minimums, policy.threshold)[0]
+    card = critique_cards(one_card, [saved], minimums, policy.threshold)[0]
     return {**card, "reward": judged.reward}  # a number of the graph's own counts before the critique's
 
 
@@ -180,15 +180,15 @@ def _expanded(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     )
     if run.picture is not None and len(run.replay.store.images(run.picture) or ()) == 1:
         graph = with_picture(graph, opened, closed, giving_inputs(run.picture))
-    taken = [name for name in sorted(turn.prompt.get_original_prompt()) if is_copy_id(run.body, run.root, name)]
-    if taken:
-        raise ConfigError(f"The workflow already has a node with the id {taken[0]!r}; rename it.")
+    copies = [name for name in sorted(turn.prompt.get_original_prompt()) if is_copy_id(run.body, run.root, name)]
+    if copies:
+        raise ConfigError(f"The workflow already has a node with the id {copies[0]!r}; rename it.")
     describe(turn.extra, run, flow, None)
-    named = {"prompt_id": run.place.prompt_id, "node": run.place.node}
+    address = {"prompt_id": run.place.prompt_id, "node": run.place.node}
     return io.NodeOutput(
         *([closed, slot] for slot in range(OUTPUTS)),
         expand=graph,
-        ui={"rr_loop_run": [named]} if turn.node_id == run.root else None,
+        ui={"rr_loop_run": [address]} if turn.node_id == run.root else None,
     )
 
 
@@ -202,28 +202,28 @@ def _asked(run: LoopRun, move: Move) -> tuple[LoopState, Move | None]:
 
     best = run.state.refine.best
     again = run.state.refine.request.text if best is None else best.request
-    wanted = paused((place.prompt_id, place.node), run.picture, row["replayed"], move, again, show)
-    return (run.state, wanted) if isinstance(wanted, Move) else (replace(run.state, stop=wanted), None)
+    choice = paused((place.prompt_id, place.node), run.picture, row["replayed"], move, again, show)
+    return (run.state, choice) if isinstance(choice, Move) else (replace(run.state, stop=choice), None)
 
 
 def _overruled(run: LoopRun, state: LoopState) -> LoopState:
     """With the iteration that a person wants, if it is among these; its image is held then."""
-    wanted = BOARD.choice(run.place.workflow, run.place.node)
-    index = next((row["index"] for row in state.rows if wanted is not None and row["kept"] == wanted), None)
-    if index is None or wanted is None:
+    choice = BOARD.choice(run.place.workflow, run.place.node)
+    index = next((row["index"] for row in state.rows if choice is not None and row["kept"] == choice), None)
+    if index is None or choice is None:
         return state
-    batches = run.replay.store.images(wanted.partition("/")[0])
+    batches = run.replay.store.images(choice.partition("/")[0])
     if not batches:
         return state
-    image = picked(batches, int(wanted.rpartition("/")[2])).clone()
-    run.held.hold(image, wanted, wanted.partition("/")[0])
+    image = picked(batches, int(choice.rpartition("/")[2])).clone()
+    run.held.hold(image, choice, choice.partition("/")[0])
     return replace(state, overruled=index)
 
 
 def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
-    state, chosen = run.state, run.state.chosen(turn.keep)
-    flow = replace(flow, prompt=chosen.request, seed=chosen.seed, iteration=chosen.index)
-    row = state.rows[chosen.index]
+    state, handed = run.state, run.state.chosen(turn.keep)
+    flow = replace(flow, prompt=handed.request, seed=handed.seed, iteration=handed.index)
+    row = state.rows[handed.index]
     if turn.save == "best image":
         save_picture(turn.extra, turn.prompt.get_original_prompt(), run, flow, row, run.held.image, run.held.shown)
     describe(turn.extra, run, flow, row)
@@ -231,9 +231,9 @@ def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     settle()
     return io.NodeOutput(
         run.held.image,
-        float("nan") if chosen.reward is None else chosen.reward,
-        chosen.request,
-        chosen.seed,
+        float("nan") if handed.reward is None else handed.reward,
+        handed.request,
+        handed.seed,
         len(state.refine.steps),
         state.refine.reached,
         state.to_history(),

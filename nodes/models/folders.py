@@ -54,16 +54,16 @@ def checkpoints() -> list[Listed]:
 
 def gguf_models() -> list[Listed]:
     """GGUF models that have a picture tower (mmproj) beside them, in the order of their names."""
-    found: dict[str, Listed] = {}
+    listing: dict[str, Listed] = {}
     for kind in CHECKPOINT_FOLDERS:
         for root in roots(kind):
             for folder in (root, *_folders(root, DEPTH)):
                 files = gguf_pairs.models(folder) if gguf_pairs.towers(folder) else []
                 for file in files:
                     name = f"{kind}/{file.relative_to(root).as_posix()}"
-                    if name not in found and _inside(file, root):
-                        found[name] = Listed(name=name, path=file)
-    return sorted(found.values(), key=lambda listed: listed.name.lower())
+                    if name not in listing and _inside(file, root):
+                        listing[name] = Listed(name=name, path=file)
+    return sorted(listing.values(), key=lambda listed: listed.name.lower())
 
 
 def adapters() -> list[Listed]:
@@ -75,13 +75,13 @@ def rubric_files() -> list[Listed]:
     """TOML files of models/rationalrewards/rubrics, and of the pack's own rubrics folder, if it has one."""
     folders = [root / RUBRIC_FOLDER for root in roots("rationalrewards")]
     folders.append(Path(__file__).parents[2] / RUBRIC_FOLDER)
-    found: dict[str, Listed] = {}
+    listing: dict[str, Listed] = {}
     for folder in folders:
         if folder.is_dir():
             for file in sorted(folder.glob("*.toml")):
                 if _inside(file, folder):
-                    found.setdefault(file.name, Listed(name=file.name, path=file))
-    return list(found.values())
+                    listing.setdefault(file.name, Listed(name=file.name, path=file))
+    return list(listing.values())
 
 
 def find_checkpoint(name: object) -> Path:
@@ -110,9 +110,9 @@ def roots(kind: str) -> list[Path]:
     """ComfyUI's folders of one kind; `extra_model_paths.yaml` may have added some."""
     import folder_paths
 
-    known = folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else []
+    folders = folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else []
     own = Path(folder_paths.models_dir) / kind
-    return list(dict.fromkeys([*(Path(path) for path in known), own]))
+    return list(dict.fromkeys([*(Path(path) for path in folders), own]))
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -144,14 +144,14 @@ def _json(file: Path) -> dict[str, object]:
 
 
 def _listed(kinds: tuple[str, ...], wanted: Callable[[Path], bool]) -> list[Listed]:
-    found: dict[str, Listed] = {}
+    listing: dict[str, Listed] = {}
     for kind in kinds:
         for root in roots(kind):
             for folder in _folders(root, DEPTH):
                 name = f"{kind}/{folder.relative_to(root).as_posix()}"
-                if name not in found and wanted(folder) and _inside(folder, root):
-                    found[name] = Listed(name=name, path=folder)
-    return sorted(found.values(), key=lambda listed: listed.name.lower())
+                if name not in listing and wanted(folder) and _inside(folder, root):
+                    listing[name] = Listed(name=name, path=folder)
+    return sorted(listing.values(), key=lambda listed: listed.name.lower())
 
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:

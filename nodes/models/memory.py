@@ -120,8 +120,8 @@ def evict(patcher: Any) -> None:
 
     loaded = management.current_loaded_models
     for index in reversed(range(len(loaded))):
-        known = loaded[index].model
-        if known is not None and patcher.is_clone(known):
+        model = loaded[index].model
+        if model is not None and patcher.is_clone(model):
             loaded.pop(index).model_unload()
     management.soft_empty_cache()
 

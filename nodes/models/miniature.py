@@ -55,13 +55,13 @@ class ResidentGenerator:
         """Draw with this LoRA, or as shipped; a file that was written again is read again."""
         import torch
 
-        wanted = None if tuning is None else (tuning, tuning[0].stat().st_mtime_ns)
-        if self._generator is None or wanted == self._tuned:
+        target = None if tuning is None else (tuning, tuning[0].stat().st_mtime_ns)
+        if self._generator is None or target == self._tuned:
             return
         self._tuned = None
         with torch.inference_mode(False):
             self._generator.tune(*(tuning or (None,)))
-        self._tuned = wanted
+        self._tuned = target
 
     def bring(self, tuning: Tuning | None = None) -> MiniatureGenerator:
         """Load, and be known to ComfyUI's model management."""

@@ -59,15 +59,15 @@ def tally(book: Book) -> ExportTally:
 
 def summary(name: str, counted: ExportTally) -> str:
     """The tally in words."""
-    said = (
+    sentence = (
         f"{name}: {counted.answered} answered (ties: {counted.ties}, all bad: {counted.bad}), {counted.waiting} waiting; "
         f"{counted.pairs} pairs."
     )
     if counted.judged:
-        said += f" The judge picked the same image in {counted.agreed} of {counted.judged}."
+        sentence += f" The judge picked the same image in {counted.agreed} of {counted.judged}."
     if counted.damaged:
-        said += f" {counted.damaged} damaged lines of its file are left out."
-    return said
+        sentence += f" {counted.damaged} damaged lines of its file are left out."
+    return sentence
 
 
 def pairs_of(question: PreferenceQuestion, choice: Choice) -> Iterator[tuple[int, int, str]]:
@@ -119,10 +119,10 @@ def _row(
 
 def _judge_agrees(question: PreferenceQuestion, choice: Choice) -> bool | None:
     """None where there is no winner, or the judge did not score every image."""
-    scored = [reward for reward in question.rewards if reward is not None]
-    if not isinstance(choice, int) or len(scored) != len(question.candidates):
+    rewards = [reward for reward in question.rewards if reward is not None]
+    if not isinstance(choice, int) or len(rewards) != len(question.candidates):
         return None
-    return scored[choice] == max(scored) and scored.count(max(scored)) == 1
+    return rewards[choice] == max(rewards) and rewards.count(max(rewards)) == 1
 
 
 def _copy(source: Path, target: Path) -> None:

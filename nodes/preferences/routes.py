@@ -39,15 +39,15 @@ class PreferenceRoutes:
 
     async def state(self, request: web.Request) -> web.Response:
         """GET -> `view` of ?question= if it waits, of the one waiting after it or ?after=, or of the first one waiting."""
-        shown, after = request.query.get("question"), request.query.get("after")
-        if any(key is not None and not _KEY.fullmatch(key) for key in (shown, after)):
+        current, after = request.query.get("question"), request.query.get("after")
+        if any(key is not None and not _KEY.fullmatch(key) for key in (current, after)):
             return refusal(400, "That is not the key of a question.")
-        return await _answered(request, lambda store: view(store, shown=shown, after=after, waiting=True))
+        return await _answered(request, lambda store: view(store, shown=current, after=after, waiting=True))
 
     async def pick(self, request: web.Request) -> web.Response:
         """POST {"question": key, "choice": place from 0, "tie" or "bad"} -> `view` of the next question."""
-        asked = await _body(request)
-        question, choice = asked.get("question"), asked.get("choice")
+        order = await _body(request)
+        question, choice = order.get("question"), order.get("choice")
         if not isinstance(question, str) or not _KEY.fullmatch(question) or not _is_choice(choice):
             return refusal(400, 'Send an answer such as {"question": "0123456789abcdef", "choice": 0}.')
 
@@ -59,10 +59,10 @@ class PreferenceRoutes:
 
     async def undo(self, request: web.Request) -> web.Response:
         """POST {"answer": key} -> `view` of the question that waits again."""
-        taken = (await _body(request)).get("answer")
-        if not isinstance(taken, str) or not _KEY.fullmatch(taken):
+        answer = (await _body(request)).get("answer")
+        if not isinstance(answer, str) or not _KEY.fullmatch(answer):
             return refusal(400, 'Send the key of an answer, such as {"answer": "0123456789abcdef"}.')
-        return await _answered(request, lambda store: view(store, shown=store.undo(taken)))
+        return await _answered(request, lambda store: view(store, shown=store.undo(answer)))
 
     async def export(self, request: web.Request) -> web.Response:
         """POST -> {"pairs": number, "folder": below the output folder}."""
@@ -103,8 +103,8 @@ def view(
     from .export import tally
 
     book = store.book()
-    known = shown in book.questions and not (waiting and shown in book.choices)
-    key = shown if known else book.next_after(shown or after)
+    still_open = shown in book.questions and not (waiting and shown in book.choices)
+    key = shown if still_open else book.next_after(shown or after)
     return {
         "dataset": store.name,
         "question": None if key is None else _question(store, book, key),
@@ -167,7 +167,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object that was sent; empty if it is none, or too large to be one of ours."""
     body = await whole_body(request, BODY_LIMIT)
     try:
-        asked: Any = None if body is None else json.loads(body)
+        table: Any = None if body is None else json.loads(body)
     except (ValueError, RecursionError):
-        asked = None
-    return asked if isinstance(asked, dict) else {}
+        table = None
+    return table if isinstance(table, dict) else {}

@@ -98,19 +98,19 @@ class PreferenceStore:
             "judge": judge,
         }
         with self._lock, self._log.writing() as append:
-            known = self._questions.get(key)
-            if known is None or (rewards and known.rewards != tuple(rewards)):
+            earlier = self._questions.get(key)
+            if earlier is None or (rewards and earlier.rewards != tuple(rewards)):
                 append(row)
             return self._questions[key]
 
     def answer(self, question: str, choice: Choice) -> None:
         """Record an answer; the same answer again is none. ConfigError for what cannot be answered so."""
         with self._lock, self._log.writing() as append:
-            asked = self._questions.get(question)
-            if asked is None:
+            entry = self._questions.get(question)
+            if entry is None:
                 raise ConfigError(f"There is no such question in {self.name}; queue the graph again.")
-            if isinstance(choice, int) and not 0 <= choice < len(asked.candidates):
-                raise ConfigError(f"That question has {len(asked.candidates)} images.")
+            if isinstance(choice, int) and not 0 <= choice < len(entry.candidates):
+                raise ConfigError(f"That question has {len(entry.candidates)} images.")
             if self._standing().get(question) != choice:
                 key = secrets.token_hex(8)
                 append({"event": "answer", "key": key, "time": _now(), "question": question, "choice": choice})
@@ -118,11 +118,11 @@ class PreferenceStore:
     def undo(self, answer: str) -> str:
         """Take back an answer; gives the question that it answered. ConfigError if it does not stand."""
         with self._lock, self._log.writing() as append:
-            taken = self._answers.get(answer)
-            if taken is None:
+            entry = self._answers.get(answer)
+            if entry is None:
                 raise ConfigError("That answer has been taken back already.")
             append({"event": "undo", "time": _now(), "answer": answer})
-            return taken.question
+            return entry.question
 
     def book(self) -> Book:
         """What stands now."""
@@ -144,10 +144,10 @@ class PreferenceStore:
                 rewards=tuple(row["rewards"]),
             )
         elif row["event"] == "answer":
-            asked = self._questions[row["question"]]
-            if row["choice"] not in ("tie", "bad", *range(len(asked.candidates))):
+            entry = self._questions[row["question"]]
+            if row["choice"] not in ("tie", "bad", *range(len(entry.candidates))):
                 raise ValueError(row["choice"])
-            answer = PreferenceAnswer(key=row["key"], question=asked.key, choice=row["choice"])
+            answer = PreferenceAnswer(key=row["key"], question=entry.key, choice=row["choice"])
             self._answers[answer.key] = answer
         elif row["event"] == "undo":
             del self._answers[row["answer"]]

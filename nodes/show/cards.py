@@ -32,8 +32,8 @@ def critique_cards(
     """
     minimums = minimums or {}
     gate = None if threshold is None else Gate(threshold=threshold, minimums=minimums)
-    shown = images if images is not None else [None] * len(critiques.outcomes)
-    rows = zip(critiques.outcomes, critiques.rewards, shown, strict=True)
+    pictures = images if images is not None else [None] * len(critiques.outcomes)
+    rows = zip(critiques.outcomes, critiques.rewards, pictures, strict=True)
     return [
         {
             "index": index,

@@ -23,8 +23,8 @@ _LINE_START = re.compile(r"(?m)^[^\S\n]*(\d*)([#+=.)-]?)")
 
 def as_text(said: str) -> str:
     """`said` so that Markdown shows its words and marks: no HTML, no links, no pictures, no headings, no code."""
-    shown = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _LINE_START.sub(_plain_line_start, _MARKS.sub(r"\\\1", shown))
+    html = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINE_START.sub(_plain_line_start, _MARKS.sub(r"\\\1", html))
 
 
 def _plain_line_start(match: re.Match[str]) -> str:
@@ -112,7 +112,7 @@ def _plain_of(outcome: Outcome, reward: float | None, rubric: Rubric) -> str:
     if isinstance(outcome, Unscored):
         return f"Unscored ({outcome.reason}): {outcome.message}"
     lines = [f"Reward {reward_text(reward)}"]
-    lines += [f"{title}: {score}. {said}".rstrip(" .") + "." for title, score, said in _judgements(outcome, rubric)]
+    lines += [f"{title}: {score}. {reason}".rstrip(" .") + "." for title, score, reason in _judgements(outcome, rubric)]
     lines += [f"{name}: {text}" for name, text in _closing(outcome)]
     return "\n".join(lines)
 
@@ -136,7 +136,7 @@ def _judgements(critique: Critique, rubric: Rubric) -> list[tuple[str, str, str]
 
 def _closing(critique: Critique) -> list[tuple[str, str]]:
     refinement = critique.refinement
-    said = [("Summary", critique.summary)]
+    sections = [("Summary", critique.summary)]
     if refinement is not None:
-        said += [("Comments", refinement.comments), ("Refined request", refinement.request)]
-    return [(name, text.strip()) for name, text in said if text.strip()]
+        sections += [("Comments", refinement.comments), ("Refined request", refinement.request)]
+    return [(name, text.strip()) for name, text in sections if text.strip()]

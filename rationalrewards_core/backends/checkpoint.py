@@ -168,8 +168,8 @@ def _source_options(config: CheckpointConfig) -> dict[str, Any]:
 
 def by_pillow() -> dict[str, Any]:
     """Options of AutoImageProcessor: scale by Pillow, with torchvision or without, for the two differ in some pixels."""
-    named = importlib.util.find_spec("transformers.image_processing_backends") is not None
-    return {"backend": "pil"} if named else {"use_fast": False}  # transformers before 5.4 or so has no names for them
+    present = importlib.util.find_spec("transformers.image_processing_backends") is not None
+    return {"backend": "pil"} if present else {"use_fast": False}  # transformers before 5.4 or so has no names for them
 
 
 def _load_failure(config: CheckpointConfig, error: Exception) -> BackendError:
@@ -187,10 +187,10 @@ def _newer(config: CheckpointConfig) -> str:
     """What to do about files of a later transformers, whose names for settings this one may not know."""
     import transformers
 
-    written = str(_json_file(config, "config.json").get("transformers_version") or "")
-    if written.partition(".")[0] <= transformers.__version__.partition(".")[0]:
+    version = str(_json_file(config, "config.json").get("transformers_version") or "")
+    if version.partition(".")[0] <= transformers.__version__.partition(".")[0]:
         return ""
-    return f"; it was written by transformers {written} and this is {transformers.__version__}, update that"
+    return f"; it was written by transformers {version} and this is {transformers.__version__}, update that"
 
 
 def free_memory() -> None:

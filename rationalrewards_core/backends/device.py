@@ -78,7 +78,7 @@ def _cpu_has_bf16() -> bool:
     if platform.machine().lower() in ARM:
         return True
     kinds = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(known is not None and known() for known in kinds)
+    return any(probe is not None and probe() for probe in kinds)
 
 
 def fast_autocast(device: str, enabled: bool = True) -> Any:

@@ -22,9 +22,9 @@ def check_whole(model: str, report: Mapping[str, Any]) -> None:
     """
     misshapen = sorted(tuple(key) for key in report.get("mismatched_keys", ()))
     if misshapen:
-        name, there, wanted = misshapen[0]
+        name, there, shape = misshapen[0]
         raise _not_whole(
-            f"{model} does not fit its own config.json: {name} has the shape {tuple(there)} where {tuple(wanted)} "
+            f"{model} does not fit its own config.json: {name} has the shape {tuple(there)} where {tuple(shape)} "
             f"is needed{others(misshapen)}"
         )
     missing, foreign = sorted(report.get("missing_keys", ())), sorted(report.get("unexpected_keys", ()))

@@ -44,10 +44,10 @@ class ManagedChat:
     def identity(self) -> str:
         """What is asked for, the command, and the state of the files that it names; no address, which changes."""
         plain = replace(self.config, url="http://127.0.0.1/v1", command=(), environment={})
-        asked = OpenAIChat(plain, grid=self._grid).identity
+        identity = OpenAIChat(plain, grid=self._grid).identity
         started = [*self.config.command, *map("=".join, sorted(self.config.environment.items()))]
         files = [stamp for word in self.config.command for stamp in file_stamps(word)]
-        return f"managed:{asked}:{hashlib.sha256(chr(0).join([*started, *files]).encode()).hexdigest()[:16]}"
+        return f"managed:{identity}:{hashlib.sha256(chr(0).join([*started, *files]).encode()).hexdigest()[:16]}"
 
     @property
     def profile(self) -> ServerProfile | None:

@@ -40,12 +40,12 @@ class ReplyReader:
         choice = first_choice(answer)
         failure = answer if answer.get("error") or choice is None else choice
         if choice is None or failure.get("error"):  # whatever text stands beside an error is cut off somewhere
-            said = f": {complaint(json.dumps(failure), self._key)}" if failure.get("error") else ""
-            raise BackendError(f"{self._who} sent no reply in its answer{said}.", reason="bad_reply", status=200)
+            reason = f": {complaint(json.dumps(failure), self._key)}" if failure.get("error") else ""
+            raise BackendError(f"{self._who} sent no reply in its answer{reason}.", reason="bad_reply", status=200)
         usage = answer.get("usage")
         finish = self._finish(choice, token_count(usage, "completion_tokens"), sampling)
-        written = self._written(answer, choice, finish)
-        text = redacted(written or "", self._key) if len(self._key) >= LIKELY_SECRET else written or ""
+        content = self._written(answer, choice, finish)
+        text = redacted(content or "", self._key) if len(self._key) >= LIKELY_SECRET else content or ""
         answer_at = after_thoughts(text)  # a draft before the end of thoughts may hold a stop text too
         cut = sampling.end(text, answer_at)
         return Reply(
@@ -55,13 +55,13 @@ class ReplyReader:
             prompt_tokens=token_count(usage, "prompt_tokens"),
             completion_tokens=token_count(usage, "completion_tokens"),
             seconds=seconds,
-            tokens=token_choices(choice.get("logprobs")) if text == written else (),
+            tokens=token_choices(choice.get("logprobs")) if text == content else (),
         )
 
     def _finish(self, choice: Mapping[str, Any], written: int, sampling: Sampling) -> Finish:
         """Why the reply ended. Servers clamp a reply to their context without a word, and some call every end a stop."""
-        said = choice.get("finish_reason")
-        finish = Finish.STOP if said is None else _FINISH.get(str(said).lower(), Finish.OTHER)
+        word = choice.get("finish_reason")
+        finish = Finish.STOP if word is None else _FINISH.get(str(word).lower(), Finish.OTHER)
         most = sampling.max_tokens + self._config.thinking_tokens
         if finish is Finish.STOP and written >= most:
             return Finish.LENGTH
@@ -70,11 +70,11 @@ class ReplyReader:
     def _written(self, answer: Mapping[str, Any], choice: Mapping[str, Any], finish: Finish) -> str | None:
         """The text that is the answer; None if there is none and the reply was cut off."""
         message = choice["message"]
-        written, refusal = content_text(message.get("content")), content_text(message.get("refusal"))
-        if refusal and not written:
-            said = redacted(refusal, self._key)[:LONGEST_COMPLAINT]
-            raise BackendError(f"{self._who} refused to judge: {said}", reason="refused", status=200)
-        if not written and thoughts(answer):
+        text, refusal = content_text(message.get("content")), content_text(message.get("refusal"))
+        if refusal and not text:
+            complaint_text = redacted(refusal, self._key)[:LONGEST_COMPLAINT]
+            raise BackendError(f"{self._who} refused to judge: {complaint_text}", reason="refused", status=200)
+        if not text and thoughts(answer):
             name = self._config.name
             raise BackendError(
                 f"{self._who} only thought and wrote no reply; under [servers.{name}] in the config file set thinking = "
@@ -82,6 +82,6 @@ class ReplyReader:
                 reason="bad_reply",
                 status=200,
             )
-        if written is None and (finish is Finish.STOP or message.get("content") is not None):
+        if text is None and (finish is Finish.STOP or message.get("content") is not None):
             raise BackendError(f"{self._who} sent a reply without text.", reason="bad_reply", status=200)
-        return written
+        return text

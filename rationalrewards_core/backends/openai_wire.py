@@ -66,21 +66,21 @@ def grammar_option(names: Sequence[str], grammar: str) -> dict[str, Any]:
 def json_object(text: str) -> dict[str, Any] | None:
     """The JSON object that a text is, or None if it is anything else."""
     try:
-        found = json.loads(text)
+        table = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return table if isinstance(table, dict) else None
 
 
 def complaint(text: str, key: str) -> str:
     """What a server says in an error, as one short line without the key."""
     answer = json_object(text)
-    said: Any = text
+    words: Any = text
     if answer is not None:
-        said = answer.get("error") or answer
-        if isinstance(said, dict):
-            said = said.get("message") or said.get("detail") or said
-    line = redacted(" ".join(_whole(str(said)).split()), key)
+        words = answer.get("error") or answer
+        if isinstance(words, dict):
+            words = words.get("message") or words.get("detail") or words
+    line = redacted(" ".join(_whole(str(words)).split()), key)
     return line[:LONGEST_COMPLAINT] or "(no explanation)"
 
 
@@ -131,8 +131,8 @@ def thoughts(answer: Mapping[str, Any]) -> str:
     """What the model thought before its reply, where the server sets that apart or leaves it before the reply."""
     message = (first_choice(answer) or {"message": {}})["message"]
     apart = [content_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
-    written = content_text(message.get("content")) or ""
-    return next((text for text in apart if text), "") or (written if thinks_aloud(written) else "")
+    body = content_text(message.get("content")) or ""
+    return next((text for text in apart if text), "") or (body if thinks_aloud(body) else "")
 
 
 def _whole(text: str) -> str:

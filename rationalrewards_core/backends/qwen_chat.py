@@ -84,8 +84,8 @@ def padded_inputs(checkpoint: Checkpoint, conversations: Sequence[Conversation])
     texts = [conversation.text for conversation in conversations]
     batch = dict(checkpoint.tokeniser(texts, return_tensors="pt", padding=True, add_special_tokens=False))
     batch.pop("token_type_ids", None)
-    seen = [conversation.images for conversation in conversations if conversation.images]
-    batch.update({name: torch.cat([images[name] for images in seen]) for name in (seen[0] if seen else ())})
+    pictures = [conversation.images for conversation in conversations if conversation.images]
+    batch.update({name: torch.cat([images[name] for images in pictures]) for name in (pictures[0] if pictures else ())})
     if takes_token_kinds(checkpoint.model):
         image_id = checkpoint.tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
         batch["mm_token_type_ids"] = (batch["input_ids"] == image_id).int()

@@ -177,14 +177,14 @@ class ServerCalls:
 
     def _fail(self, status: int, text: str, retry_after: str | None) -> None:
         """Raise the error of an HTTP status."""
-        said = complaint(text, self.key)
+        sentence = complaint(text, self.key)
         reason = _REASON_OF_STATUS.get(status, "server_error" if status >= 500 else "client_error")
         if 300 <= status < 400:
             reason = "redirected"
-        if status in (400, 413) and any(words in said.casefold() for words in _CONTEXT):
+        if status in (400, 413) and any(words in sentence.casefold() for words in _CONTEXT):
             reason = "context_full"
         error = BackendError(
-            f"{self.who} answered {status}{_ADVICE.get(reason, '')}: {said}", reason=reason, status=status
+            f"{self.who} answered {status}{_ADVICE.get(reason, '')}: {sentence}", reason=reason, status=status
         )
         if status == 429 or status >= 500:
             raise RetryableError(error, retry_seconds(retry_after))

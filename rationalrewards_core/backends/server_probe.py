@@ -123,10 +123,10 @@ async def _stop_texts(ask: Ask, reply: str) -> int:
 
 async def _seed(ask: Ask) -> tuple[bool, bool]:
     """Whether one seed repeats a drawn reply, and whether another one changes it."""
-    drawn = []
+    draws = []
     for seed in (1, 1, 2):
         answer = await _tried(ask, DRAW, {"temperature": 1.5, "seed": seed})
         if answer is None:
             return False, True
-        drawn.append(text_of(answer) or thoughts(answer))
-    return drawn[0] == drawn[1], drawn[0] != drawn[2] or drawn[0] != drawn[1]
+        draws.append(text_of(answer) or thoughts(answer))
+    return draws[0] == draws[1], draws[0] != draws[2] or draws[0] != draws[1]

@@ -126,10 +126,10 @@ class ServerProfile:
 def profile_from_json(row: Mapping[str, Any]) -> ServerProfile | None:
     """A kept profile; None if it was written by another version of this project."""
     types = {field.name: type(field.default) for field in fields(ServerProfile)}
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    if given.keys() != types.keys() or any(type(given[name]) is not kind for name, kind in types.items()):
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    if values.keys() != types.keys() or any(type(values[name]) is not kind for name, kind in types.items()):
         return None
-    return ServerProfile(**given)
+    return ServerProfile(**values)
 
 
 def assumed_profile(config: ServerConfig) -> ServerProfile:

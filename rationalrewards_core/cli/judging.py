@@ -119,8 +119,8 @@ def score_command(arguments: argparse.Namespace) -> int:
     opened = _opened(arguments.images)
     cases = [Case(request, picture) for picture in opened if not isinstance(picture, Unscored)]
     with tqdm(total=len(cases), unit="image", disable=arguments.json or len(cases) < 2, file=sys.stderr) as bar:
-        judged = iter(run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update())).outcomes)
-    outcomes = [picture if isinstance(picture, Unscored) else next(judged) for picture in opened]
+        remaining = iter(run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update())).outcomes)
+    outcomes = [picture if isinstance(picture, Unscored) else next(remaining) for picture in opened]
     rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in outcomes]
     order = sorted(range(len(outcomes)), key=lambda i: -1.0 if rewards[i] is None else rewards[i] or 0.0, reverse=True)
     if arguments.json:
@@ -137,16 +137,16 @@ def score_command(arguments: argparse.Namespace) -> int:
 
 def pictures_in(paths: Sequence[Path]) -> list[Path]:
     """The files, and in a folder's place the pictures in it, by name. ConfigError for a folder without any."""
-    found: list[Path] = []
+    pictures: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            found.append(path)
+            pictures.append(path)
             continue
         inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
         if not inside:
             raise ConfigError(f"The folder {path} has no pictures ({', '.join(PICTURE_SUFFIXES)}).")
-        found += inside
-    return found
+        pictures += inside
+    return pictures
 
 
 def _opened(paths: Sequence[Path]) -> list[Image.Image | Unscored]:

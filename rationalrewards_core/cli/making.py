@@ -73,27 +73,29 @@ def _saved_run(arguments: argparse.Namespace) -> RefineState | None:
     if arguments.prompt and not has_begun(arguments.out):
         return None
     saved = load_history(arguments.out)
-    asked = {"--prompt": (arguments.prompt, saved.request.text), "--seed": (arguments.seed, saved.base_seed)}
-    for option, (given, known) in asked.items():
-        if given is not None and given != known:
+    options = {"--prompt": (arguments.prompt, saved.request.text), "--seed": (arguments.seed, saved.base_seed)}
+    for option, (typed, saved_value) in options.items():
+        if typed is not None and typed != saved_value:
             raise ConfigError(
-                f"The run in {arguments.out} has {option} {known!r}; leave {option} out to go on with it."
+                f"The run in {arguments.out} has {option} {saved_value!r}; leave {option} out to go on with it."
             )
     return saved
 
 
 def _given_rules(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rules of the loop named on the command line; all others keep their (or the saved run's) values."""
-    given = {f.name: getattr(arguments, f.name, None) for f in fields(RefinePolicy)}
-    return {name: value for name, value in given.items() if value is not None}
+    rules = {f.name: getattr(arguments, f.name, None) for f in fields(RefinePolicy)}
+    return {name: value for name, value in rules.items() if value is not None}
 
 
 def _print_end(end: LoopEnd, why: str, arguments: argparse.Namespace) -> None:
     best = end.best
     if arguments.json:
-        found = None if best is None else {"reward": best.reward, "request": best.request, "seed": best.seed}
+        best_row = None if best is None else {"reward": best.reward, "request": best.request, "seed": best.seed}
         steps = len(end.state.steps)
-        show_json({"reason": end.reason.value, "ending": why, "steps": steps, "best": found, "out": str(arguments.out)})
+        show_json(
+            {"reason": end.reason.value, "ending": why, "steps": steps, "best": best_row, "out": str(arguments.out)}
+        )
         return
     print(f"Ended after {len(end.state.steps)} image{'s'[: len(end.state.steps) != 1]}. {why}")
     if best is not None:

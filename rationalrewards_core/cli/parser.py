@@ -185,8 +185,8 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 def _rubric(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, or a TOML file")
-    shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
-    shown.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")
-    shown.add_argument("--toml", action="store_true", help="print the rubric as TOML, to start your own from")
-    shown.add_argument("--json", action="store_true", help="machine-readable output")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
+    form.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")
+    form.add_argument("--toml", action="store_true", help="print the rubric as TOML, to start your own from")
+    form.add_argument("--json", action="store_true", help="machine-readable output")

@@ -89,5 +89,5 @@ def memory_gb(files: GgufPair, model: GgufHeader, tokens: int) -> float:
 def weight_parts(model: Path) -> list[Path]:
     """The files of a model: itself, or all of its parts."""
     first = "-00001-of-"
-    head, found, _ = model.name.partition(first)
-    return sorted(model.parent.glob(f"{head}-?????-of-*.gguf")) if found else [model]
+    head, mark, _ = model.name.partition(first)
+    return sorted(model.parent.glob(f"{head}-?????-of-*.gguf")) if mark else [model]

@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=8192, help="tokens of one question, its reply included")
     parser.add_argument("--threads", type=int, default=spare_threads(), help="CPU threads")
     parser.add_argument("--cpu", action="store_true", help="leave the graphics card alone")
-    given = parser.parse_args()
-    server = start(given, os.environ.get("LLAMA_API_KEY", ""))
+    arguments = parser.parse_args()
+    server = start(arguments, os.environ.get("LLAMA_API_KEY", ""))
     print(server.listening_address, flush=True)  # noqa: T201 - it goes into the log
     threading.Event().wait()
 

@@ -71,22 +71,22 @@ def chosen_tower(model: GgufHeader, candidates: Sequence[Path]) -> Path:
     namesakes = [file for file in candidates if stem(file) == name]
     unnamed = [file for file in candidates if not stem(file)]
     fitting = namesakes or unnamed or (list(candidates) if len({stem(file) for file in candidates}) == 1 else [])
-    chosen = _best_format(fitting)
-    if chosen is None:
+    best = _best_format(fitting)
+    if best is None:
         listed = ", ".join(file.name for file in fitting or candidates)
         raise ConfigError(
             f"Which picture tower goes with {model.path.name}? {listed} are beside it; name the right one "
             f"mmproj-{model.path.name}, or move the others away."
         )
-    tower = read_header(chosen)
+    tower = read_header(best)
     if not tower.is_tower:
-        raise ConfigError(f"{chosen.name} is named as a picture tower and is none; download it again.")
+        raise ConfigError(f"{best.name} is named as a picture tower and is none; download it again.")
     if tower.width and model.width and tower.width != model.width:
         raise ConfigError(
-            f"{chosen.name} belongs to another model than {model.path.name} (it makes {tower.width} numbers a patch, the "
+            f"{best.name} belongs to another model than {model.path.name} (it makes {tower.width} numbers a patch, the "
             f"model takes {model.width}); put the right mmproj file beside it."
         )
-    return chosen
+    return best
 
 
 def stem(file: Path) -> str:

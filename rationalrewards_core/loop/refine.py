@@ -169,20 +169,20 @@ class RefineState:
 
 def next_move(state: RefineState) -> Move | StopReason:
     """What to try next, or why to stop. The same state always gives the same answer."""
-    policy, done = state.policy, len(state.steps)
+    policy, count = state.policy, len(state.steps)
     if state.reached:
         return StopReason.REACHED
     if state.steps and _out_of_scope(state.steps[-1]):
         return StopReason.OUT_OF_SCOPE  # all candidates are judged by the same request
-    if done >= policy.max_iterations:
+    if count >= policy.max_iterations:
         return StopReason.BUDGET
     best = state.best
-    if done < policy.first or best is None:
-        return Move(state.request.text, seed_at(state, done), "original")
-    if done - max(best.index + 1, policy.first) >= policy.patience:
+    if count < policy.first or best is None:
+        return Move(state.request.text, seed_at(state, count), "original")
+    if count - max(best.index + 1, policy.first) >= policy.patience:
         return StopReason.PATIENCE
     for source in _sources(state, best):
-        move = Move(refined_request(state, source), seed_at(state, done), "refined")
+        move = Move(refined_request(state, source), seed_at(state, count), "refined")
         if policy.seeds != "fixed" or all((s.request, s.seed) != (move.request, move.seed) for s in state.steps):
             return move
     return StopReason.NOTHING_NEW
@@ -219,6 +219,6 @@ def _out_of_scope(step: RefineStep) -> bool:
 
 def _sources(state: RefineState, best: RefineStep) -> list[RefineStep]:
     """Steps whose critique may give the next request, most wanted first."""
-    scored = [step for step in reversed(state.steps) if isinstance(step.outcome, Critique)]
-    latest_first = list(scored)
+    steps = [step for step in reversed(state.steps) if isinstance(step.outcome, Critique)]
+    latest_first = list(steps)
     return [best, *latest_first] if state.policy.refine_from == "best" else latest_first

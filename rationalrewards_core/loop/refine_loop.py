@@ -92,7 +92,7 @@ class RefineLoop:
     async def _step(self, state: RefineState, move: Move) -> RefineStep:
         started = time.perf_counter()
         image = await generated(self._generate, move.request, move.seed)
-        drawn = time.perf_counter()
+        image_ready = time.perf_counter()
         outcome = await self._judged(state.request, image)
         reward = self._scorer.reward(outcome, state.request) if isinstance(outcome, Critique) else None
         return RefineStep(
@@ -103,8 +103,8 @@ class RefineLoop:
             outcome=outcome,
             reward=reward,
             accepted=state.accepts(reward),
-            generate_seconds=drawn - started,
-            judge_seconds=time.perf_counter() - drawn,
+            generate_seconds=image_ready - started,
+            judge_seconds=time.perf_counter() - image_ready,
             image=image,
         )
 
@@ -118,8 +118,8 @@ async def generated(generate: Generate, request: str, seed: int) -> Image.Image:
     if inspect.iscoroutinefunction(generate):
         image: Image.Image = await generate(request, seed)
         return image
-    made = await asyncio.to_thread(generate, request, seed)
-    if inspect.isawaitable(made):
-        made = await made
-    assert isinstance(made, Image.Image)
-    return made
+    picture = await asyncio.to_thread(generate, request, seed)
+    if inspect.isawaitable(picture):
+        picture = await picture
+    assert isinstance(picture, Image.Image)
+    return picture

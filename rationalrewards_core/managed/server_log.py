@@ -60,5 +60,5 @@ def last_line(path: Path) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    said = [" ".join(line.split()) for line in lines if re.search(r"\w", line)]
-    return said[-1][:LONGEST_LINE] if said else ""
+    texts = [" ".join(line.split()) for line in lines if re.search(r"\w", line)]
+    return texts[-1][:LONGEST_LINE] if texts else ""

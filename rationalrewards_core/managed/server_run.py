@@ -43,8 +43,8 @@ class ServerRun:
 
     def last_words(self) -> str:
         """How it ended, as the end of a sentence."""
-        said = last_line(self.log).replace(self.config.api_key, "[key]")
-        words = f'; its last line was "{said}"' if said else "; it said nothing"
+        sentence = last_line(self.log).replace(self.config.api_key, "[key]")
+        words = f'; its last line was "{sentence}"' if sentence else "; it said nothing"
         return f"(exit code {self.process.returncode}){words}. Its log: {self.log}"
 
 

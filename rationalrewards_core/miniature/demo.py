@@ -103,7 +103,7 @@ class BatchedGenerator:
         batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
         started = time.perf_counter()
         try:
-            drawn = await asyncio.to_thread(
+            pictures = await asyncio.to_thread(
                 self._generator.generate_many, [request for request, _, _ in batch], [seed for _, seed, _ in batch]
             )
         except Exception as error:
@@ -112,17 +112,17 @@ class BatchedGenerator:
             raise
         self.seconds += time.perf_counter() - started
         self.images += len(batch)
-        for (_, _, future), image in zip(batch, drawn, strict=True):
+        for (_, _, future), image in zip(batch, pictures, strict=True):
             future.set_result(image)
 
 
 def demo_requests(options: DemoOptions) -> list[str]:
     """Held-out two-thing requests, all different."""
     rng = np.random.default_rng([options.seed, 77])
-    found: dict[str, None] = {}
-    while len(found) < options.prompts:
-        found.setdefault(short_request(sample_wish(rng, two=1.0, reserved=True)))
-    return list(found)
+    requests: dict[str, None] = {}
+    while len(requests) < options.prompts:
+        requests.setdefault(short_request(sample_wish(rng, two=1.0, reserved=True)))
+    return list(requests)
 
 
 async def run_demo(
@@ -208,14 +208,14 @@ async def _loops(
     options: DemoOptions,
     progress: Callable[[str, int, int], None],
 ) -> list[LoopEnd]:
-    done = 0
+    count = 0
 
     async def one(number: int, request: str) -> LoopEnd:
-        nonlocal done
+        nonlocal count
         loop = RefineLoop(scorer, draw, options.policy)
         end = await loop.run(UserRequest(request), options.seed + 1000 * number)
-        done += 1
-        progress("refining", done, len(requests))
+        count += 1
+        progress("refining", count, len(requests))
         return end
 
     return list(await asyncio.gather(*(one(number, request) for number, request in enumerate(requests))))
@@ -253,27 +253,29 @@ async def _rival(
     score_seconds = await _judge_seconds(scorer, probe, "score") / len(probe)
     rate = per_image / (clock.generator / images + score_seconds)
     counts = [max(n, math.ceil(n * rate)) for n in spent]
-    wanted = [(i, options.seed + 1000 * i + k) for i, n in enumerate(counts) for k in range(n)]
-    drawn: list[Image.Image] = []
+    jobs = [(i, options.seed + 1000 * i + k) for i, n in enumerate(counts) for k in range(n)]
+    pictures: list[Image.Image] = []
     started = time.perf_counter()
-    for start in range(0, len(wanted), 32):
-        part = wanted[start : start + 32]
-        drawn += await asyncio.to_thread(generator.generate_many, [requests[i] for i, _ in part], [s for _, s in part])
-        progress("best of N", min(start + 32, len(wanted)), len(wanted))
+    for start in range(0, len(jobs), 32):
+        part = jobs[start : start + 32]
+        pictures += await asyncio.to_thread(
+            generator.generate_many, [requests[i] for i, _ in part], [s for _, s in part]
+        )
+        progress("best of N", min(start + 32, len(jobs)), len(jobs))
     clock.rival_generator = time.perf_counter() - started
     started = time.perf_counter()
-    cases = [Case(ends[i].state.request, image) for (i, _), image in zip(wanted, drawn, strict=True)]
+    cases = [Case(ends[i].state.request, image) for (i, _), image in zip(jobs, pictures, strict=True)]
     fresh = Scorer(scorer.backend, scorer.rubrics, scorer.settings)  # the loop's critiques would answer for nothing
     batch = await fresh.score_many(cases, "score")
     clock.rival_judge = time.perf_counter() - started
-    found: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
+    rows: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
     position = 0
     for end, n in zip(ends, counts, strict=True):
         outcomes = batch.outcomes[position : position + n]
         rewards = tuple(scorer.reward(o, end.state.request) if isinstance(o, Critique) else None for o in outcomes)
-        found.append((drawn[position : position + n], rewards))
+        rows.append((pictures[position : position + n], rewards))
         position += n
-    return found
+    return rows
 
 
 def _best_so_far(rewards: Sequence[float | None], oracle: Sequence[float]) -> list[tuple[float, float]]:

@@ -57,12 +57,12 @@ class Example:
 def sample_generation(rng: np.random.Generator, *, reserved: bool = False, flaws: int | None = None) -> Example:
     """A generated picture; `flaws` fixes how many flaws are planted (None: a natural mixture)."""
     wish = sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0, reserved=reserved)
-    shown = flawed(rng, wish, flaws)
+    content = flawed(rng, wish, flaws)
     return Example(
         request=short_request(wish) if rng.random() < 0.9 else detailed_request(wish),
-        rendering=render(rng, shown, place(rng, shown.content)),
-        critique=judge_generation(wish, shown),
-        shown=shown,
+        rendering=render(rng, content, place(rng, content.content)),
+        critique=judge_generation(wish, content),
+        shown=content,
     )
 
 
@@ -83,7 +83,7 @@ def sample_attempts(rng: np.random.Generator, count: int, *, reserved: bool = Fa
 
 def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placement: Placement) -> Example:
     """`source`, placed by `placement`, after an edit that may have gone wrong; without the source picture."""
-    shown, places, kept = _flawed_edit(rng, edit, source)
+    content, places, background_kept = _flawed_edit(rng, edit, source)
     after = replace(
         placement,
         centres=tuple(placement.centres[i] for i in places),
@@ -92,9 +92,9 @@ def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placem
     )
     return Example(
         request=str(edit),
-        rendering=render(rng, shown, after if kept else flipped_background(after)),
-        critique=judge_edit(edit, source, shown, background_kept=kept),
-        shown=shown,
+        rendering=render(rng, content, after if background_kept else flipped_background(after)),
+        critique=judge_edit(edit, source, content, background_kept=background_kept),
+        shown=content,
     )
 
 
@@ -179,7 +179,7 @@ def _flawed_edit(rng: np.random.Generator, edit: Edit, source: Content) -> tuple
     content = source if rng.random() < 0.25 else apply_edit(edit, source)
     removed = edit.kind == "remove" and len(content.things) < len(source.things)
     places = [i for i, t in enumerate(source.things) if not (removed and t.shape == edit.shape)]
-    kept = True
+    background_kept = True
     for _ in range(rng.choice(3, p=(0.45, 0.4, 0.15))):
         flaw = pick(rng, ("colour", "size", "shape", "missing", "layout", "word", "background"))
         if flaw == "missing" and len(content.things) == 2:
@@ -193,9 +193,9 @@ def _flawed_edit(rng: np.random.Generator, edit: Edit, source: Content) -> tuple
             spoiled = "stray word" if content.word is None else pick(rng, ("one letter", "no word"))
             content = _with_content_flaw(rng, content, spoiled)
         elif flaw == "background":
-            kept = False
+            background_kept = False
         elif flaw in ("colour", "size", "shape"):
             content = _with_content_flaw(rng, content, flaw)
     planned = [pick(rng, VISUAL_FLAWS)] if rng.random() < 0.4 else []
     planned += ["faint"] if edit.asks_for_text and rng.random() < 0.1 else []
-    return PictureContent(content, _defects(rng, content, planned)), places, kept
+    return PictureContent(content, _defects(rng, content, planned)), places, background_kept

@@ -102,16 +102,16 @@ def _read(lora: Path) -> dict[str, Any]:
             "A LoRA needs peft and safetensors: pip install 'rationalrewards[local,training]'."
         ) from error
     try:
-        found: dict[str, Any] = load_file(lora)
+        weights: dict[str, Any] = load_file(lora)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{lora.name} cannot be read as a safetensors file: {error}") from error
-    return found
+    return weights
 
 
 def _fits(layers: Mapping[str, Any], name: str, tensor: Any) -> bool:
     """Whether this tensor is a factor of an adapter on one of the transformer's linear layers."""
-    known = re.fullmatch(r"transformer\.(.+)\.lora_([AB])\.weight", name)
-    layer = layers.get(known[1]) if known else None
-    if known is None or layer is None or not hasattr(layer, "in_features") or tensor.ndim != 2:
+    match = re.fullmatch(r"transformer\.(.+)\.lora_([AB])\.weight", name)
+    layer = layers.get(match[1]) if match else None
+    if match is None or layer is None or not hasattr(layer, "in_features") or tensor.ndim != 2:
         return False
-    return bool(tensor.shape[1] == layer.in_features if known[2] == "A" else tensor.shape[0] == layer.out_features)
+    return bool(tensor.shape[1] == layer.in_features if match[2] == "A" else tensor.shape[0] == layer.out_features)

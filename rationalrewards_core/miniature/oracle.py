@@ -148,10 +148,10 @@ def _unmix(pixels: Array, ground: Array) -> tuple[NDArray[np.int64], Array]:
     distance = np.linalg.norm(offset[None] - cover[..., None] * lines, axis=-1)
     distance[4] += 0.03  # brown lies between others: it must fit clearly better
     best = distance.argmin(axis=0)
-    chosen = np.take_along_axis(cover, best[None], axis=0)[0]
+    best_cover = np.take_along_axis(cover, best[None], axis=0)[0]
     strength = np.linalg.norm(offset, axis=-1)
     best = np.where(strength < 0.13, -1, best)
-    return best, np.where(best >= 0, chosen, 0).astype(np.float32)
+    return best, np.where(best >= 0, best_cover, 0).astype(np.float32)
 
 
 def _things(classes: NDArray[np.int64], cover: Array, sigmas: tuple[float, ...]) -> list[Fit]:
@@ -226,15 +226,15 @@ def _templates(cut: bool) -> tuple[Template, ...]:
         sides = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
         cuts = [(nx, ny, c) for nx, ny in sides for c in (-0.05, 0.1, 0.25)]
     radii = (4.4, 7.6) if cut else (3.8, 4.1, 4.4, 4.7, 5.2, 6.2, 7.0, 7.3, 7.6, 7.9, 8.3)
-    found = []
+    templates = []
     for shape in SHAPES:
         for r in radii:
             for c in cuts:
                 mask = _cut_mask(shape, _WX, _WY, r, c)
                 mass = float(mask.sum())
                 centre = float((mask * _WX).sum() / mass), float((mask * _WY).sum() / mass)
-                found.append(Template(shape, r, c, mass, centre))
-    return tuple(found)
+                templates.append(Template(shape, r, c, mass, centre))
+    return tuple(templates)
 
 
 def _cut_mask(shape: str, x: Any, y: Any, r: float, cut: tuple[float, float, float] | None) -> Array:
@@ -249,8 +249,8 @@ def _best(
 ) -> tuple[float, tuple[int, int]]:
     """(error, (template, blur level)) of the best explanation among templates of about the right mass."""
     likely = [i for i, t in enumerate(templates) if 0.72 < t.mass / mass < 1.38] or list(range(len(templates)))
-    drawn = np.stack([templates[i].draw(*at) for i in likely])
-    errors = np.stack([((_blurred(drawn, s) - window) ** 2).sum((1, 2)) for s in sigmas], axis=1)
+    drawings = np.stack([templates[i].draw(*at) for i in likely])
+    errors = np.stack([((_blurred(drawings, s) - window) ** 2).sum((1, 2)) for s in sigmas], axis=1)
     errors /= (window**2).sum()
     row, level = divmod(int(errors.argmin()), len(sigmas))
     return float(errors[row, level]), (likely[row], level)
@@ -294,7 +294,7 @@ def _word(offset: Array) -> tuple[str | None, bool, int]:
     ink = np.where(chroma < 0.16, grey, 0.0)
     padded = np.pad(ink, 4)
     side = LETTER_SIDE + 4
-    found: tuple[float, str, float, int] | None = None
+    likeliest: tuple[float, str, float, int] | None = None
     for level, sigma in enumerate(SIGMAS):
         filters = _glyph_filters(sigma)
         for y in range(WORD_TOP - 1, SIDE - LETTER_SIDE + 2):
@@ -310,12 +310,12 @@ def _word(offset: Array) -> tuple[str | None, bool, int]:
             for x in range(4, 24):
                 i, j = x + 2, x + 2 + LETTER_SIDE + 2
                 score = float(best[i] + best[j])
-                if (found is None or score > found[0]) and min(strength[i], strength[j]) > 0.35:
+                if (likeliest is None or score > likeliest[0]) and min(strength[i], strength[j]) > 0.35:
                     contrast = float(max(strength[i], strength[j]))
-                    found = (score, LETTERS[letter[i]] + LETTERS[letter[j]], contrast, level)
-    if found is None or found[0] < 1.3:
+                    likeliest = (score, LETTERS[letter[i]] + LETTERS[letter[j]], contrast, level)
+    if likeliest is None or likeliest[0] < 1.3:
         return None, False, 0
-    return found[1], found[2] < 1.35, found[3]
+    return likeliest[1], likeliest[2] < 1.35, likeliest[3]
 
 
 def _blotches(classes: NDArray[np.int64]) -> int:

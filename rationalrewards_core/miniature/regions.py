@@ -11,7 +11,7 @@ Mask = NDArray[np.bool_]
 def components(mask: Mask) -> list[Mask]:
     """The 4-connected regions of `mask`, each as a mask, in reading order."""
     left = mask.copy()
-    found = []
+    regions = []
     while left.any():
         start = int(left.argmax())
         region = np.zeros_like(mask)
@@ -22,8 +22,8 @@ def components(mask: Mask) -> list[Mask]:
                 break
             region = grown
         left &= ~region
-        found.append(region)
-    return found
+        regions.append(region)
+    return regions
 
 
 def dilated(mask: Mask, steps: int) -> Mask:

@@ -67,15 +67,15 @@ def judge_generation(wish: Content, shown: PictureContent) -> Critique:
     faults = faithfulness_flaws(wish, shown.content)
     visual = visual_flaws(shown)
     text, text_flaws = _text_judgement(wish.word, shown)
-    seen = f"It shows {describe(shown.content, wish)}" + (", as asked." if not faults else ".")
-    asked = f"The request asks for {_count(wish)}."
+    sight = f"It shows {describe(shown.content, wish)}" + (", as asked." if not faults else ".")
+    wish_text = f"The request asks for {_count(wish)}."
     emphasis = tuple(f.emphasis for f in (*faults, *text_flaws) if f.emphasis)[:2]
     flaws = (*faults, *visual, *text_flaws)
     return _critique(
         "generation",
-        asked,
+        wish_text,
         (
-            Judgement(key="text_faithfulness", justification=_sentences(seen, faults), score=_score(faults)),
+            Judgement(key="text_faithfulness", justification=_sentences(sight, faults), score=_score(faults)),
             _visual_judgement(visual),
             text,
         ),
@@ -87,43 +87,45 @@ def judge_generation(wish: Content, shown: PictureContent) -> Critique:
 def judge_edit(edit: Edit, source: Content, shown: PictureContent, *, background_kept: bool = True) -> Critique:
     """The true critique of an edited picture under the EDIT rubric's dimensions."""
     wish = apply_edit(edit, source)
-    done, faults = _edit_judgement(edit, source, wish, shown.content)
-    kept = kept_flaws(edit, source, wish, shown.content, background_kept)
+    carried_out, faults = _edit_judgement(edit, source, wish, shown.content)
+    collateral = kept_flaws(edit, source, wish, shown.content, background_kept)
     visual = visual_flaws(shown)
     text, text_flaws = _text_judgement(edit.value if edit.asks_for_text else None, shown)
-    kept_text = "The rest of the source is kept." if not kept else ""
-    flaws = (*faults, *kept, *visual, *text_flaws)
+    kept_text = "The rest of the source is kept." if not collateral else ""
+    flaws = (*faults, *collateral, *visual, *text_flaws)
     return _critique(
         "edit",
         f"The request changes {'the word' if edit.asks_for_text else f'the {edit.shape}'}.",
         (
-            done,
-            Judgement(key="image_faithfulness", justification=_sentences(kept_text, kept), score=_score(kept)),
+            carried_out,
+            Judgement(
+                key="image_faithfulness", justification=_sentences(kept_text, collateral), score=_score(collateral)
+            ),
             _visual_judgement(visual),
             text,
         ),
         flaws,
-        "; ".join([f"{edit}, keep everything else as it is, sharp and clean", *_emphases((*faults, *kept))]),
+        "; ".join([f"{edit}, keep everything else as it is, sharp and clean", *_emphases((*faults, *collateral))]),
     )
 
 
-def describe(shown: Content, wish: Content | None = None) -> str:
+def describe(content: Content, wish: Content | None = None) -> str:
     """The shown things in words, told in the wish's order where a wish is given."""
-    if not shown.things:
+    if not content.things:
         return "no shape"
     if wish is not None:
-        shown = _aligned(wish, shown)[0]
-    if len(shown.things) == 2 and shown.relation:
-        return f"a {shown.things[0]} {shown.relation} a {shown.things[1]}"
-    return " and ".join(f"a {thing}" for thing in shown.things)
+        content = _aligned(wish, content)[0]
+    if len(content.things) == 2 and content.relation:
+        return f"a {content.things[0]} {content.relation} a {content.things[1]}"
+    return " and ".join(f"a {thing}" for thing in content.things)
 
 
-def faithfulness_flaws(wish: Content, shown: Content) -> tuple[Flaw, ...]:
+def faithfulness_flaws(wish: Content, content: Content) -> tuple[Flaw, ...]:
     """How the shown content departs from the wish, by the pairing of things that departs least."""
-    shown, partners = _aligned(wish, shown)
+    content, partners = _aligned(wish, content)
     flaws = [flaw for want, got in zip(wish.things, partners, strict=True) for flaw in _thing_flaws(want, got, wish)]
     both = len(partners) == 2 and None not in partners
-    if both and wish.relation and shown.relation != wish.relation:
+    if both and wish.relation and content.relation != wish.relation:
         first, second = (thing.shape for thing in wish.things)
         flaws.append(
             Flaw(
@@ -133,9 +135,9 @@ def faithfulness_flaws(wish: Content, shown: Content) -> tuple[Flaw, ...]:
                 f"the {first} is {wish.relation} the {second}",
             )
         )
-    for extra in shown.things[sum(p is not None for p in partners) :]:
+    for extra in content.things[sum(p is not None for p in partners) :]:
         flaws.append(Flaw(f"There is an extra {extra}.", "ask for nothing else", EXTRA_THING_COST))
-    if shown.word and not wish.word:
+    if content.word and not wish.word:
         flaws.append(Flaw("There is an extra word.", "ask for no word", EXTRA_WORD_COST))
     return tuple(flaws)
 
@@ -163,9 +165,9 @@ def visual_flaws(shown: PictureContent) -> tuple[Flaw, ...]:
     return tuple(flaws)
 
 
-def kept_flaws(edit: Edit, source: Content, wish: Content, shown: Content, background_kept: bool) -> tuple[Flaw, ...]:
+def kept_flaws(edit: Edit, source: Content, wish: Content, content: Content, background_kept: bool) -> tuple[Flaw, ...]:
     """What an edit changed although nobody asked."""
-    shown, partners = _aligned(wish, shown)
+    content, partners = _aligned(wish, content)
     changed = None if edit.asks_for_text or edit.kind == "remove" else target(edit, source)
     flaws = []
     for index, (want, got) in enumerate(zip(wish.things, partners, strict=True)):
@@ -174,18 +176,20 @@ def kept_flaws(edit: Edit, source: Content, wish: Content, shown: Content, backg
                 flaws.append(Flaw(f"The {want.shape} is lost.", f"keep the {want.shape}", LOST_COST))
             continue
         for what in ("shape", "colour", "size"):
-            asked = index == changed and {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind] == what
-            if not asked and getattr(want, what) != getattr(got, what):
+            exempt = (
+                index == changed and {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind] == what
+            )
+            if not exempt and getattr(want, what) != getattr(got, what):
                 name = want.shape if what != "shape" else source.things[index].shape
                 flaws.append(
                     Flaw(f"The {what} of the {name} was changed.", f"keep the {what} of the {name}", KEPT_COST)
                 )
-    if wish.relation and shown.relation != wish.relation and len(shown.things) == 2:
+    if wish.relation and content.relation != wish.relation and len(content.things) == 2:
         flaws.append(Flaw("The layout was changed.", "keep the layout", RELATION_COST))
-    removed_stays = edit.kind == "remove" and any(t.shape == edit.shape for t in shown.things)
-    for extra in shown.things[sum(p is not None for p in partners) + int(removed_stays) :]:
+    removed_stays = edit.kind == "remove" and any(t.shape == edit.shape for t in content.things)
+    for extra in content.things[sum(p is not None for p in partners) + int(removed_stays) :]:
         flaws.append(Flaw(f"There is an extra {extra.shape}.", "add nothing", EXTRA_THING_COST))
-    if not edit.asks_for_text and shown.word != source.word:
+    if not edit.asks_for_text and content.word != source.word:
         flaws.append(
             Flaw("The word was changed." if source.word else "A word was added.", "keep the word", RELATION_COST)
         )
@@ -208,8 +212,8 @@ def _edit_outcome(edit: Edit, source: Content, wish: Content, shown: Content) ->
             return ("There is still no word." if source.word is None else "The word was not changed."), 1.0
         return ("The word is gone.", 1.0) if shown.word is None else (f'The word reads "{shown.word}".', 2.0)
     if edit.kind == "remove":
-        gone = all(thing.shape != edit.shape for thing in shown.things)
-        return (f"The {edit.shape} is gone, as asked.", 4.0) if gone else (f"The {edit.shape} is still there.", 1.0)
+        absent = all(thing.shape != edit.shape for thing in shown.things)
+        return (f"The {edit.shape} is gone, as asked.", 4.0) if absent else (f"The {edit.shape} is still there.", 1.0)
     index = target(edit, source)
     got = _aligned(wish, shown)[1][index]
     if got is None:
@@ -228,20 +232,20 @@ def _aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]
 
     Of all pairings the cheapest is taken; of equals, the one that keeps the shown order.
     """
-    wanted, got = len(wish.things), list(shown.things)
-    padded: list[Thing | None] = [*got, *[None] * max(0, wanted - len(got))]
+    count, got = len(wish.things), list(shown.things)
+    padded: list[Thing | None] = [*got, *[None] * max(0, count - len(got))]
 
     def cost(order: tuple[int, ...]) -> float:
-        partners = [padded[i] for i in order[:wanted]]
+        partners = [padded[i] for i in order[:count]]
         total = sum(
             f.cost for want, have in zip(wish.things, partners, strict=True) for f in _thing_flaws(want, have, wish)
         )
-        told = _told(shown, order)
-        both = wanted == 2 and None not in partners
-        return total + (RELATION_COST if both and wish.relation and told.relation != wish.relation else 0.0)
+        differences = _told(shown, order)
+        both = count == 2 and None not in partners
+        return total + (RELATION_COST if both and wish.relation and differences.relation != wish.relation else 0.0)
 
     best = min(permutations(range(len(padded))), key=lambda order: (round(cost(order), 3), order))
-    return _told(shown, best), [padded[i] for i in best[:wanted]]
+    return _told(shown, best), [padded[i] for i in best[:count]]
 
 
 def _told(shown: Content, order: tuple[int, ...]) -> Content:

@@ -82,9 +82,9 @@ class CorrectionWatch:
         numbers = numbers_of_a_correction(line, scale, near=again)
         if not numbers:
             return
-        named, everywhere = self._scores_named(line), self._all_scores()
-        if named:
-            wrong = differs(numbers, named)
+        own, everywhere = self._scores_named(line), self._all_scores()
+        if own:
+            wrong = differs(numbers, own)
         elif again and everywhere:
             wrong = numbers != tuple(everywhere)
         elif judged and everywhere and number_of_a_bare_line(line, scale) is not None:
@@ -111,8 +111,8 @@ class CorrectionWatch:
     def _scores_named(self, line: str) -> set[float | None]:
         """The scores of every dimension that a line names."""
         folded = plain(line).casefold()
-        named = (block for dimension, block in self._sheet.scored() if plain(dimension.title).casefold() in folded)
-        return {value for block in named for value in block.values}
+        blocks = (block for dimension, block in self._sheet.scored() if plain(dimension.title).casefold() in folded)
+        return {value for block in blocks for value in block.values}
 
     def _corrected(self, line: str, title: str) -> Exception:
         whose = f"The score of '{title}'" if title else "A score"

@@ -116,14 +116,14 @@ def _bounded(line: str) -> str:
 
 
 def _scores(line: str, scale: Scale, *, sure: bool) -> tuple[float | None, ...]:
-    found: list[float | None] = []
+    scores: list[float | None] = []
     for match in _NUMBER.finditer(line):
         text = match.group().casefold()
         if text[0] == "n" and text not in _WORDS:
-            found.append(None)
+            scores.append(None)
         elif text == "one" and not sure:
             continue  # `green, but a bluish one`
         elif any(mark in text for mark in ".,") or _STANDS_ALONE.match(line, match.end()):
             value = float(_WORDS.index(text)) if text in _WORDS else float(text.replace(",", "."))
-            found += [value] if scale.contains(value) else []
-    return tuple(found)
+            scores += [value] if scale.contains(value) else []
+    return tuple(scores)

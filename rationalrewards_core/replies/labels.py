@@ -44,5 +44,5 @@ def ends_in_a_name(text: Sequence[str]) -> bool:
     """Whether the last line before a score, after the end of a sentence, may name something else: `Composition`."""
     *before, last = [line for line in text if line] or [""]
     few = _FEW_WORDS.fullmatch(last) is not None
-    named = last.endswith((":", "：")) or last.lstrip("-*+•_` ")[:1].isupper()
-    return bool(before) and before[-1][-1] in ".!?。！？…" and few and named
+    label_like = last.endswith((":", "：")) or last.lstrip("-*+•_` ")[:1].isupper()
+    return bool(before) and before[-1][-1] in ".!?。！？…" and few and label_like

@@ -65,11 +65,11 @@ class LineReader:
             return
         self.texts.note(line)
         heading = self.headings.match(line)
-        named = heading is not None and bool(heading.name)
+        has_name = heading is not None and bool(heading.name)
         follows, self._scored_last = self._scored_last is not None, None
-        if self._current is None and not named and self.texts.is_outside:
+        if self._current is None and not has_name and self.texts.is_outside:
             self.check_stated_scale(line)
-        if self._awaited is None and not named:
+        if self._awaited is None and not has_name:
             self._look_for_corrections(line, follows=follows)
             if self._current is not None:
                 self._look_for_others(line, heading, self._current)
@@ -201,8 +201,8 @@ class LineReader:
         self._summed_up = self._summed_up or sums_up
         if sums_up or stands_alone(line, heading):
             # A score that is taken back stays the dimension's, so that the two contradict each other.
-            scored = bool(self._sheet[dimension].scores)
-            self._foreign = self._foreign or not (scored and MARKS.search(line[:PREFIX]))
+            has_score = bool(self._sheet[dimension].scores)
+            self._foreign = self._foreign or not (has_score and MARKS.search(line[:PREFIX]))
 
     def _is_foreign(self, heading: Heading) -> bool:
         """Whether an unknown heading continues the dimensions' own, so that another dimension begins."""

@@ -93,12 +93,12 @@ class ScoreSheet:
 
     def claim(self, claims: list[Claim], score_field: str) -> None:
         """Take over the scores of tables and JSON; where headings have given scores, those must be the same."""
-        told = any(True for _ in self.scored())
+        any_score = any(True for _ in self.scored())
         for claim in claims:
             block = self._blocks.get(claim.dimension.key)
-            known = block.scores.get(score_field) if block else None
-            if known is not None or told:
-                self.check(claim.dimension, known, claim.score)
+            earlier = block.scores.get(score_field) if block else None
+            if earlier is not None or any_score:
+                self.check(claim.dimension, earlier, claim.score)
                 continue
             if block is None:
                 block = self.open(claim.dimension)

@@ -38,11 +38,11 @@ def table_claims(lines: Sequence[str], rubric: Rubric) -> list[Claim]:
     headings = Headings(titles)
     claims: list[Claim] = []
     for table in _tables(lines):
-        named = [[_dimension(cell, headings, titles) for cell in row] for row in table]
-        if any(named[0]):
+        cells = [[_dimension(cell, headings, titles) for cell in row] for row in table]
+        if any(cells[0]):
             table = [list(column) for column in zip(*table, strict=False)] if _is_even(table) else table
-            named = [[_dimension(cell, headings, titles) for cell in row] for row in table]
-        claims += _claims(table, named, rubric)
+            cells = [[_dimension(cell, headings, titles) for cell in row] for row in table]
+        claims += _claims(table, cells, rubric)
     return claims
 
 

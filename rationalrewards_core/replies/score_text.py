@@ -118,7 +118,7 @@ def continues_a_number(line: str) -> bool:
 
 
 def _not_applicable(after: str, scale: Scale) -> ScoreText:
-    numbers = (_float(found) for found in _COUNT_OR_SCORE.findall(after))
+    numbers = (_float(digits) for digits in _COUNT_OR_SCORE.findall(after))
     if any(scale.contains(number) or scale.contains(-number) for number in numbers):
         return ScoreText(problem=Reason.UNREADABLE_SCORE)
     return ScoreText(remark=after.lstrip(_CLOSERS))

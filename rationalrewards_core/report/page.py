@@ -95,10 +95,10 @@ def _run(row: ReportRow) -> str:
 def _sources(row: ReportRow) -> str:
     if not row.state.request.sources:
         return ""
-    shown = "".join(
+    figures = "".join(
         f"<figure>{picture(s, 'source')}<figcaption>source</figcaption></figure>" for s in row.state.request.sources
     )
-    return f"<div class=strip>{shown}</div>"
+    return f"<div class=strip>{figures}</div>"
 
 
 def _side(step: RefineStep, rubric: Rubric, label: str) -> str:
@@ -106,10 +106,10 @@ def _side(step: RefineStep, rubric: Rubric, label: str) -> str:
     reward = "unscored" if step.reward is None else f"reward {step.reward:.2f}"
     caption = f"<figcaption>{label} · {reward} · seed {step.seed}</figcaption>"
     if isinstance(step.outcome, Critique):
-        judged = dimension_bars(step.outcome, rubric)
+        body = dimension_bars(step.outcome, rubric)
     else:
-        judged = f"<p class=unscored>Unscored ({escaped(step.outcome.reason)}): {escaped(step.outcome.message)}</p>"
-    return f"<div class=side><figure>{image}{caption}</figure><div>{judged}</div></div>"
+        body = f"<p class=unscored>Unscored ({escaped(step.outcome.reason)}): {escaped(step.outcome.message)}</p>"
+    return f"<div class=side><figure>{image}{caption}</figure><div>{body}</div></div>"
 
 
 def _words(state: RefineState, first: RefineStep, best: RefineStep | None) -> str:
@@ -130,7 +130,7 @@ def _strip(state: RefineState) -> str:
     if len(state.steps) < 2:
         return ""
     best = state.best
-    shown = []
+    figures = []
     for step in state.steps:
         if step.image is None:
             continue
@@ -138,5 +138,5 @@ def _strip(state: RefineState) -> str:
         reward = "unscored" if step.reward is None else f"{step.reward:.2f}"
         seconds = step.generate_seconds + step.judge_seconds
         caption = f"{step.index + 1}. {step.origin}<br>{reward} · {seconds:.1f} s"
-        shown.append(f"<figure{mark}>{picture(step.image, step.request)}<figcaption>{caption}</figcaption></figure>")
-    return f"<div class=strip>{''.join(shown)}</div>"
+        figures.append(f"<figure{mark}>{picture(step.image, step.request)}<figcaption>{caption}</figcaption></figure>")
+    return f"<div class=strip>{''.join(figures)}</div>"

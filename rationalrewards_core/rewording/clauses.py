@@ -44,13 +44,13 @@ def shortened(text: str, room: int, fixed: Sequence[Span]) -> str:
             dropped.add(piece)
             length -= piece[1] - piece[0]
         if dropped:
-            kept = [piece for piece in pieces if piece not in dropped]
+            rest = [piece for piece in pieces if piece not in dropped]
             fixed = [_moved(span, dropped) for span in fixed]
-            text = "".join(text[start:end] for start, end in kept)
+            text = "".join(text[start:end] for start, end in rest)
     return text.rstrip(" ,;")
 
 
 def _moved(span: Span, dropped: set[tuple[int, int]]) -> Span:
     """Where a fixed span stands once pieces before it are gone."""
-    gone = sum(end - start for start, end in dropped if end <= span.start)
-    return Span(span.start - gone, span.end - gone)
+    removed_length = sum(end - start for start, end in dropped if end <= span.start)
+    return Span(span.start - removed_length, span.end - removed_length)

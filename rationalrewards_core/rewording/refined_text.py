@@ -74,6 +74,6 @@ def _only_text(text: str) -> str:
     except (ValueError, RecursionError):
         return text
     if isinstance(value, dict):
-        named = [value[key] for key in value if " ".join(re.split(r"[\s_-]+", key)).casefold() in _NAMES]
-        value = named if named else list(value.values())
+        texts = [value[key] for key in value if " ".join(re.split(r"[\s_-]+", key)).casefold() in _NAMES]
+        value = texts if texts else list(value.values())
     return value[0].strip() if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else text

@@ -80,8 +80,8 @@ def _unusable(prompt: str, *notes: str) -> Rewording:
 def _text(body: str, last: str, rewritten: str, rules: RewordingRules) -> tuple[str, tuple[str, ...]]:
     """The body's rewording, empty if the judge's text holds nothing to use; and what there is to say about it."""
     rewrite = rules.style == "full rewrite" and not has_sections(body)
-    judged, judged_last = _parts(rewritten, rules)
-    proposal, foreign = without_foreign_syntax(judged, body if rewrite else "")
+    parts, judged_last = _parts(rewritten, rules)
+    proposal, foreign = without_foreign_syntax(parts, body if rewrite else "")
     left_out = [term for term in (*foreign, *commands(judged_last)) if term not in commands(last)]
     notes = [f"Left out of the rewriting: {', '.join(left_out)}."] if left_out else []
     if not proposal:
@@ -187,17 +187,17 @@ def _with_words(text: str, words: tuple[str, ...]) -> tuple[str, list[str]]:
 
 def _placed(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """`text` with each (words, term): the term where its words stand as prose; and the terms that found no place."""
-    taken = fixed_spans(text)
+    spans = fixed_spans(text)
     placed: list[tuple[Span, str]] = []
     for words, term in wanted:
-        place = _free_place(text, words, taken)
+        place = _free_place(text, words, spans)
         if place is not None:
             placed.append((place, term))
-            taken.append(place)
+            spans.append(place)
     for place, term in sorted(placed, key=lambda entry: -entry[0].start):
         text = text[: place.start] + term + text[place.end :]
-    found = {term for _, term in placed}
-    return text, [term for _, term in wanted if term not in found]
+    present = {term for _, term in placed}
+    return text, [term for _, term in wanted if term not in present]
 
 
 def _word_pattern(words: str) -> re.Pattern[str]:
@@ -220,14 +220,14 @@ def _occurrences(text: str, terms: tuple[str, ...]) -> list[Span]:
 def _extension(body: str, proposal: str, room: int) -> tuple[str, list[str]]:
     """The prompt's own words, and behind them the clauses of the proposal that say something new and fit."""
     last = tail(body)
-    text, known, left_out = body.removesuffix(last), content_words(body), 0
+    text, vocabulary, left_out = body.removesuffix(last), content_words(body), 0
     for clause in clauses(proposal):
         words = content_words(clause)
-        if not words or len(words - known) <= NEW_SHARE * len(words):
+        if not words or len(words - vocabulary) <= NEW_SHARE * len(words):
             continue
         longer = text + (_divider(text) if text else "") + clause
         if len(longer) + len(last) > room:
             left_out += 1
             continue
-        text, known = longer, known | words
+        text, vocabulary = longer, vocabulary | words
     return text + last, [f"{left_out} new clauses do not fit into the limit and were left out."] if left_out else []

@@ -46,9 +46,9 @@ def check_token(request: web.Request, token: str | None) -> None:
     """Refuse with 401 unless the call carries the token; the comparison takes the same time for every guess."""
     if token is None:
         return
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     # A header may hold any bytes; aiohttp keeps those that are not UTF-8 as surrogates.
-    matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
+    matches = hmac.compare_digest(credential.strip().encode("utf-8", "surrogateescape"), token.encode())
     if scheme.lower() != "bearer" or not matches:
         refuse(
             web.HTTPUnauthorized,
@@ -128,8 +128,8 @@ async def _body(request: web.Request, most: int) -> bytes:
 def only_known(table: dict[str, Any], known: Collection[str]) -> None:
     for key in table:
         if key not in known:
-            shown = key if len(key) <= 40 else key[:40] + "…"
-            raise RequestError(f"unknown field {shown!r}; known fields are {', '.join(sorted(known))}.")
+            short_key = key if len(key) <= 40 else key[:40] + "…"
+            raise RequestError(f"unknown field {short_key!r}; known fields are {', '.join(sorted(known))}.")
 
 
 def mode_of(body: dict[str, Any]) -> Mode:
@@ -183,10 +183,10 @@ def read_item(row: Any, max_pixels: int) -> Item:
     if not isinstance(sources, list) or len(sources) > MAX_SOURCES:
         raise RequestError(f"sources must be a list of at most {MAX_SOURCES} images.")
     UserRequest(text)  # a request that cannot be judged is refused before its images are decoded
-    named = [*((f"sources[{i}]", value) for i, value in enumerate(sources)), ("image", row.get("image"))]
-    contents = [_unpacked(value, name) for name, value in named]
+    pictures = [*((f"sources[{i}]", value) for i, value in enumerate(sources)), ("image", row.get("image"))]
+    contents = [_unpacked(value, name) for name, value in pictures]
     pixels = 0
-    for (name, _), content in zip(named, contents, strict=True):
+    for (name, _), content in zip(pictures, contents, strict=True):
         with _naming(name):
             width, height = image_header(content, max_pixels)[1]
         pixels += width * height

@@ -118,8 +118,8 @@ class RewardServer:
         return web.json_response({"status": "ok"})
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("format") == "prometheus" or "text/plain" in request.headers.get("Accept", "")
-        if wanted:
+        as_prometheus = request.query.get("format") == "prometheus" or "text/plain" in request.headers.get("Accept", "")
+        if as_prometheus:
             return web.Response(text=self._metrics.to_prometheus(self._room.waiting, self._scorer.memo))
         return web.json_response(self._metrics.to_json(self._room.waiting, self._scorer.memo))
 

@@ -51,9 +51,9 @@ class Benchmark:
     """What to know before reading its figures."""
 
     def check(self, columns: Iterable[str], where: str) -> None:
-        known = set(columns)
-        if not known & set(self.instead):
-            check_columns(self.name, self.required, known, where)
+        columns_there = set(columns)
+        if not columns_there & set(self.instead):
+            check_columns(self.name, self.required, columns_there, where)
 
 
 def import_benchmark(
@@ -148,12 +148,12 @@ def _erb_tiger(row: Row, intake: Intake) -> LabelledPair:
 
 def _tiger_ratings(row: Row) -> dict[str, tuple[float, float]]:
     """People's scores per dimension, where the table has them."""
-    found = {}
+    ratings = {}
     for column, key in (("instruction_following", "text_faithfulness"), ("visual_quality", "physical_quality")):
         scores = [row.get(f"{column}_{number}") for number in (1, 2)]
         if all(type(score) in (int, float) and math.isfinite(score) for score in scores):  # type: ignore[arg-type]
-            found[key] = (float(scores[0]), float(scores[1]))  # type: ignore[arg-type]
-    return found
+            ratings[key] = (float(scores[0]), float(scores[1]))  # type: ignore[arg-type]
+    return ratings
 
 
 def _erb_editscore(row: Row, intake: Intake) -> LabelledPair:
@@ -172,10 +172,10 @@ def _erb_editscore(row: Row, intake: Intake) -> LabelledPair:
         row=" > ".join(str(key) for key in images_of(row["key"])),
         origin=f"EditScore/EditReward-Bench {dimension} {row['task_type']}",
     )
-    shown = pair.shuffled()
+    order = pair.shuffled()
     key = DIMENSIONS[dimension]
-    ratings = {key: (1.0, 0.0) if shown.preference is Verdict.A else (0.0, 1.0)} if key else {}
-    return LabelledPair(shown, SPLIT, ratings)
+    ratings = {key: (1.0, 0.0) if order.preference is Verdict.A else (0.0, 1.0)} if key else {}
+    return LabelledPair(order, SPLIT, ratings)
 
 
 _ALL: Final = (

@@ -50,8 +50,8 @@ class Journal:
     def seal(self, keys: Iterable[str]) -> None:
         """Put the lines in the order of `keys`; lines of other keys follow in the order of theirs."""
         places = {line.build(_key): line.place for line in whole_lines(self.path) if line.build(self._current)}
-        wanted = [key for key in dict.fromkeys(keys) if key in places]
-        self._lines.replace(_contents(self.path, [places[key] for key in wanted + sorted(places.keys() - set(wanted))]))
+        order = [key for key in dict.fromkeys(keys) if key in places]
+        self._lines.replace(_contents(self.path, [places[key] for key in order + sorted(places.keys() - set(order))]))
 
 
 def _contents(path: Path, places: Iterable[int]) -> Iterator[bytes]:

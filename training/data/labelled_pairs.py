@@ -66,16 +66,16 @@ class PairFolder:
         """
         damaged: list[DamagedLine] = []
         read = read_lines(self.path / PAIRS_FILE, _labelled, damaged.append, finished=True)
-        found = list(islice((each for each in read if split is None or each.split == split), limit))
+        pairs = list(islice((each for each in read if split is None or each.split == split), limit))
         if damaged:
             log.warning("%d damaged lines are left out; the first: %s", len(damaged), damaged[0])
-        if not found:
+        if not pairs:
             raise ConfigError(
                 f"{self.path / PAIRS_FILE} has no pairs"
                 + (f" of the split {split!r}" if split else "")
                 + (f"; {len(damaged)} damaged lines are left out, the first: {damaged[0]}" if damaged else ".")
             )
-        return found
+        return pairs
 
     def request(self, pair: PreferencePair) -> UserRequest:
         """The request with its sources loaded. RequestError if a picture is missing or damaged."""
@@ -94,13 +94,13 @@ def _labelled(row: Row) -> LabelledPair:
 
 def with_winner(pairs: Sequence[LabelledPair], origin: str) -> list[LabelledPair]:
     """Pairs with a winner. ConfigError if there is none; `origin` names the pairs."""
-    found = [one for one in pairs if one.pair.preference is not Verdict.TIE]
-    if not found:
+    decisive = [one for one in pairs if one.pair.preference is not Verdict.TIE]
+    if not decisive:
         raise ConfigError(
             f"{origin}: all {len(pairs)} pairs are ties, so there is no preference to learn or to measure; import pairs "
             "with a winner."
         )
-    return found
+    return decisive
 
 
 def write_pairs(pairs: Iterable[LabelledPair], folder: Path) -> int:

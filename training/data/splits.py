@@ -40,10 +40,10 @@ def fitting_shares(pairs: int, dev: float | None = None, test: float | None = No
 
     As pairs are added, what is held out only ever shrinks: no pair that was trained on is held out later.
     """
-    wanted = WANTED_PAIRS / max(1, pairs)
+    share = WANTED_PAIRS / max(1, pairs)
     return Shares(
-        dev=min(0.2, max(0.05, wanted)) if dev is None else dev,
-        test=min(0.1, max(0.05, wanted)) if test is None else test,
+        dev=min(0.2, max(0.05, share)) if dev is None else dev,
+        test=min(0.1, max(0.05, share)) if test is None else test,
     )
 
 
@@ -96,8 +96,8 @@ class _Clusters:
 
     def smallest(self) -> dict[int, int]:
         """Root -> smallest member of its cluster."""
-        found: dict[int, int] = {}
+        smallest: dict[int, int] = {}
         for member in list(self._parent):
             root = self.root(member)
-            found[root] = min(member, found.get(root, member))
-        return found
+            smallest[root] = min(member, smallest.get(root, member))
+        return smallest

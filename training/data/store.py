@@ -113,9 +113,9 @@ class ImageRoots:
         if not self.may_hold(name):
             return None
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
-            found = self._find(spelling.removeprefix("./"))
-            if found is not None:
-                return found
+            path = self._find(spelling.removeprefix("./"))
+            if path is not None:
+                return path
         return None
 
     def may_hold(self, name: str) -> bool:

@@ -37,27 +37,29 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    taken = commands.add_parser("import", help="write a public benchmark as a folder of labelled pairs")
-    taken.add_argument("benchmark", choices=sorted(BENCHMARKS))
-    taken.add_argument("source", help="Parquet, JSON, JSONL or CSV file, a folder of them, or hub:OWNER/NAME")
-    taken.add_argument("--out", type=Path, required=True)
-    taken.add_argument("--images", type=Path, action="append", default=[], help="folder or tar of images named by path")
-    taken.add_argument("--split", default="", help="only files with this in their name")
-    taken.add_argument("--limit", type=int)
+    importer = commands.add_parser("import", help="write a public benchmark as a folder of labelled pairs")
+    importer.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    importer.add_argument("source", help="Parquet, JSON, JSONL or CSV file, a folder of them, or hub:OWNER/NAME")
+    importer.add_argument("--out", type=Path, required=True)
+    importer.add_argument(
+        "--images", type=Path, action="append", default=[], help="folder or tar of images named by path"
+    )
+    importer.add_argument("--split", default="", help="only files with this in their name")
+    importer.add_argument("--limit", type=int)
 
-    asked = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
-    _add_pairs(asked)
-    _add_judge(asked)
-    asked.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
-    asked.add_argument("--precision", choices=PRECISIONS, default="auto")
-    asked.add_argument(
+    judge = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
+    _add_pairs(judge)
+    _add_judge(judge)
+    judge.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
+    judge.add_argument("--precision", choices=PRECISIONS, default="auto")
+    judge.add_argument(
         "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
     )
 
-    shown = commands.add_parser("report", help="judges side by side, as Markdown")
-    shown.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
-    shown.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
-    shown.add_argument("--margin", type=finite, default=0.0, help="rewards this close are a tie")
+    report = commands.add_parser("report", help="judges side by side, as Markdown")
+    report.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
+    report.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
+    report.add_argument("--margin", type=finite, default=0.0, help="rewards this close are a tie")
 
     again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
     _add_pairs(again)
@@ -66,9 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--precision", choices=PRECISIONS, default="auto")
     again.add_argument("--times", type=int, default=3)
 
-    seen = commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any")
-    _add_pairs(seen)
-    seen.add_argument("training", type=Path, help="export folder that a student was trained on")
+    leak = commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any")
+    _add_pairs(leak)
+    leak.add_argument("training", type=Path, help="export folder that a student was trained on")
 
     quantised = commands.add_parser("gate", help="the same pairs under several precisions; exit code 2 if one fails")
     _add_pairs(quantised)
@@ -76,10 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
     quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["auto", "int8", "nf4"])
     quantised.add_argument("--out", type=Path, required=True)
 
-    made = commands.add_parser("generation", help="judge a generator's images by a published benchmark's protocol")
-    generation.add_options(made)
-    _add_judge(made)
-    made.add_argument("--precision", choices=PRECISIONS, default="auto")
+    generator_command = commands.add_parser(
+        "generation", help="judge a generator's images by a published benchmark's protocol"
+    )
+    generation.add_options(generator_command)
+    _add_judge(generator_command)
+    generator_command.add_argument("--precision", choices=PRECISIONS, default="auto")
     return parser
 
 
@@ -168,10 +172,10 @@ def _retest(arguments: argparse.Namespace) -> int:
 
 def _leakage(arguments: argparse.Namespace) -> int:
     folder, pairs = _pairs(arguments)
-    found = leakage(folder, pairs, PairFolder(arguments.training))
-    print(found)
-    print(json.dumps({"requests": found.requests, "images": found.images}))
-    return 0 if found.clean else 2
+    report = leakage(folder, pairs, PairFolder(arguments.training))
+    print(report)
+    print(json.dumps({"requests": report.requests, "images": report.images}))
+    return 0 if report.clean else 2
 
 
 def _gate(arguments: argparse.Namespace) -> int:

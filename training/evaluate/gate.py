@@ -54,10 +54,10 @@ def gate(
             f"The gate needs a model it can load itself (miniature or local:...), not {settings.judge!r}."
         )
     precisions = [resolve_precision(name, settings.device) for name in precisions]
-    found = [
+    checks = [
         judge_pairs(replace(settings, precision=name, mode="pointwise"), folder, pairs, out) for name in precisions
     ]
-    return [gate_row(name, opinions, found[0]) for name, opinions in zip(precisions, found, strict=True)]
+    return [gate_row(name, opinions, checks[0]) for name, opinions in zip(precisions, checks, strict=True)]
 
 
 def gate_row(precision: str, opinions: Sequence[Opinion], first: Sequence[Opinion]) -> GateRow:

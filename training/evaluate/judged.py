@@ -65,15 +65,15 @@ class JudgedFile:
         table = {"judge": judge, "settings": settings}
         if not self._about.exists() or not self.known:
             return table
-        known = read_settings(self._about)
+        before = read_settings(self._about)
         # A setting that is newer than the file was what it is by default now.
-        changes = changed_settings({**settings, **known.get("settings", {})}, settings)
+        changes = changed_settings({**settings, **before.get("settings", {})}, settings)
         if changes:
             raise ConfigError(
                 f"{self._about} holds opinions of {judge} under other settings: {'; '.join(changes)}; "
                 "choose another --out."
             )
-        return known | table
+        return before | table
 
     def _write(self) -> None:
         replace_file(self._about, [json.dumps(self._table, indent=2).encode() + b"\n"])
@@ -81,13 +81,13 @@ class JudgedFile:
 
 def read_judged(folder: Path) -> list[JudgedSet]:
     """Every judge's opinions in a folder, by name. ConfigError if there are none, or a file is damaged."""
-    found = []
+    sets = []
     for about in sorted(folder.glob("*.json")):
         table = read_settings(about)
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
             latest = {each.key: each for each in read_lines(lines, opinion_from_json)}
-            found.append(JudgedSet(table["judge"], list(latest.values()), table))
-    if not found:
+            sets.append(JudgedSet(table["judge"], list(latest.values()), table))
+    if not sets:
         raise ConfigError(f"{folder} holds no results; judge pairs with `python -m training.evaluate judge` first.")
-    return found
+    return sets

@@ -47,15 +47,19 @@ class Leakage:
 def leakage(evaluation: PairFolder, held_out: Sequence[LabelledPair], training: PairFolder) -> Leakage:
     """Compare `held_out` pairs of one folder with the training pairs (split `train`, or all without splits) of another."""
     everything = training.pairs()
-    seen = [labelled for labelled in everything if labelled.split in ("train", "")]
-    requests = {plain(labelled.pair.request) for labelled in seen}
-    trained, lost = _pixels(training.path, {name for labelled in seen for name in labelled.pair.images}, "training")
-    asked, missing = _pixels(evaluation.path, {n for labelled in held_out for n in labelled.pair.images}, "evaluation")
-    known = set(trained.values())
+    training_rows = [labelled for labelled in everything if labelled.split in ("train", "")]
+    requests = {plain(labelled.pair.request) for labelled in training_rows}
+    trained, lost = _pixels(
+        training.path, {name for labelled in training_rows for name in labelled.pair.images}, "training"
+    )
+    pixels, missing = _pixels(evaluation.path, {n for labelled in held_out for n in labelled.pair.images}, "evaluation")
+    training_pixels = set(trained.values())
     return Leakage(
         pairs=len(held_out),
         requests=tuple(one.pair.key for one in held_out if plain(one.pair.request) in requests),
-        images=tuple(one.pair.key for one in held_out if any(asked.get(n) in known for n in one.pair.images)),
+        images=tuple(
+            one.pair.key for one in held_out if any(pixels.get(n) in training_pixels for n in one.pair.images)
+        ),
         unreadable=lost + missing,
     )
 
@@ -70,10 +74,10 @@ def pixel_hash(image: Image.Image) -> str:
 
 def _pixels(folder: Path, names: Iterable[str], what: str) -> tuple[dict[str, str], int]:
     """Reference -> hash of the pixels; how many could not be read."""
-    store, found, lost = ImageStore(folder), {}, 0
+    store, pixels, lost = ImageStore(folder), {}, 0
     for name in tqdm(sorted(names), desc=f"{what} images", disable=None):
         try:
-            found[name] = pixel_hash(store.open(name))
+            pixels[name] = pixel_hash(store.open(name))
         except RequestError:
             lost += 1
-    return found, lost
+    return pixels, lost

@@ -38,11 +38,11 @@ def _shared(judged: Sequence[JudgedSet]) -> list[JudgedSet]:
     """Everything cut to the pairs that every judge has, in one order."""
     common = set.intersection(*({o.key for o in r.opinions} for r in judged)) if judged else set()
     order = [o.key for o in judged[0].opinions if o.key in common] if judged else []
-    found = []
+    keys = []
     for one in judged:
         by_key = {o.key: o for o in one.opinions}
-        found.append(JudgedSet(one.judge, [by_key[key] for key in order], one.about))
-    return found
+        keys.append(JudgedSet(one.judge, [by_key[key] for key in order], one.about))
+    return keys
 
 
 def _still_open(judged: Sequence[JudgedSet]) -> list[str]:
@@ -96,10 +96,10 @@ def _behaviour_table(judged: Sequence[JudgedSet], margin: float) -> list[str]:
 
 
 def _dimension_table(judged: Sequence[JudgedSet]) -> list[str]:
-    found = [(one.judge, dimension_agreement(one.opinions)) for one in judged]
+    columns = [(one.judge, dimension_agreement(one.opinions)) for one in judged]
     rows = [
         f"| {judge} | {key} | {share:.3f} | {pairs} | {against} |"
-        for judge, table in found
+        for judge, table in columns
         for key, (share, pairs, against) in table.items()
     ]
     head = ["## Dimensions ordered as people did", "", "| judge | dimension | share | pairs | compared with |"]

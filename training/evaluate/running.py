@@ -94,13 +94,13 @@ def load_judge(settings: JudgeSettings) -> Loaded:
     meter = Metered(make_backend(name, options))
     if settings.mode == "plain":
         return Loaded(VlmJudge(meter, settings.name, settings.temperature), meter, meter.concurrency)
-    asked = ScorerSettings(
+    scorer_settings = ScorerSettings(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         ask_again=settings.ask_again,
         guided=settings.guided,
     )
-    scorer = Scorer(meter, make_rubrics(name, settings.rubric, settings.adapter), asked)
+    scorer = Scorer(meter, make_rubrics(name, settings.rubric, settings.adapter), scorer_settings)
     if settings.mode == "pairwise":
         return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
     expected = settings.mode == "expected"
@@ -135,9 +135,9 @@ def judge_pairs(settings: JudgeSettings, folder: PairFolder, pairs: Sequence[Lab
         loaded = load_judge(settings)
         try:
             # Where it computes and in batches of what changes no opinion worth a new run.
-            kept = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
+            judge_settings = {k: v for k, v in asdict(settings).items() if k not in ("device", "batch_size")}
             identity = _identity(settings, loaded)
-            with JudgedFile(out, loaded.judge.name, kept | {"identity": identity}) as file:
+            with JudgedFile(out, loaded.judge.name, judge_settings | {"identity": identity}) as file:
                 return await _judged(loaded, folder, pairs, file)
         finally:
             await loaded.close()
@@ -161,9 +161,9 @@ async def _judged(
     opinions = dict(file.known)
     tasks = list({labelled.key: labelled for labelled in pairs}.values())
     for task in tasks:  # a judge sees no label: where one was corrected, its opinion stands under the new one
-        known = opinions.get(task.key)
-        if known is not None and known.label is not task.pair.preference:
-            opinions[task.key] = replace(known, label=task.pair.preference)
+        earlier = opinions.get(task.key)
+        if earlier is not None and earlier.label is not task.pair.preference:
+            opinions[task.key] = replace(earlier, label=task.pair.preference)
             await file.journal.append(opinions[task.key].to_json())
     waiting = sum(task.key not in opinions for task in tasks)
     with tqdm(total=waiting, desc=loaded.judge.name, unit="pair", disable=None) as bar:
@@ -180,8 +180,8 @@ async def _judged(
             workers=max(1, loaded.concurrency),
             on_record=keep,
         )
-    asked = tally.kept + tally.dropped.total()
-    cost = {"cost": loaded.meter.per_pair(asked)} if loaded.meter is not None and asked else {}
+    count = tally.kept + tally.dropped.total()
+    cost = {"cost": loaded.meter.per_pair(count)} if loaded.meter is not None and count else {}
     file.note(open=dict(tally.failed), **cost)
     return opinions, tally
 

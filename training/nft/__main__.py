@@ -63,12 +63,12 @@ def resolved(preset: str, file: Path | None, settings: list[str]) -> NFTConfig:
 
 def _merged(table: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Two nested tables; the other one's values win."""
-    found = dict(table)
+    merged_table = dict(table)
     for key, value in other.items():
-        old = found.get(key)
+        old = merged_table.get(key)
         both = isinstance(old, dict) and isinstance(value, dict)
-        found[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return found
+        merged_table[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged_table
 
 
 def _table(setting: str) -> dict[str, Any]:
@@ -77,10 +77,10 @@ def _table(setting: str) -> dict[str, Any]:
     if not equals:
         raise ConfigError(f"--set needs KEY=VALUE, such as run.epochs=20, not {setting!r}.")
     try:
-        found = tomllib.loads(f"value = {value}")["value"]
+        parsed_value = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        found = value
-    table: Any = found
+        parsed_value = value
+    table: Any = parsed_value
     for part in reversed(key.strip().split(".")):
         table = {part: table}
     return table  # type: ignore[no-any-return]

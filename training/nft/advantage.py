@@ -43,9 +43,9 @@ class AdvantageConfig:
     def __post_init__(self) -> None:
         if self.clip <= 0:
             raise ConfigError(f"advantage.clip must be above 0, not {self.clip}.")
-        for name, known in (("scale", Scale), ("mode", AdvantageMode)):
-            if getattr(self, name) not in known.__args__:  # type: ignore[attr-defined]
-                choices = ", ".join(known.__args__)  # type: ignore[attr-defined]
+        for name, allowed_values in (("scale", Scale), ("mode", AdvantageMode)):
+            if getattr(self, name) not in allowed_values.__args__:  # type: ignore[attr-defined]
+                choices = ", ".join(allowed_values.__args__)  # type: ignore[attr-defined]
                 raise ConfigError(f"advantage.{name} must be one of {choices}, not {getattr(self, name)!r}.")
         for name in ("std_floor", "min_group_std"):
             if getattr(self, name) < 0:
@@ -113,19 +113,19 @@ def advantages(rewards: GroupRewards, config: AdvantageConfig) -> Advantages:
 
     The default is the published rule: (R - mean of its group) / (population deviation of all rewards + 1e-4).
     """
-    scored = rewards.scored_P_G
-    statistics = group_statistics(rewards.rewards_P_G, scored)
-    kept = (statistics.std_P > config.min_group_std) & (statistics.mean_P <= config.max_group_mean)
-    used = scored & kept[:, None]
+    scored_P_G = rewards.scored_P_G
+    statistics = group_statistics(rewards.rewards_P_G, scored_P_G)
+    keep_P = (statistics.std_P > config.min_group_std) & (statistics.mean_P <= config.max_group_mean)
+    used = scored_P_G & keep_P[:, None]
     if config.per_dimension:
         raw = _mixed_dimensions(rewards)
-        centred, divisors = raw, _divisors(raw, scored, group_statistics(raw, scored), config)
+        centred, divisors = raw, _divisors(raw, scored_P_G, group_statistics(raw, scored_P_G), config)
     else:
         centred = rewards.rewards_P_G - statistics.mean_P[:, None]
-        divisors = _divisors(rewards.rewards_P_G, scored, statistics, config)
+        divisors = _divisors(rewards.rewards_P_G, scored_P_G, statistics, config)
     values = _shaped((centred / divisors[:, None]).clamp(-config.clip, config.clip), config)
     values = torch.where(used, values, torch.zeros_like(values))
-    return Advantages(values, used, statistics, kept, float(divisors.mean()) if len(divisors) else 0.0)
+    return Advantages(values, used, statistics, keep_P, float(divisors.mean()) if len(divisors) else 0.0)
 
 
 def _divisors(values_P_G: Tensor, scored: Tensor, statistics: GroupStatistics, config: AdvantageConfig) -> Tensor:
@@ -136,8 +136,8 @@ def _divisors(values_P_G: Tensor, scored: Tensor, statistics: GroupStatistics, c
     if config.scale == "group_std":
         return statistics.std_P.clamp_min(config.std_floor) + SMALL
     every = values_P_G - statistics.mean_P[:, None] if config.scale == "centred_std" else values_P_G
-    chosen = every[scored]
-    deviation = float(chosen.std(correction=0)) if len(chosen) else 0.0
+    values = every[scored]
+    deviation = float(values.std(correction=0)) if len(values) else 0.0
     return ones * (max(deviation, config.std_floor) + SMALL)
 
 

@@ -55,12 +55,12 @@ async def verl_omni_score(
         ClientSession(timeout=ClientTimeout(total=seconds)) as session,
         session.post(f"{server}/v1/critique", json=body) as answer,
     ):
-        found = await answer.json()
-    if found.get("reward") is None:
-        reason = found.get("unscored") or found.get("error") or {}
+        table = await answer.json()
+    if table.get("reward") is None:
+        reason = table.get("unscored") or table.get("error") or {}
         raise BackendError(f"The image is unscored: {reason.get('message', 'no reason given')}")
-    dimensions = {f"dimension_{key}": score for key, score in found["scores"].items() if score is not None}
-    return {"score": found["reward"], "response": found["critique"]["raw"], **dimensions}
+    dimensions = {f"dimension_{key}": score for key, score in table["scores"].items() if score is not None}
+    return {"score": table["reward"], "response": table["critique"]["raw"], **dimensions}
 
 
 def _pictured(image: Any) -> Image.Image:

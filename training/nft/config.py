@@ -311,18 +311,18 @@ class NFTConfig:
 
 def changed(config: NFTConfig, table: Mapping[str, Any]) -> NFTConfig:
     """`config` with the values of a nested table; ConfigError names a key that does not exist."""
-    found: NFTConfig = _changed(config, table, "")
-    return found
+    new_config: NFTConfig = _changed(config, table, "")
+    return new_config
 
 
 def _changed(config: Any, table: Mapping[str, Any], prefix: str) -> Any:
-    known = {f.name for f in dataclasses.fields(config)}
+    names = {f.name for f in dataclasses.fields(config)}
     hints = typing.get_type_hints(type(config))
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
-        if key not in known:
-            raise ConfigError(f"There is no setting {name!r}; here are {', '.join(sorted(known))}.")
+        if key not in names:
+            raise ConfigError(f"There is no setting {name!r}; here are {', '.join(sorted(names))}.")
         old = getattr(config, key)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, Mapping):

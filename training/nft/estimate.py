@@ -148,13 +148,13 @@ def _judge(config: RewardsConfig) -> tuple[str, float]:
         return ("on its own server" if elsewhere else f"{kind} is not counted"), 0.0
     from ..sft.estimate import held_bytes
 
-    model, said = str(scorer_folder()) if kind == "miniature" else target, config.precision
+    model, precision = str(scorer_folder()) if kind == "miniature" else target, config.precision
     try:
         weights, cache = held_bytes(model, config.precision)
     except ConfigError:
         weights, cache = held_bytes(USUAL_JUDGE, config.precision)
-        said = f"{config.precision}, taken for one of 8B, as {target} is not here"
-    return said, weights + cache * JUDGED_TOKENS * config.batch
+        precision = f"{config.precision}, taken for one of 8B, as {target} is not here"
+    return precision, weights + cache * JUDGED_TOKENS * config.batch
 
 
 def _adapter_weights(transformer: Any, config: NFTConfig) -> int:

@@ -70,11 +70,11 @@ def evaluate(
         cases += [Case(request, image) for request, image in zip(chunk.requests, chunk.images, strict=True)]
     cases = cases[: counting * config.run.evaluate_group]
     outcomes = collected([queue.submit(cases)]) if cases else []
-    found = [
+    pictures = [
         HeldOut(outcome, reward_or_none(outcome, case.request, queue.judge), _small(image))
         for outcome, case, image in zip(outcomes, cases, images, strict=False)
     ]
-    whole: list[HeldOut] = gather_object(found)
+    whole: list[HeldOut] = gather_object(pictures)
     return whole
 
 
@@ -84,11 +84,11 @@ def reward_or_none(outcome: Outcome, request: UserRequest, judge: CaseScorer) ->
 
 def evaluation_figures(found: Sequence[HeldOut], group: int) -> dict[str, float]:
     """What to log; pictures of a request stand together, `group` of them."""
-    scored = [one.reward for one in found if one.reward is not None]
-    figures = {"held_out_unscored": float(len(found) - len(scored))}
-    if scored:
-        figures["held_out_reward"] = float(np.mean(scored))
-        figures["held_out_perfect"] = float(np.mean([reward >= PERFECT for reward in scored]))
+    rewards = [one.reward for one in found if one.reward is not None]
+    figures = {"held_out_unscored": float(len(found) - len(rewards))}
+    if rewards:
+        figures["held_out_reward"] = float(np.mean(rewards))
+        figures["held_out_perfect"] = float(np.mean([reward >= PERFECT for reward in rewards]))
     critiques = [one.outcome for one in found if isinstance(one.outcome, Critique)]
     for key in {j.key for critique in critiques for j in critique.judgements}:
         scores = [critique.judgement(key).score for critique in critiques]
@@ -103,8 +103,8 @@ def write_evaluation(run: Path, epoch: int, found: Sequence[HeldOut]) -> None:
     """Every reward, so that two epochs can be compared request by request, and a sheet of pictures."""
     with LineWriter(run / FILE) as lines:
         lines.append({"epoch": epoch, "rewards": [one.reward for one in found]})
-    shown = [one.image for one in found[:32]]
-    sheet = contact_sheet(shown, 8, scale=2 if shown[0].width < SMALL else 1)
+    pictures = [one.image for one in found[:32]]
+    sheet = contact_sheet(pictures, 8, scale=2 if pictures[0].width < SMALL else 1)
     replace_file(run / "samples" / f"{epoch:06d}.png", [png_bytes(sheet)], lasting=False)
 
 

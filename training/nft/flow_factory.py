@@ -104,8 +104,8 @@ class FlowFactory:
         async with self._pixels.hold(sum(item.pixels for item in items if isinstance(item, Item))):
             cases = await asyncio.to_thread(lambda: [_case(item) for item in items])
             sound = [case for case in cases if isinstance(case, Case)]
-            judged = iter((await self._judge.score_many(sound, "score")).outcomes if sound else ())
-            outcomes = [next(judged) if isinstance(case, Case) else case for case in cases]
+            answers = iter((await self._judge.score_many(sound, "score")).outcomes if sound else ())
+            outcomes = [next(answers) if isinstance(case, Case) else case for case in cases]
         rewards = [
             self._judge.reward(outcome, case.request)
             if isinstance(outcome, Critique) and isinstance(case, Case)

@@ -50,8 +50,8 @@ def gathered(rewards: GroupRewards, accelerator: Accelerator) -> GroupRewards:
 
     def gather(table: Tensor) -> Tensor:
         # Booleans travel as bytes: not every backend gathers them.
-        found: Tensor = accelerator.gather(table.to(accelerator.device).float()).cpu()
-        return found.to(table.dtype)
+        rows: Tensor = accelerator.gather(table.to(accelerator.device).float()).cpu()
+        return rows.to(table.dtype)
 
     return GroupRewards(
         gather(rewards.rewards_P_G),

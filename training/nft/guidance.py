@@ -43,8 +43,8 @@ def without_caption(share: float, seed: int, epoch: int, pairs: Sequence[tuple[i
 
     Drawn from the numbers alone, so that the same pair is dropped in any batch and process.
     """
-    drawn = [torch.rand((), generator=seeded("dropped", seed, epoch, *pair)) for pair in pairs]
-    return torch.stack(drawn) < share
+    shares = [torch.rand((), generator=seeded("dropped", seed, epoch, *pair)) for pair in pairs]
+    return torch.stack(shares) < share
 
 
 def replaced(conditioning: Conditioning, dropped: Conditioning, without_B: Tensor) -> Conditioning:

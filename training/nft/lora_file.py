@@ -31,25 +31,25 @@ def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: P
     if isinstance(policy, FullPolicy):
         weights = {name: whole_tensor(t).cpu() for name, t in policy.transformer.state_dict().items()}
         if folder is not None:
-            with replacing_folder(folder / "transformer") as made:
-                _bare(policy.transformer, weights).save_pretrained(made)
+            with replacing_folder(folder / "transformer") as new_folder:
+                _bare(policy.transformer, weights).save_pretrained(new_folder)
         return folder and folder / "transformer"
     if folder is None:
         return None
     about = {"family": family.config.family, "base": family.config.pipeline, "rank": policy.lora.r}
     pipeline: Any = type(family.pipeline)
-    with replacing_folder(folder) as made:
-        pipeline.save_lora_weights(made, transformer_lora_layers=folded(policy))
-        (made / "about.json").write_text(json.dumps(about, indent=2))
+    with replacing_folder(folder) as new_folder:
+        pipeline.save_lora_weights(new_folder, transformer_lora_layers=folded(policy))
+        (new_folder / "about.json").write_text(json.dumps(about, indent=2))
     return folder / FILE
 
 
 def _bare(transformer: Any, weights: dict[str, Tensor]) -> Any:
     """A model of the same kind around these weights, which a sharded one cannot be saved as."""
     with torch.device("meta"):
-        made = type(transformer).from_config(transformer.config)
-    made.load_state_dict(weights, assign=True)
-    return made
+        bare = type(transformer).from_config(transformer.config)
+    bare.load_state_dict(weights, assign=True)
+    return bare
 
 
 def folded(policy: LoraPolicy) -> dict[str, Tensor]:

@@ -21,23 +21,23 @@ BINS = 10
 
 def reward_figures(rewards: GroupRewards, advantages: Advantages, rubric: Rubric) -> dict[str, float]:
     """Means over what was scored; a figure without a single scored rollout is left out, never zero."""
-    scored, statistics = rewards.scored_P_G, advantages.statistics
-    found = {
-        "unscored_share": 1.0 - _share(scored),
+    scored_P_G, statistics = rewards.scored_P_G, advantages.statistics
+    table = {
+        "unscored_share": 1.0 - _share(scored_P_G),
         "zero_std_share": _share(statistics.std_P <= 1e-6),
         "kept_groups": float(advantages.kept_P.sum()),
         "used_share": _share(advantages.used_P_G),
         "advantage_divisor": advantages.divisor,
     }
-    if scored.any():
-        found["reward"] = float(rewards.rewards_P_G[scored].mean())
-        found["reward_std"] = float(rewards.rewards_P_G[scored].std(correction=0))
-        found["group_std"] = float(statistics.std_P.mean())
+    if scored_P_G.any():
+        table["reward"] = float(rewards.rewards_P_G[scored_P_G].mean())
+        table["reward_std"] = float(rewards.rewards_P_G[scored_P_G].std(correction=0))
+        table["group_std"] = float(statistics.std_P.mean())
     for d, dimension in enumerate(rubric.dimensions):
         mask = rewards.applicable_P_G_D[..., d]
         if mask.any():
-            found[f"dimension_{dimension.key}"] = float(rewards.dimensions_P_G_D[..., d][mask].mean())
-    return found
+            table[f"dimension_{dimension.key}"] = float(rewards.dimensions_P_G_D[..., d][mask].mean())
+    return table
 
 
 def failure_figures(reasons: Counter[str]) -> dict[str, float]:

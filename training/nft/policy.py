@@ -69,10 +69,10 @@ class LoraPolicy:
             torch.manual_seed(seed)
             transformer.add_adapter(self.lora, adapter_name=CURRENT)
             transformer.add_adapter(self.lora, adapter_name=OLD)
-        named = dict(transformer.named_parameters())
-        self.names = sorted(name for name in named if "lora_" in name and f".{CURRENT}." in name)
-        self.parameters = [named[name] for name in self.names]
-        self._olds = [named[name.replace(f".{CURRENT}.", f".{OLD}.")] for name in self.names]
+        parameters = dict(transformer.named_parameters())
+        self.names = sorted(name for name in parameters if "lora_" in name and f".{CURRENT}." in name)
+        self.parameters = [parameters[name] for name in self.names]
+        self._olds = [parameters[name.replace(f".{CURRENT}.", f".{OLD}.")] for name in self.names]
         for parameter in (*self.parameters, *self._olds):
             parameter.data = parameter.data.float()  # peft gives them the precision of the frozen weights
         self._select(CURRENT)
@@ -236,7 +236,7 @@ class Average:
     @contextmanager
     def applied(self, parameters: Sequence[Tensor]) -> Iterator[None]:
         """Put the average in place of the parameters; they come back bit for bit."""
-        kept = [p.detach().clone() for p in parameters]
+        copies = [p.detach().clone() for p in parameters]
         with torch.no_grad():
             for parameter, value in zip(parameters, self.values, strict=True):
                 parameter.copy_(value)
@@ -244,5 +244,5 @@ class Average:
             yield
         finally:
             with torch.no_grad():
-                for parameter, value in zip(parameters, kept, strict=True):
+                for parameter, value in zip(parameters, copies, strict=True):
                     parameter.copy_(value)

@@ -26,17 +26,17 @@ ELSEWHERE: Final = ("server", "reward-server")
 
 def check_prompts(config: NFTConfig, prompts: PromptSource, held_out: PromptSource | None) -> UserRequest:
     """The first request. ConfigError if an epoch or an evaluation cannot be drawn, or an edit has no image."""
-    drawn = prompts.draw(0, config.rollout.prompts)
+    sample = prompts.draw(0, config.rollout.prompts)
     if held_out is not None and config.run.evaluate_every:
-        drawn += held_out.draw(0, config.run.evaluate_prompts)
+        sample += held_out.draw(0, config.run.evaluate_prompts)
     if family_class(config.model.family).edits:
-        lacking = [one.request.text for one in drawn if not one.request.sources]
+        lacking = [one.request.text for one in sample if not one.request.sources]
         if lacking:
             raise ConfigError(
-                f"{config.model.family} edits images and {len(lacking)} of {len(drawn)} prompts have no `image`, such as "
+                f"{config.model.family} edits images and {len(lacking)} of {len(sample)} prompts have no `image`, such as "
                 f"{lacking[0]!r:.120}."
             )
-    return drawn[0].request
+    return sample[0].request
 
 
 def check_judge(name: str, key: str, queue: RewardQueue, request: UserRequest) -> None:

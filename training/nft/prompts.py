@@ -76,10 +76,10 @@ class MiniaturePrompts:
 
     def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
         rng = np.random.default_rng([self._seed, int(self._reserved), epoch])
-        found: dict[str, None] = {}
-        while len(found) < count:
-            found.setdefault(short_request(sample_wish(rng, two=self._two, reserved=self._reserved)))
-        return [TrainingPrompt(UserRequest(text)) for text in found]
+        requests: dict[str, None] = {}
+        while len(requests) < count:
+            requests.setdefault(short_request(sample_wish(rng, two=self._two, reserved=self._reserved)))
+        return [TrainingPrompt(UserRequest(text)) for text in requests]
 
 
 class ListedPrompts:
@@ -108,8 +108,10 @@ class MixedPrompts:
 
     def draw(self, epoch: int, count: int) -> list[TrainingPrompt]:
         refined = round(self._share * count)
-        drawn = self._refined.draw(epoch, refined) if refined else []
-        return self._plain.draw(epoch, count - refined) + [replace(prompt, train_refined=True) for prompt in drawn]
+        refined_part = self._refined.draw(epoch, refined) if refined else []
+        return self._plain.draw(epoch, count - refined) + [
+            replace(prompt, train_refined=True) for prompt in refined_part
+        ]
 
 
 def training_prompts(config: PromptsConfig, seed: int) -> PromptSource:
@@ -140,7 +142,7 @@ def read_prompts(file: Path) -> list[TrainingPrompt]:
     """
     if not file.is_file():
         raise ConfigError(f"There is no prompt file {file}.")
-    found: dict[str, TrainingPrompt] = {}
+    prompts: dict[str, TrainingPrompt] = {}
     left, lines = LeftOut(), list(whole_lines(file, finished=True))
     for line in lines:
         where = f"{file}:{line.number}"
@@ -149,13 +151,13 @@ def read_prompts(file: Path) -> list[TrainingPrompt]:
         except (_NoPrompt, RequestError) as error:
             left.add("that are no prompts", f"{where}: {error}")
         else:
-            found.setdefault(prompt.key, prompt)
-    said = left.sentence(len(lines), "lines")
-    if not found:
-        raise ConfigError(f"{file} holds no prompts. {said}".strip())
-    if said:
-        log.warning("%s", said)
-    return list(found.values())
+            prompts.setdefault(prompt.key, prompt)
+    sentence = left.sentence(len(lines), "lines")
+    if not prompts:
+        raise ConfigError(f"{file} holds no prompts. {sentence}".strip())
+    if sentence:
+        log.warning("%s", sentence)
+    return list(prompts.values())
 
 
 class _NoPrompt(Exception):
@@ -182,7 +184,7 @@ def _prompt(line: bytes, where: str, folder: Path) -> TrainingPrompt:
 
 def refined_prompts(folder: Path) -> list[TrainingPrompt]:
     """Loops that refined with success: the refined prompt generates, the user's own is judged and trained."""
-    found: dict[str, TrainingPrompt] = {}
+    prompts: dict[str, TrainingPrompt] = {}
     for file in sorted(folder.rglob(FILE)):
         if not has_begun(file.parent):
             continue  # ended before it began
@@ -190,7 +192,7 @@ def refined_prompts(folder: Path) -> list[TrainingPrompt]:
         best = state.best
         if best is not None and best.origin == "refined" and best.request != state.request.text:
             prompt = TrainingPrompt(state.request, best.request)
-            found.setdefault(prompt.key, prompt)
-    if not found:
+            prompts.setdefault(prompt.key, prompt)
+    if not prompts:
         raise ConfigError(f"No history below {folder} has an accepted refinement.")
-    return list(found.values())
+    return list(prompts.values())

@@ -74,7 +74,7 @@ def _name(record: EpochRecord, index: int, suffix: str = "") -> str:
 def _row(record: EpochRecord, index: int) -> dict[str, Any]:
     p, g = divmod(index, record.group)
     prompt, outcome = record.prompts[p], record.outcomes[index]
-    scored = isinstance(outcome, Critique)
+    has_scores = isinstance(outcome, Critique)
     return {
         "epoch": record.epoch,
         "group": prompt.key,
@@ -82,7 +82,7 @@ def _row(record: EpochRecord, index: int) -> dict[str, Any]:
         "generated_with": prompt.sampled.text,
         "member": g,
         "image": f"images/{_name(record, index)}",
-        "reward": round(float(record.rewards.rewards_P_G[p, g]), 6) if scored else None,
+        "reward": round(float(record.rewards.rewards_P_G[p, g]), 6) if has_scores else None,
         "advantage": round(float(record.advantages.values_P_G[p, g]), 6) if record.advantages.used_P_G[p, g] else None,
         "outcome": outcome.to_json(),
     }

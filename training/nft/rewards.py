@@ -109,12 +109,12 @@ def collected(
     pending: Sequence[Future[ScoreBatch]], on_images: Callable[[int], None] = lambda _: None
 ) -> list[Outcome]:
     """Wait for everything that was submitted, in order; `on_images` is told how many more have been judged."""
-    found: list[Outcome] = []
+    outcomes_so_far: list[Outcome] = []
     for future in pending:
         outcomes = future.result().outcomes
         on_images(len(outcomes))
-        found += outcomes
-    return found
+        outcomes_so_far += outcomes
+    return outcomes_so_far
 
 
 def failures(outcomes: Sequence[Outcome]) -> Counter[str]:
@@ -142,7 +142,7 @@ def group_rewards(outcomes: Sequence[Outcome], requests: Sequence[UserRequest], 
     """Outcomes in rollout order (prompt by prompt) as tables; the requests are one per group."""
     rubric = judge.rubric_for(requests[0])
     shape = (len(requests), group)
-    rewards, scored = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    rewards, mask = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
     scores = torch.zeros(*shape, len(rubric.dimensions))
     applicable = torch.zeros_like(scores, dtype=torch.bool)
     for index, outcome in enumerate(outcomes):
@@ -150,10 +150,10 @@ def group_rewards(outcomes: Sequence[Outcome], requests: Sequence[UserRequest], 
             continue
         p, g = divmod(index, group)
         rewards[p, g] = judge.reward(outcome, requests[p], expected=expected)
-        scored[p, g] = True
+        mask[p, g] = True
         for d, dimension in enumerate(rubric.dimensions):
             score = outcome.judgement(dimension.key).score
             if score is not None:
                 scores[p, g, d], applicable[p, g, d] = rubric.scale.normalise(score), True
     weights = torch.tensor([d.weight for d in rubric.dimensions])
-    return GroupRewards(rewards, scored, scores, applicable, weights)
+    return GroupRewards(rewards, mask, scores, applicable, weights)

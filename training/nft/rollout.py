@@ -32,11 +32,11 @@ class ConditioningCache:
 
     def prepare(self, requests: Sequence[UserRequest]) -> None:
         """Encode what is new, with the text encoders (and the VAE, for sources) on the device for that long."""
-        asked = {request_key(r): r for r in requests}
-        earlier = [key for key in self._kept if key not in asked]
-        for key in earlier[: max(0, len(earlier) + len(asked) - self._limit)]:
+        by_key = {request_key(r): r for r in requests}
+        earlier = [key for key in self._kept if key not in by_key]
+        for key in earlier[: max(0, len(earlier) + len(by_key) - self._limit)]:
             del self._kept[key]
-        new = {key: request for key, request in asked.items() if key not in self._kept}
+        new = {key: request for key, request in by_key.items() if key not in self._kept}
         if not new:
             return
         parts = (*self._family.text_encoders, *(("vae",) if self._family.edits else ()))
@@ -140,9 +140,11 @@ def sample_groups(
     A rollout's noise depends on its own seeds only, never on the batch it falls in.
     """
     times = family.times(config.steps)
-    wanted = [(prompt, (*seed, member)) for prompt, seed in zip(prompts, seeds, strict=True) for member in range(group)]
-    for begin in range(0, len(wanted), config.batch):
-        part = wanted[begin : begin + config.batch]
+    members = [
+        (prompt, (*seed, member)) for prompt, seed in zip(prompts, seeds, strict=True) for member in range(group)
+    ]
+    for begin in range(0, len(members), config.batch):
+        part = members[begin : begin + config.batch]
         start = torch.stack([torch.randn(family.latent_shape(), generator=seeded("start", *s)) for _, s in part])
         conditioning = encoded.batch([prompt.sampled for prompt, _ in part])
         dropped = encoded.dropped(len(part))

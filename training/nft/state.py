@@ -43,9 +43,9 @@ def restore(
 
 def _whole_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Its state with whole tensors, so that any number of processes can go on from it."""
-    found = optimiser.state_dict()
-    moments = {number: {k: _whole(v) for k, v in of.items()} for number, of in found["state"].items()}
-    return {**found, "state": moments}
+    state = optimiser.state_dict()
+    moments = {number: {k: _whole(v) for k, v in of.items()} for number, of in state["state"].items()}
+    return {**state, "state": moments}
 
 
 def _whole(value: Any) -> Any:

@@ -86,5 +86,5 @@ def training_noise(
     config: TimesConfig, shape: tuple[int, ...], seed: int, epoch: int, prompt: int, member: int, number: int
 ) -> Tensor:
     """Noise of one rollout at its time number `number`, of the latent's `shape`."""
-    chosen = 0 if config.shared_in_group else member
-    return torch.randn(shape, generator=seeded("noise", seed, epoch, prompt, chosen, number))
+    index = 0 if config.shared_in_group else member
+    return torch.randn(shape, generator=seeded("noise", seed, epoch, prompt, index, number))

@@ -111,16 +111,18 @@ def train_epoch(trainer: NFTTrainer, path: Path) -> dict[str, float]:
     whole = gathered(rewards, accelerator)
     reasons = counted(failures(outcomes))
     check_failures(whole, reasons, config.rewards.max_failure_rate)
-    found = advantages(whole, config.advantage)
+    epoch_advantages = advantages(whole, config.advantage)
     rubric = trainer.queue.judge.rubric_for(prompts[0].request)
     pictures = bool(config.run.audit_every) and epoch % config.run.audit_every == 0
-    record = EpochRecord(epoch, prompts, images, outcomes, rewards, _part(found, mine), rubric)
+    record = EpochRecord(epoch, prompts, images, outcomes, rewards, _part(epoch_advantages, mine), rubric)
     write_record(path, record, rank=accelerator.process_index, pictures=pictures)
-    figures = {**reward_figures(whole, found, rubric), **failure_figures(reasons)}
-    figures |= optimality_histogram(optimality(found.values_P_G[found.used_P_G], config.advantage.clip))
+    figures = {**reward_figures(whole, epoch_advantages, rubric), **failure_figures(reasons)}
+    figures |= optimality_histogram(
+        optimality(epoch_advantages.values_P_G[epoch_advantages.used_P_G], config.advantage.clip)
+    )
     if (spread := diversity(images, config.rollout.group)) is not None:
         figures["diversity"] = spread
-    figures |= _optimise(trainer, prompts, mine, x_0, found)
+    figures |= _optimise(trainer, prompts, mine, x_0, epoch_advantages)
     trainer.epoch += 1
     return figures
 
@@ -174,26 +176,26 @@ def _optimise(
     schedule = trainer.family.times(config.rollout.steps)[:-1]
     times = plan_times(config.times, schedule, config.run.seed, trainer.epoch, list(numbers), config.rollout.group)
     mine = slice(numbers.start, numbers.stop)
-    chosen = TrainingSet(
+    training_set = TrainingSet(
         trainer.epoch, prompts, list(numbers), x_0, found.values_P_G[mine], found.used_P_G[mine], times
     )
     per_rollout = times_per_rollout(config.times, config.rollout.steps)
     figures: dict[str, list[float]] = {}
-    total, main = int(chosen.used_P_G.sum()) * per_rollout, trainer.accelerator.is_main_process
+    total, main = int(training_set.used_P_G.sum()) * per_rollout, trainer.accelerator.is_main_process
     pace = Pace(f"epoch {trainer.epoch + 1}, training pairs", total, main=main, leave=False)
     with pace:
         for groups in split_groups(config, trainer.epoch):
             everywhere = int(found.used_P_G[groups].sum()) * per_rollout
             if everywhere == 0:
                 continue  # every group of this step was dropped: there is nothing to learn from
-            pairs = pairs_of(chosen, groups, config.run.seed)
+            pairs = pairs_of(training_set, groups, config.run.seed)
             # Only sharded weights need processes that do equally many passes.
             passes = 1
             if trainer.sharding is not None:
                 processes = trainer.accelerator.num_processes
                 passes = most_passes(found.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes)
             update = gradients(
-                chosen,
+                training_set,
                 pairs,
                 everywhere,
                 trainer.family,
@@ -266,7 +268,7 @@ def _evaluate(trainer: NFTTrainer, run: RunDir | None, board: Board) -> None:
     if trainer.held_out is None:
         return
     with trainer.average.applied(trainer.policy.parameters), trainer.policy.current() as model:
-        found = evaluate(
+        pictures = evaluate(
             trainer.family,
             model,
             trainer.encoded,
@@ -276,7 +278,7 @@ def _evaluate(trainer: NFTTrainer, run: RunDir | None, board: Board) -> None:
             trainer.accelerator,
         )
     if run is not None:
-        figures = evaluation_figures(found, trainer.config.run.evaluate_group)
-        write_evaluation(run.path, trainer.epoch, found)
+        figures = evaluation_figures(pictures, trainer.config.run.evaluate_group)
+        write_evaluation(run.path, trainer.epoch, pictures)
         run.log(trainer.epoch, **figures)
         board.add(trainer.epoch, figures)

@@ -148,9 +148,9 @@ def check_shardable(config: NFTConfig) -> None:
 def check_guidance(config: NFTConfig) -> None:
     """ConfigError where a family's pipeline does not guide by the plain formula."""
     if config.drops_captions and not family_class(config.model.family).guides:
-        known = ", ".join(name for name in MODULES if family_class(name).guides)
+        names = ", ".join(name for name in MODULES if family_class(name).guides)
         raise ConfigError(
-            f"rollout.guidance, loss.kl_guidance and loss.dropped need a family that guides with two passes ({known}), "
+            f"rollout.guidance, loss.kl_guidance and loss.dropped need a family that guides with two passes ({names}), "
             f"not {config.model.family}: leave them at 1, 1 and 0."
         )
 
@@ -167,7 +167,7 @@ def make_optimiser(parameters: list[nn.Parameter], config: OptimiserConfig) -> t
         import bitsandbytes
 
         kind = bitsandbytes.optim.AdamW8bit
-    made: torch.optim.Optimizer = kind(
+    optimiser: torch.optim.Optimizer = kind(
         parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
     )
-    return made
+    return optimiser

@@ -70,16 +70,16 @@ def split_groups(config: NFTConfig, epoch: int) -> list[list[int]]:
 
 def pairs_of(chosen: TrainingSet, numbers: Sequence[int], seed: int) -> list[Pair]:
     """The used pairs of these prompts that live in this process, shuffled."""
-    wanted = set(numbers)
+    samples = set(numbers)
     times = range(chosen.times_P_G_N.shape[-1])
     pairs = [
         (p, int(g), n)
         for p, number in enumerate(chosen.numbers)
-        if number in wanted
+        if number in samples
         for g in torch.nonzero(chosen.used_P_G[p]).flatten()
         for n in times
     ]
-    order = torch.randperm(len(pairs), generator=seeded("order", seed, chosen.epoch, *sorted(wanted)))
+    order = torch.randperm(len(pairs), generator=seeded("order", seed, chosen.epoch, *sorted(samples)))
     return [pairs[i] for i in order.tolist()]
 
 
@@ -88,10 +88,10 @@ def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, 
     p, g, n = (torch.tensor(column) for column in zip(*pairs, strict=True))
     x_0, t = chosen.x_0_P_G[p, g], chosen.times_P_G_N[p, g, n]
     shape = tuple(x_0.shape[1:])
-    drawn = [
+    noises = [
         training_noise(config.times, shape, config.run.seed, chosen.epoch, chosen.numbers[i], j, k) for i, j, k in pairs
     ]
-    x_t = noisy(x_0, torch.stack(drawn), t)
+    x_t = noisy(x_0, torch.stack(noises), t)
     conditioning = encoded.batch([chosen.prompts[i].trained for i, _, _ in pairs])
     dropped = encoded.dropped(len(pairs))
     if config.loss.dropped > 0 and dropped is not None:

@@ -54,10 +54,10 @@ class StageCount(Generic[R]):
 
     @property
     def reasons(self) -> Counter[str]:
-        found: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         for counts in self.by_origin.values():
-            found.update(counts)
-        return found
+            totals.update(counts)
+        return totals
 
     @property
     def total(self) -> int:
@@ -115,23 +115,23 @@ def account(run: ParrotRun, rubrics: Rubrics, calibration: Calibration, samples:
 
 def _by_orders(checks: Iterable[Check]) -> Counter[str]:
     """Whether the order in which a pair is shown decides what becomes of it."""
-    kept: dict[str, list[bool]] = {}
+    flags: dict[str, list[bool]] = {}
     for check in checks:
-        kept.setdefault(check.pair.key, []).append(check.kept)
+        flags.setdefault(check.pair.key, []).append(check.kept)
     names = {2: "both", 1: "one", 0: "none"}
-    return Counter(names[sum(both)] for both in kept.values() if len(both) == 2)
+    return Counter(names[sum(both)] for both in flags.values() if len(both) == 2)
 
 
 def _words(run: ParrotRun, stages: Iterable[StageCount[Record]]) -> Mapping[str, str]:
     """What the sampled checks were about; read again, because a check does not repeat it."""
-    wanted = {
+    names = {
         record.rationale
         for stage in stages
         for reason in stage.reasons
         for record in stage.samples(reason)
         if isinstance(record, Check)
     }
-    return {record.key: record.reply for record in run.rationales() if record.key in wanted}
+    return {record.key: record.reply for record in run.rationales() if record.key in names}
 
 
 def _counted(title: str, records: Iterable[Record], samples: int) -> StageCount[Record]:
@@ -148,7 +148,7 @@ def _calibrated(
     fate: dict[str, Fate] = dict(fates(records(), rubrics, calibration))
     count: StageCount[Record] = StageCount("calibration (pairs)", samples)
     for record in records():
-        found = fate.pop(record.pair.key, None)
-        if found is not None:
-            count.add(Record(key=record.key, pair=record.pair, reply=record.reply), found.reason)
+        own_fate = fate.pop(record.pair.key, None)
+        if own_fate is not None:
+            count.add(Record(key=record.key, pair=record.pair, reply=record.reply), own_fate.reason)
     return count

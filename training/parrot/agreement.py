@@ -18,8 +18,8 @@ class Agreement:
     def __init__(self, asked: Iterable[tuple[Verdict, bool]] = ()) -> None:
         self._asked: Counter[Verdict] = Counter()
         self._kept: Counter[Verdict] = Counter()
-        for preference, kept in asked:
-            self.add(preference, kept)
+        for preference, in_export in asked:
+            self.add(preference, in_export)
 
     def add(self, preference: Verdict, kept: bool) -> None:
         self._asked[preference] += 1

@@ -70,15 +70,15 @@ def fates(projections: Iterable[Projection], rubrics: Rubrics, calibration: Cali
             rubric = rubrics.student(record.pair.kind)
             _check_rubric(record.critique, rubric)
             rewards.setdefault(key, {})[record.side] = reward(record.critique, rubric)
-    found: dict[str, Fate] = {}
+    table: dict[str, Fate] = {}
     for key, (origin, preference) in origins.items():
-        reason, scored = reasons.get(key, ""), rewards.get(key, {})
-        if not reason and len(scored) < 2:
+        reason, rewards_of_key = reasons.get(key, ""), rewards.get(key, {})
+        if not reason and len(rewards_of_key) < 2:
             reason = "one_sided"
         if not reason and calibration is not None:
-            reason = calibration.problem(preference, scored["A"], scored["B"])
-        found[key] = Fate(origin=origin, reason=reason)
-    return found
+            reason = calibration.problem(preference, rewards_of_key["A"], rewards_of_key["B"])
+        table[key] = Fate(origin=origin, reason=reason)
+    return table
 
 
 def _check_rubric(critique: Critique, rubric: Rubric) -> None:

@@ -26,8 +26,8 @@ def chat_rows(messages: Sequence[Message], answer: str, images: Sequence[str], f
     turns = [_turn(message, paths, form) for message in messages]
     if next(paths, None) is not None:
         raise ValueError("there are more image paths than images in the messages")
-    said: Any = answer if form == "llamafactory" else [{"type": "text", "text": answer}]
-    reply = {"role": "assistant", "content": said}
+    content: Any = answer if form == "llamafactory" else [{"type": "text", "text": answer}]
+    reply = {"role": "assistant", "content": content}
     chat = {"prompt": turns, "completion": [reply]} if form == "trl" else {"messages": [*turns, reply]}
     return {**chat, "images": list(images)}
 

@@ -120,12 +120,12 @@ class Checker:
         )
 
     def _question(self, rationale: Rationale, comparison: Comparison, rubric: Rubric) -> TeacherQuestion:
-        shown, variant = rationale.shown, self._settings.variant
+        pair, variant = rationale.shown, self._settings.variant
         if variant != "images":
             # Text only: the sources are not opened either, and their number is not told.
-            return consistency_question(UserRequest(shown.request), comparison, rubric, self._texts, variant)
-        images = self._run.store.open(shown.first), self._run.store.open(shown.second)
-        return consistency_question(self._run.request(shown), comparison, rubric, self._texts, variant, images)
+            return consistency_question(UserRequest(pair.request), comparison, rubric, self._texts, variant)
+        images = self._run.store.open(pair.first), self._run.store.open(pair.second)
+        return consistency_question(self._run.request(pair), comparison, rubric, self._texts, variant, images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,8 @@ class Prediction:
         """(reason, message) of why the rationale is dropped; two empty texts if it is kept."""
         if self.verdict is not wanted:
             reason = "undecided" if self.verdict is Verdict.TIE else "inconsistent"
-            said = f"From the rationale alone the teacher says {self.verdict.value}; people said {wanted.value}."
-            return reason, said
+            sentence = f"From the rationale alone the teacher says {self.verdict.value}; people said {wanted.value}."
+            return reason, sentence
         if self.notes_true is False:
             return "untrue", "The images do not bear it out: it says something about them that is not so."
         return "", ""
@@ -154,13 +154,13 @@ def read_prediction(reply: Reply, variant: Variant = "text") -> Prediction:
     """
     check_finished(reply)
     text = re.sub(r"[*_`\"'“”]", "", reply.text)
-    named = {_verdict(match) for match in _ANSWER.finditer(text)}
-    held = {match[1].casefold() == "true" for match in _NOTES.finditer(text)}
-    if variant == "images" and len(held) != 1:
+    verdicts = {_verdict(match) for match in _ANSWER.finditer(text)}
+    notes = {match[1].casefold() == "true" for match in _NOTES.finditer(text)}
+    if variant == "images" and len(notes) != 1:
         raise CritiqueParseError("no_prediction", "The reply does not say whether the notes are true.", reply.text)
-    if len(named) == 1:
-        return Prediction(verdict=named.pop(), notes_true=held.pop() if variant == "images" else None)
-    what = "names no outcome" if not named else "names two outcomes"
+    if len(verdicts) == 1:
+        return Prediction(verdict=verdicts.pop(), notes_true=notes.pop() if variant == "images" else None)
+    what = "names no outcome" if not verdicts else "names two outcomes"
     raise CritiqueParseError("no_prediction", f"The reply {what}.", reply.text)
 
 

@@ -85,10 +85,10 @@ class StageCommand:
         started = time.monotonic()
         with Journal(self.run.stage_file(stage, self.shard), current=self.run.is_current) as journal:
             self.run.settle(stage, {**self._settings, **settings}, journal.path)
-            done = self.run.done(stage)
-            keys = [task.key in done for task in tasks()]
+            records = self.run.done(stage)
+            keys = [task.key in records for task in tasks()]
             with tqdm(desc=stage, unit=" records", total=len(keys), initial=sum(keys)) as bar:
-                tally = asyncio.run(self._job(tasks(), ask, journal, done, bar))
+                tally = asyncio.run(self._job(tasks(), ask, journal, records, bar))
         spent = asdict(self.teacher.spent)
         self.run.note(
             {"stage": stage, "shard": f"{self.shard.index}/{self.shard.count}", **_line(tally), **spent}
@@ -147,17 +147,19 @@ def check(arguments: argparse.Namespace) -> int:
 def project(arguments: argparse.Namespace) -> int:
     stage, arm, variant = StageCommand(arguments), arguments.arm, arguments.variant
     ask = Projector(stage.run, stage.teacher, stage.rubrics, stage.texts, arguments.language)
-    name, told = f"critiques-{arm}", variant if arm == "parrot" else ""
+    name, variant_name = f"critiques-{arm}", variant if arm == "parrot" else ""
     if arm == "direct":
         stage.run.check_winners()
         return stage.work(
-            name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, {"variant": told}
+            name, lambda: direct_tasks(stage.run.pairs(stage.shard, arguments.limit)), ask, {"variant": variant_name}
         )
     rationales = _rationales(stage)
     if arm == "unfiltered":
-        return stage.work(name, lambda: projection_tasks(rationales, None), ask, {"variant": told})
+        return stage.work(name, lambda: projection_tasks(rationales, None), ask, {"variant": variant_name})
     stage.run.needed_files(f"checks-{variant}", f"check --variant {variant}")
-    return stage.work(name, lambda: projection_tasks(rationales, stage.run.checks(variant)), ask, {"variant": told})
+    return stage.work(
+        name, lambda: projection_tasks(rationales, stage.run.checks(variant)), ask, {"variant": variant_name}
+    )
 
 
 def own(arguments: argparse.Namespace) -> int:

@@ -60,8 +60,8 @@ def label_mentions(text: str) -> tuple[str, ...]:
 def evidence_words(comparison: Comparison, rubric: Rubric) -> frozenset[str]:
     """Distinct words of the justifications that can be evidence: neither small words, nor verdicts, nor praise."""
     empty = FUNCTION_WORDS | SAYS_NOTHING | {w for d in rubric.dimensions for w in words(d.title)}
-    said = (w for j in comparison.judgements for w in words(withheld(j.justification)))
-    return frozenset(w for w in said if w not in empty and len(w) > 1)
+    vocabulary = (w for j in comparison.judgements for w in words(withheld(j.justification)))
+    return frozenset(w for w in vocabulary if w not in empty and len(w) > 1)
 
 
 def leak(comparison: Comparison, rubric: Rubric, raw: str, *, fewest: int) -> tuple[str, str]:
@@ -72,7 +72,10 @@ def leak(comparison: Comparison, rubric: Rubric, raw: str, *, fewest: int) -> tu
     mentions = label_mentions(raw)
     if mentions:
         return "states_label", f"It speaks of the label instead of the images: {', '.join(mentions[:3])}."
-    found = evidence_words(comparison, rubric)
-    if len(found) < fewest:
-        return "no_evidence", f"Without its verdicts it says nothing about the images ({len(found)} words of evidence)."
+    vocabulary = evidence_words(comparison, rubric)
+    if len(vocabulary) < fewest:
+        return (
+            "no_evidence",
+            f"Without its verdicts it says nothing about the images ({len(vocabulary)} words of evidence).",
+        )
     return "", ""

@@ -159,12 +159,12 @@ class Exporter:
         return self._row(messages, answer, (*pair.sources, candidate), record, {"side": record.side})
 
     def _comparison_row(self, record: Rationale) -> dict[str, Any]:
-        shown = record.shown
-        rubric = self._rubrics.student(shown.kind)
+        pair = record.shown
+        rubric = self._rubrics.student(pair.kind)
         parse_comparison(record.reply, rubric)
-        first, second = self._picture(shown.first), self._picture(shown.second)
-        messages = pairwise_messages(self._request(shown), first, second, rubric)
-        return self._row(messages, record.reply.strip(), shown.images, record, {"order": record.order})
+        first, second = self._picture(pair.first), self._picture(pair.second)
+        messages = pairwise_messages(self._request(pair), first, second, rubric)
+        return self._row(messages, record.reply.strip(), pair.images, record, {"order": record.order})
 
     def _row(
         self, messages: tuple[Message, ...], answer: str, images: tuple[str, ...], record: Record, more: dict[str, str]
@@ -210,18 +210,18 @@ class Exporter:
 
     def _pair_rows(self, splits: Mapping[str, Split], fate: Mapping[str, Fate]) -> Iterator[dict[str, Any]]:
         """Held-out pairs, all of them, and the training pairs that were given to the teacher."""
-        asked = self._asked_pairs() | fate.keys()
+        asked_keys = self._asked_pairs() | fate.keys()
         for pair in self._run.pairs():
             split = splits[pair.key]
-            if split == "train" and pair.key not in asked:
+            if split == "train" and pair.key not in asked_keys:
                 self.counts["train pairs never asked about, left out"] += 1
                 continue
-            kept = pair.key in fate and not fate[pair.key].reason
-            if pair.key in asked:
-                self.agreement.add(pair.preference, kept)
+            in_export = pair.key in fate and not fate[pair.key].reason
+            if pair.key in asked_keys:
+                self.agreement.add(pair.preference, in_export)
             row = self._readable(self._pair_row, Record(key=pair.key, pair=pair))
             if row is not None:
-                yield row | {"split": split, "kept": kept}
+                yield row | {"split": split, "kept": in_export}
                 self.counts[f"{split} pairs"] += 1
 
     def _asked_pairs(self) -> set[str]:

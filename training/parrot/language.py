@@ -46,7 +46,7 @@ def is_english(text: str) -> bool:
     latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
     if latin < 0.7 * len(letters):
         return False
-    found = words(text)
-    if len(found) < FEWEST_WORDS:
+    vocabulary = words(text)
+    if len(vocabulary) < FEWEST_WORDS:
         return True
-    return sum(w in FUNCTION_WORDS for w in found) >= LEAST_SHARE * len(found)
+    return sum(w in FUNCTION_WORDS for w in vocabulary) >= LEAST_SHARE * len(vocabulary)

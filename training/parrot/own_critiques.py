@@ -128,12 +128,12 @@ class OwnCritic:
         request = await asyncio.to_thread(self._run.request, pair)
         picture = await asyncio.to_thread(self._run.store.open, pair.first if side == "A" else pair.second)
         seeds = range(1, self._settings.samples + 1)
-        drawn = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(self._scorer.sample(request, picture, temperature=self._settings.temperature, seed=s) for s in seeds),
             return_exceptions=True,
         )
         draws = []
-        for seed, outcome in zip(seeds, drawn, strict=True):
+        for seed, outcome in zip(seeds, outcomes, strict=True):
             if isinstance(outcome, Critique):
                 draws.append(CritiqueDraw(outcome, self._scorer.reward(outcome, request), seed))
             elif not isinstance(outcome, CritiqueParseError):
@@ -169,7 +169,7 @@ def draw_own(run: ParrotRun, scorer: Scorer, settings: OwnSettings, limit: int |
     Writes `critiques-own.jsonl`, which is byte for byte the same however often it was stopped, as far as the judge
     repeats a seeded draw. ConfigError if the run holds such critiques by another judge or with other settings.
     """
-    asked = {**asdict(settings), "judge": scorer.backend.identity}
+    identity = {**asdict(settings), "judge": scorer.backend.identity}
 
     async def work(journal: Journal, bar: Any) -> Tally:
         critic = OwnCritic(run, scorer, scorer.backend.identity, settings)
@@ -177,16 +177,16 @@ def draw_own(run: ParrotRun, scorer: Scorer, settings: OwnSettings, limit: int |
         workers = 2 * max(1, -(-scorer.backend.concurrency // settings.samples))
         try:
             return await run_job(
-                own_tasks(run.pairs(limit=limit)), critic, journal, done=done, workers=workers,
+                own_tasks(run.pairs(limit=limit)), critic, journal, done=records, workers=workers,
                 on_record=lambda _: bar.update(),
             )  # fmt: skip
         finally:
             await scorer.close()
 
     with Journal(run.stage_file(STAGE, Shard()), current=run.is_current) as journal:
-        run.settle(STAGE, asked, journal.path)
-        done = run.done(STAGE)
-        tasks = [task.key in done for task in own_tasks(run.pairs(limit=limit))]
+        run.settle(STAGE, identity, journal.path)
+        records = run.done(STAGE)
+        tasks = [task.key in records for task in own_tasks(run.pairs(limit=limit))]
         with tqdm(desc="critiques", unit=" pictures", total=len(tasks), initial=sum(tasks), disable=None) as bar:
             tally = asyncio.run(work(journal, bar))
     run.note({"stage": STAGE, "kept": tally.kept, "dropped": dict(tally.dropped), "failed": dict(tally.failed)})

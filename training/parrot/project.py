@@ -64,9 +64,9 @@ def projection_tasks(
     for rationale in rationales():
         if _readable(rationale) if passed is None else rationale.key in passed:
             usable.setdefault(rationale.pair.key, []).append(rationale.key)
-    chosen = {sorted(keys)[int(digest(["hint", pair]), 16) % len(keys)] for pair, keys in usable.items()}
+    hints = {sorted(keys)[int(digest(["hint", pair]), 16) % len(keys)] for pair, keys in usable.items()}
     for rationale in rationales():
-        if rationale.key in chosen:
+        if rationale.key in hints:
             yield ProjectionTask(rationale.pair, "A", rationale)
             yield ProjectionTask(rationale.pair, "B", rationale)
 

@@ -104,9 +104,9 @@ def _texts(cls: type[TextsT], path: Path) -> TextsT:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"The prompt texts {path} cannot be read: {error}.") from error
-    wanted = {f.name for f in fields(cls)}
-    for key in wanted ^ table.keys():
-        what = "lacks" if key in wanted else "has the unknown key"
+    names = {f.name for f in fields(cls)}
+    for key in names ^ table.keys():
+        what = "lacks" if key in names else "has the unknown key"
         raise ConfigError(f"The prompt texts {path} {what} {key!r}.")
     if not all(isinstance(text, str) and text.strip() for text in table.values()):
         raise ConfigError(f"The prompt texts {path} must all be texts, and none empty.")

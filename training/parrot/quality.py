@@ -90,17 +90,17 @@ class RunQuality:
 
 def measure(run: ParrotRun, log: Path) -> RunQuality:
     """Join the records of a run with the log of the teacher that wrote them."""
-    known = _read_log(log)
+    entries = _read_log(log)
     truth: dict[str, tuple[str, bool]] = {}
     measured = RunQuality()
     run.needed_files("rationales", "rationalize")
     for rationale in run.rationales():
-        told = known.get(reply_hash(rationale.reply))
-        if told is None:
+        entry = entries.get(reply_hash(rationale.reply))
+        if entry is None:
             measured.unknown += bool(rationale.reply)
             continue
         label = rationale.shown.preference.value
-        truth[rationale.key] = told["fault"], told["fault"] != "sound" or told["seen"] != label
+        truth[rationale.key] = entry["fault"], entry["fault"] != "sound" or entry["seen"] != label
     for variant in ("paper", "text", "images"):
         if run.stage_files(f"checks-{variant}"):
             measured.filters += _filters(variant, run.checks(variant), truth, measured)

@@ -45,9 +45,9 @@ class RationaleTask:
 
 def rationale_tasks(pairs: Iterable[PreferencePair], orders: Orders) -> Iterator[RationaleTask]:
     for pair in pairs:
-        drawn: Order = "AB" if int(digest(["order", pair.key])[:8], 16) % 2 else "BA"
+        random_order: Order = "AB" if int(digest(["order", pair.key])[:8], 16) % 2 else "BA"
         for order in ("AB", "BA"):
-            if orders == "both" or order == drawn:
+            if orders == "both" or order == random_order:
                 yield RationaleTask(pair, order)
 
 
@@ -62,13 +62,13 @@ class Rationalizer:
 
     async def __call__(self, task: RationaleTask) -> Rationale:
         """One record. Raises BackendError and BudgetSpent: then there is none, and the task stays open."""
-        shown = task.pair if task.order == "AB" else task.pair.swapped
-        rubric = self._rubrics.teacher(shown.kind)
+        pair = task.pair if task.order == "AB" else task.pair.swapped
+        rubric = self._rubrics.teacher(pair.kind)
         try:
-            question = await asyncio.to_thread(self._question, shown, rubric)
+            question = await asyncio.to_thread(self._question, pair, rubric)
         except RequestError as error:
             return Rationale(key=task.key, pair=task.pair, order=task.order, reason=error.reason, message=str(error))
-        answer = await self._teacher.ask(question, lambda reply: read_rationale(reply, shown, rubric, self._language))
+        answer = await self._teacher.ask(question, lambda reply: read_rationale(reply, pair, rubric, self._language))
         return Rationale(
             key=task.key,
             pair=task.pair,

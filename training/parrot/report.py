@@ -54,16 +54,16 @@ def write_parrot_report(
 
 
 def _figures(counted: Account) -> str:
-    shown = [(str(counted.pairs.total()), "pairs", f"{len(counted.origins)} sources")]
+    tiles = [(str(counted.pairs.total()), "pairs", f"{len(counted.origins)} sources")]
     for stage in counted.stages:
         models = ", ".join(name for name, _ in stage.models.most_common(2))
-        shown.append((_percent(stage.retention()), f"{stage.title} kept", f"of {stage.total}; {models}".rstrip("; ")))
+        tiles.append((_percent(stage.retention()), f"{stage.title} kept", f"of {stage.total}; {models}".rstrip("; ")))
     requests = sum(stage.usage.requests for stage in counted.stages)
     tokens = sum(stage.usage.prompt_tokens + stage.usage.completion_tokens for stage in counted.stages)
-    shown.append((f"{requests:,}", "requests", f"{tokens:,} tokens, unusable replies included"))
+    tiles.append((f"{requests:,}", "requests", f"{tokens:,} tokens, unusable replies included"))
     cells = (
         f"<div class=figure><b>{escaped(value)}</b><span>{escaped(label)}</span><small>{escaped(note)}</small></div>"
-        for value, label, note in shown
+        for value, label, note in tiles
     )
     return f"<section class=figures>{''.join(cells)}</section>"
 
@@ -72,13 +72,13 @@ def _by_source(counted: Account) -> str:
     head = ["source", "pairs", *(stage.title for stage in counted.stages)]
     rows = []
     for origin in counted.origins:
-        kept = [
+        shares = [
             f"{stage.by_origin[origin][KEPT]} of {stage.by_origin[origin].total()} ({_percent(stage.retention(origin))})"
             if origin in stage.by_origin
             else "-"
             for stage in counted.stages
         ]
-        rows.append([origin, str(counted.pairs[origin]), *kept])
+        rows.append([origin, str(counted.pairs[origin]), *shares])
     return _table(head, rows)
 
 
@@ -94,9 +94,9 @@ def _by_reason(counted: Account) -> str:
 def _by_orders(counted: Account) -> str:
     """A teacher that prefers a place passes one order and fails the other."""
     rows = [
-        [title, *(f"{found[name]} ({_percent(found[name] / found.total())})" for name in ("both", "one", "none"))]
-        for title, found in counted.orders.items()
-        if found
+        [title, *(f"{flags[name]} ({_percent(flags[name] / flags.total())})" for name in ("both", "one", "none"))]
+        for title, flags in counted.orders.items()
+        if flags
     ]
     if not rows:
         return ""
@@ -128,10 +128,10 @@ def _quality(measured: RunQuality) -> str:
 def _samples(stage: StageCount[Record], store: ImageStore, rationales: Mapping[str, str]) -> str:
     parts = [f"<h2>Samples: {escaped(stage.title)}</h2>"]
     for reason, count in stage.reasons.most_common():
-        drawn = stage.samples(reason)
-        if drawn:
-            parts.append(f"<h3>{escaped(reason)}: {len(drawn)} of {count}</h3>")
-            parts += [_sample(record, reason, store, rationales) for record in drawn]
+        samples = stage.samples(reason)
+        if samples:
+            parts.append(f"<h3>{escaped(reason)}: {len(samples)} of {count}</h3>")
+            parts += [_sample(record, reason, store, rationales) for record in samples]
     return "".join(parts) if len(parts) > 1 else ""
 
 
@@ -163,11 +163,11 @@ def _pill(text: str) -> str:
 
 
 def _pictures(pair: PreferencePair, store: ImageStore) -> str:
-    shown = [(f"source {n}", name, False) for n, name in enumerate(pair.sources, 1)]
-    shown += [
+    pictures = [(f"source {n}", name, False) for n, name in enumerate(pair.sources, 1)]
+    pictures += [
         (letter, name, pair.preference.value == letter) for letter, name in (("A", pair.first), ("B", pair.second))
     ]
-    return f'<div class="strip pictures">{"".join(_figure(*one, store) for one in shown)}</div>'
+    return f'<div class="strip pictures">{"".join(_figure(*one, store) for one in pictures)}</div>'
 
 
 def _figure(label: str, name: str, chosen: bool, store: ImageStore) -> str:
@@ -202,7 +202,7 @@ def _as_json(counted: Account, measured: RunQuality | None) -> dict[str, Any]:
             for stage in counted.stages
         },
     }
-    table["pairs_by_orders_kept"] = {title: dict(found) for title, found in counted.orders.items()}
+    table["pairs_by_orders_kept"] = {title: dict(row) for title, row in counted.orders.items()}
     if measured is not None:
         table["filters"] = [one.to_json() for one in measured.filters]
         table["faults"] = {fault: dict(reasons) for fault, reasons in measured.faults.items()}

@@ -57,14 +57,14 @@ class ParrotRun:
 
     def pairs(self, shard: Shard | None = None, limit: int | None = None) -> Iterator[PreferencePair]:
         """Pairs in the order of their files, each once; `limit` counts before the shard is taken."""
-        seen: set[int] = set()
+        keys: set[int] = set()
         for pair in read_pairs(self.pair_files()):
             number = int(pair.key, 16)
-            if number in seen:
+            if number in keys:
                 continue
-            if limit is not None and len(seen) >= limit:
+            if limit is not None and len(keys) >= limit:
                 return
-            seen.add(number)
+            keys.add(number)
             if shard is None or shard.holds(pair.key):
                 yield pair
 
@@ -191,13 +191,13 @@ class Rubrics:
 
 def load_rubrics(files: Sequence[Path] = ()) -> Rubrics:
     """The built-in rubrics, or those of files and checkpoint folders, each taken for its own kind."""
-    given: dict[Kind, Rubric] = {}
+    rubrics: dict[Kind, Rubric] = {}
     for path in (file for name in files for file in _rubric_files(name)):
         rubric = load_rubric(path)
-        if rubric.kind in given:
+        if rubric.kind in rubrics:
             raise ConfigError(f"{path} is a second rubric of kind {rubric.kind!r}; give one of each kind at most.")
-        given[rubric.kind] = rubric
-    return Rubrics(generation=given.get("generation", generation_rubric()), edit=given.get("edit", edit_rubric()))
+        rubrics[rubric.kind] = rubric
+    return Rubrics(generation=rubrics.get("generation", generation_rubric()), edit=rubrics.get("edit", edit_rubric()))
 
 
 def _rubric_files(name: Path) -> list[Path]:

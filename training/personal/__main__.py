@@ -77,10 +77,10 @@ def _common(parser: argparse.ArgumentParser, run: str) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 wrong use, 3 something is left to do, 130 interrupted."""
-    given = list(sys.argv[1:] if words is None else words)
-    if given and given[0] in STAGES:
-        return _stage(given[0], given[1:])
-    arguments = build_parser().parse_args(given)
+    words_given = list(sys.argv[1:] if words is None else words)
+    if words_given and words_given[0] in STAGES:
+        return _stage(words_given[0], words_given[1:])
+    arguments = build_parser().parse_args(words_given)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         return _judge(arguments) if arguments.command == "judge" else _generator(arguments)
@@ -112,12 +112,12 @@ def _judge(arguments: argparse.Namespace) -> int:
     if not agreed(str(plan), yes=arguments.yes or started.exists()):
         return DONE
     started.touch()
-    made = make_judge(job, picks, comfyui, arguments.name or job.run.name, say=_say)
+    judge = make_judge(job, picks, comfyui, arguments.name or job.run.name, say=_say)
     if arguments.json:
-        print(json.dumps(made.to_json(), indent=2))
+        print(json.dumps(judge.to_json(), indent=2))
     else:
-        print(f"adapter: {made.adapter}\nlook at: {made.page}")
-        print(_next_step(made.placed))
+        print(f"adapter: {judge.adapter}\nlook at: {judge.page}")
+        print(_next_step(judge.placed))
     return DONE
 
 
@@ -148,11 +148,11 @@ def _generator(arguments: argparse.Namespace) -> int:
         return DONE
     if not agreed(generator_plan(job), yes=arguments.yes or (job.run / "config.json").exists()):
         return DONE
-    made, placed = make_generator(job, comfyui, arguments.name or job.run.name)
+    generator, placed = make_generator(job, comfyui, arguments.name or job.run.name)
     if arguments.json:
-        print(json.dumps({"weights": str(made), "placed": None if placed is None else str(placed)}))
+        print(json.dumps({"weights": str(generator), "placed": None if placed is None else str(placed)}))
     else:
-        print(f"weights: {made}" + ("" if placed is None else f"\nIn ComfyUI: choose {placed.name} in Load LoRA."))
+        print(f"weights: {generator}" + ("" if placed is None else f"\nIn ComfyUI: choose {placed.name} in Load LoRA."))
     return DONE
 
 

@@ -67,8 +67,8 @@ def example_critiques(job: JudgeJob) -> list[dict[str, Any]]:
     """Critiques of a few test pairs before and after, as JSON: kept in `examples.json`, made once."""
     file = job.run / "examples.json"
     if file.is_file():
-        kept: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        return kept
+        earlier: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return earlier
     folder = PairFolder(job.export)
     pairs = with_winner(folder.pairs("test"), "test")[:EXAMPLES]
     cases = [Case(folder.request(one.pair), picture) for one in pairs for picture in folder.candidates(one.pair)]

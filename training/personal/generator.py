@@ -92,10 +92,10 @@ def make_generator(job: GeneratorJob, comfyui: Path | None, name: str) -> tuple[
     """Tune to the end, or go on. Returns the LoRA file and where ComfyUI finds it."""
     from ..nft.train import train
 
-    made = Path(train(job.nft(), job.run))
-    if comfyui is None or made.suffix != ".safetensors":
-        return made, None
+    checkpoint = Path(train(job.nft(), job.run))
+    if comfyui is None or checkpoint.suffix != ".safetensors":
+        return checkpoint, None
     target = comfyui / LORAS / f"{name}.safetensors"
-    with made.open("rb") as source, replacing(target) as file:
+    with checkpoint.open("rb") as source, replacing(target) as file:
         shutil.copyfileobj(source, file)
-    return made, target
+    return checkpoint, target

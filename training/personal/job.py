@@ -85,10 +85,10 @@ class JudgeJob:
 
     def to_json(self) -> dict[str, Any]:
         """What must stay the same for a run to go on."""
-        kept = asdict(self)
+        table = asdict(self)
         for key in ("run", "device", "servers"):
-            kept.pop(key)
-        return {key: str(value) if isinstance(value, Path) else value for key, value in kept.items()}
+            table.pop(key)
+        return {key: str(value) if isinstance(value, Path) else value for key, value in table.items()}
 
 
 def rubrics_of(scorer: Scorer) -> Rubrics:

@@ -83,9 +83,9 @@ def make_judge(
     say(f"[5/5] page: {gain.sentence}")
     page = write_page(job, run, rubrics, gain, example_critiques(job))
     placed = None if comfyui is None else place(adapter, comfyui / FOLDER / name)
-    made = PersonalJudge(adapter=adapter, page=page, gain=gain, placed=placed)
-    replace_file(job.run / "made.json", [json.dumps(made.to_json(), indent=2).encode()])
-    return made
+    judge = PersonalJudge(adapter=adapter, page=page, gain=gain, placed=placed)
+    replace_file(job.run / "made.json", [json.dumps(judge.to_json(), indent=2).encode()])
+    return judge
 
 
 def _taught(job: JudgeJob, run: ParrotRun, rubrics: Rubrics) -> None:

@@ -68,12 +68,12 @@ def plan(job: JudgeJob, picks: Picks, measured: Probe) -> Plan:
     steps = int(per_pass * (fitting_epochs(per_pass) if sft.epochs is None else sft.epochs))
     steps = min(steps, sft.max_steps) if sft.max_steps else steps
     step = measured.pass_seconds * sft.batch / sft.micro_batch
-    judged = min(dev, sft.dev_pairs) * 2 * MEASUREMENTS
+    images_to_judge = min(dev, sft.dev_pairs) * 2 * MEASUREMENTS
     stages = [
         Stage(name="picks", work=f"{picks.decided} pairs with a winner, {picks.ties} ties: {train} to train on, {dev} to "
               f"stop by, {test} to test", seconds=1.0),
         _explaining(job, picks, measured),
-        Stage(name="training", work=f"{steps} steps of {sft.batch} critiques", seconds=steps * step + judged * measured.critique_seconds),
+        Stage(name="training", work=f"{steps} steps of {sft.batch} critiques", seconds=steps * step + images_to_judge * measured.critique_seconds),
         Stage(name="test", work=f"{test} pairs by the judge before and after", seconds=4 * test * measured.critique_seconds),
     ]  # fmt: skip
     return Plan(stages=tuple(stages), peak_gib=measured.peak_gib, notes=tuple(_notes(job, picks, test)))

@@ -39,12 +39,12 @@ class Share:
 def accuracy(opinions: Sequence[Opinion], rule: TieProtocol, *, margin: float = 0.0, seed: int = 0) -> Share:
     """Preference accuracy under a tie protocol; requests are resampled, so pairs of one request stay together."""
     credits = _credits(opinions, rule, margin)
-    drawn = _resampled_means(credits, _groups(opinions), seed)
+    resamples = _resampled_means(credits, _groups(opinions), seed)
     counted = ~np.isnan(credits)
     return Share(
         value=float(np.nanmean(credits)) if counted.any() else math.nan,
-        low=_quantile(drawn, 0.025),
-        high=_quantile(drawn, 0.975),
+        low=_quantile(resamples, 0.025),
+        high=_quantile(resamples, 0.975),
         counted=int(counted.sum()),
         failures=sum(o.verdict is None for o, c in zip(opinions, counted, strict=True) if c),
         left_out=int((~counted).sum()),
@@ -61,13 +61,13 @@ def difference(
     if [o.key for o in first] != [o.key for o in second]:
         raise ValueError("a paired difference needs the same pairs in the same order")
     columns = [_credits(opinions, rule, margin) for opinions in (first, second)]
-    drawn = np.subtract(*(_resampled_means(c, _groups(first), seed) for c in columns))
+    resamples = np.subtract(*(_resampled_means(c, _groups(first), seed) for c in columns))
     counted = [~np.isnan(c) for c in columns]
     means = [float(np.nanmean(c)) if k.any() else math.nan for c, k in zip(columns, counted, strict=True)]
     return Share(
         value=means[0] - means[1],
-        low=_quantile(drawn, 0.025),
-        high=_quantile(drawn, 0.975),
+        low=_quantile(resamples, 0.025),
+        high=_quantile(resamples, 0.975),
         counted=int((counted[0] & counted[1]).sum()),
     )
 
@@ -170,14 +170,14 @@ def dimension_agreement(opinions: Sequence[Opinion]) -> dict[str, tuple[float, i
     not follow: pairs on which the judge tied it are left out.
     """
     rated = {key for o in opinions for key in o.ratings}
-    judged = {key for o in opinions for key in o.scores}
-    found: dict[str, tuple[float, int, str]] = {}
-    for key in sorted(rated | judged):
+    keys = {key for o in opinions for key in o.scores}
+    table: dict[str, tuple[float, int, str]] = {}
+    for key in sorted(rated | keys):
         by_ratings = key in rated
         marks = [m for o in opinions if (m := _ordered(o, key, by_ratings)) is not None]
         if marks:
-            found[key] = (sum(marks) / len(marks), len(marks), "ratings" if by_ratings else "preference")
-    return found
+            table[key] = (sum(marks) / len(marks), len(marks), "ratings" if by_ratings else "preference")
+    return table
 
 
 def _ordered(opinion: Opinion, key: str, by_ratings: bool) -> bool | None:
@@ -215,17 +215,17 @@ def _resampled_means(credits: Floats, groups: NDArray[np.int64], seed: int) -> F
     totals = np.bincount(groups, weights=np.where(counted, credits, 0.0), minlength=size)
     counts = np.bincount(groups, weights=counted.astype(float), minlength=size)
     rng = np.random.default_rng(seed)
-    drawn = np.empty(RESAMPLES)
+    means = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
         times = np.bincount(rng.integers(size, size=size), minlength=size)
         weight = float(times @ counts)
-        drawn[index] = float(times @ totals) / weight if weight else math.nan
-    return drawn
+        means[index] = float(times @ totals) / weight if weight else math.nan
+    return means
 
 
 def _quantile(values: Floats, place: float) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.quantile(known, place)) if len(known) else math.nan
+    numbers = values[~np.isnan(values)]
+    return float(np.quantile(numbers, place)) if len(numbers) else math.nan
 
 
 def spearman(first: Any, second: Any) -> float:

@@ -75,8 +75,8 @@ async def opinion_of(judge: Judge, folder: PairFolder, labelled: LabelledPair) -
     BackendError if the judge could not be asked: that is nobody's opinion, and the question stays open.
     """
     try:
-        asked = AskedPair(folder.request(labelled.pair), *folder.candidates(labelled.pair))
-        return _opinion(labelled, await judge.judge(asked))
+        question = AskedPair(folder.request(labelled.pair), *folder.candidates(labelled.pair))
+        return _opinion(labelled, await judge.judge(question))
     except (CritiqueParseError, RequestError) as error:
         return _without_verdict(judge, labelled, error)
     except BackendError as error:
@@ -117,11 +117,11 @@ class PointwiseJudge:
 
 async def _both(first: Awaitable[T], second: Awaitable[T]) -> list[T]:
     """Both, whatever becomes of the other; of two failures the one that leaves the question open, else the first."""
-    found = await asyncio.gather(first, second, return_exceptions=True)
-    failures = [each for each in found if isinstance(each, BaseException)]
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    failures = [each for each in answers if isinstance(each, BaseException)]
     if failures:
         raise next((each for each in failures if isinstance(each, BackendError)), failures[0])
-    return [each for each in found if not isinstance(each, BaseException)]
+    return [each for each in answers if not isinstance(each, BaseException)]
 
 
 class PairwiseJudge:

@@ -71,9 +71,9 @@ class ScalarHead(nn.Module):
     def forward(self, pictures_B: Tensor, requests_B: Tensor) -> Tensor:
         side = torch.linspace(-1.0, 1.0, pictures_B.shape[-1], device=pictures_B.device)
         grid = torch.stack(torch.meshgrid(side, side, indexing="ij")).expand(len(pictures_B), -1, -1, -1)
-        asked = self.request(requests_B)
-        seen = self.picture(torch.cat([pictures_B, grid], dim=1)) + asked[:, :, None, None]
-        mixed = self.mixed(nn.functional.gelu(seen))
+        request_B = self.request(requests_B)
+        features_B = self.picture(torch.cat([pictures_B, grid], dim=1)) + request_B[:, :, None, None]
+        mixed = self.mixed(nn.functional.gelu(features_B))
         scores: Tensor = self.head(torch.cat([mixed.mean(dim=(2, 3)), mixed.amax(dim=(2, 3))], dim=1)).squeeze(1)
         return scores
 
@@ -105,16 +105,16 @@ def train_scalar(
         taught += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
     model = ScalarHead()
     fit(model, stacked(taught), epochs, batch)
-    held = {
+    best_state = {
         "held_out_rendered": rendered_preferences(
             np.random.default_rng([seed, 13]), max(64, pairs // 20), reserved=True
         )
     }
     if generator is not None:
-        held["held_out_drawn"] = drawn_preferences(
+        best_state["held_out_drawn"] = drawn_preferences(
             generator, np.random.default_rng([seed, 15]), max(2, drawn // 5), reserved=True
         )
-    figures = {"pairs": float(len(taught)), **{name: ordered_right(model, pairs) for name, pairs in held.items()}}
+    figures = {"pairs": float(len(taught)), **{name: ordered_right(model, pairs) for name, pairs in best_state.items()}}
     with replacing_together(path, [FILE, "figures.json"]) as (weights, table):
         weights.write(save(model.state_dict()))
         table.write(json.dumps(figures, indent=2).encode())
@@ -129,10 +129,10 @@ def fit(model: ScalarHead, pairs: tuple[Tensor, Tensor, Tensor], epochs: int, ba
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for epoch in range(epochs):
         order = torch.randperm(len(gaps), generator=torch.Generator().manual_seed(epoch))
-        for chosen in order.split(batch):
+        for rows in order.split(batch):
             with fast_autocast("cpu"):
-                margin = model(pictures[chosen, 0], features[chosen]) - model(pictures[chosen, 1], features[chosen])
-            nn.functional.softplus(-margin.float() * gaps[chosen].sign()).mean().backward()
+                margin = model(pictures[rows, 0], features[rows]) - model(pictures[rows, 1], features[rows])
+            nn.functional.softplus(-margin.float() * gaps[rows].sign()).mean().backward()
             optimiser.step()
             optimiser.zero_grad()
             schedule.step()

@@ -37,16 +37,16 @@ class Preference:
 
 def rendered_preferences(rng: np.random.Generator, count: int, *, reserved: bool = False) -> list[Preference]:
     """Renderings with random flaws."""
-    found: list[Preference] = []
-    while len(found) < count:
+    preferences: list[Preference] = []
+    while len(preferences) < count:
         wish = sample_wish(rng, reserved=reserved)
-        shown = [flawed(rng, wish) for _ in range(2)]
-        true = [reward(judge_generation(wish, s), generation_rubric()) for s in shown]
+        contents = [flawed(rng, wish) for _ in range(2)]
+        true = [reward(judge_generation(wish, s), generation_rubric()) for s in contents]
         if abs(true[0] - true[1]) < LEAST_GAP:
             continue
-        first, second = (Image.fromarray(render(rng, s, place(rng, s.content)).picture) for s in shown)
-        found.append(Preference(short_request(wish), (first, second), true[0] - true[1]))
-    return found
+        first, second = (Image.fromarray(render(rng, s, place(rng, s.content)).picture) for s in contents)
+        preferences.append(Preference(short_request(wish), (first, second), true[0] - true[1]))
+    return preferences
 
 
 def drawn_preferences(
@@ -54,16 +54,16 @@ def drawn_preferences(
 ) -> list[Preference]:
     """Pictures that the generator drew of `requests` requests, each of a group against each other."""
     texts = [short_request(sample_wish(rng, reserved=reserved)) for _ in range(requests)]
-    asked = [text for text in texts for _ in range(group)]
+    prompts = [text for text in texts for _ in range(group)]
     pictures: list[Image.Image] = []
-    for start in range(0, len(asked), 64):
-        part = asked[start : start + 64]
+    for start in range(0, len(prompts), 64):
+        part = prompts[start : start + 64]
         pictures += generator.generate_many(part, [int(s) for s in rng.integers(2**31, size=len(part))])
-    found = []
+    preferences = []
     for number, text in enumerate(texts):
         members = pictures[number * group : (number + 1) * group]
         true = [reward(oracle_critique(text, picture), generation_rubric()) for picture in members]
         for a, b in combinations(range(group), 2):
             if abs(true[a] - true[b]) >= LEAST_GAP:
-                found.append(Preference(text, (members[a], members[b]), true[a] - true[b]))
-    return found
+                preferences.append(Preference(text, (members[a], members[b]), true[a] - true[b]))
+    return preferences

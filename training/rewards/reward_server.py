@@ -66,9 +66,9 @@ class RemoteJudge:
             await self._session.close()
 
     async def _learn_rubrics(self) -> None:
-        known: tuple[Kind, ...] = ("generation", "edit")
+        kinds: tuple[Kind, ...] = ("generation", "edit")
         table = await self._call("GET", "/v1/rubric", None)
-        for kind in known:
+        for kind in kinds:
             if kind in table:
                 try:
                     self._rubrics[kind] = _rubric(table[kind], self._rubrics[kind])

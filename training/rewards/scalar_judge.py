@@ -37,10 +37,10 @@ class ScalarRewardJudge:
         self._rubric = scalar_rubric()
 
     async def score_many(self, cases: Sequence[Case], mode: Mode = "critique") -> ScoreBatch:
-        found: list[float] = []
+        rewards: list[float] = []
         for start in range(0, len(cases), self._batch):
-            found += await asyncio.to_thread(self._rewards, cases[start : start + self._batch])
-        return ScoreBatch(tuple(self._outcome(value) for value in found))
+            rewards += await asyncio.to_thread(self._rewards, cases[start : start + self._batch])
+        return ScoreBatch(tuple(self._outcome(value) for value in rewards))
 
     def _outcome(self, value: float) -> Outcome:
         if not math.isfinite(value):

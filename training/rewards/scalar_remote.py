@@ -45,11 +45,11 @@ class RemoteScalar:
             "image": [_encoded(candidate) for _, candidate in questions],
             "condition_images": [[_encoded(source) for source in request.sources] for request, _ in questions],
         }
-        found = self._compute(body)
-        rewards = found.get("rewards")
+        table = self._compute(body)
+        rewards = table.get("rewards")
         if not isinstance(rewards, list) or len(rewards) != len(questions):
             raise BackendError(
-                f"{self._url} gave no rewards: {found.get('error', found)!s:.300}", reason="scalar_server"
+                f"{self._url} gave no rewards: {table.get('error', table)!s:.300}", reason="scalar_server"
             )
         return [float(value) if type(value) in (int, float) else math.nan for value in rewards]
 
@@ -59,10 +59,10 @@ class RemoteScalar:
         )
         try:
             with urllib.request.urlopen(call, timeout=SECONDS) as answer:  # noqa: S310
-                found = json.loads(answer.read())
+                table = json.loads(answer.read())
         except (OSError, ValueError) as error:
             raise BackendError(f"{self._url} did not answer: {error}", reason="scalar_server") from error
-        return found if isinstance(found, dict) else {}
+        return table if isinstance(table, dict) else {}
 
 
 def _encoded(picture: Image.Image) -> str:

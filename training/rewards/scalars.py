@@ -134,8 +134,8 @@ def _pickscore(device: str, sources: tuple[str, str] = PICKSCORE) -> Scalar:
 
     def score(text: str, candidate: Image.Image) -> float:
         words = tokeniser([text], truncation=True, max_length=77, padding=True, return_tensors="pt")
-        seen = images(candidate, return_tensors="pt")
-        inputs = {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"], **seen}
+        pixels = images(candidate, return_tensors="pt")
+        inputs = {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"], **pixels}
         with torch.inference_mode():
             return float(model(**{k: v.to(device) for k, v in inputs.items()}).logits_per_text[0, 0])
 

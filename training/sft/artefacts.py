@@ -40,8 +40,8 @@ def save_student(trainee: Trainee, weights: Mapping[str, Tensor], folder: Path, 
     `folder` is a new one; `note` goes into its training.json.
     """
     if trainee.adapter is not None:
-        named = {f"base_model.model.{name}": value for name, value in weights.items()}
-        trainee.adapter.save_pretrained(str(folder), state_dict=named)
+        tensors = {f"base_model.model.{name}": value for name, value in weights.items()}
+        trainee.adapter.save_pretrained(str(folder), state_dict=tensors)
         (folder / "README.md").write_text(_card(config), encoding="utf-8")
     else:
         rounded = {name: value.to(torch.bfloat16) for name, value in weights.items()}
@@ -82,9 +82,9 @@ def merge(model: str, adapter: Path, folder: Path, *, download: bool = False) ->
         )
     checkpoint.tokeniser.padding_side = "right"
     checkpoint.model.to(torch.bfloat16)
-    with replacing_folder(folder) as made:
-        save_checkpoint(checkpoint, made, model)
-        _save_rubrics(carried_rubrics(adapter), made)  # in place of the base's: it was taught in these
+    with replacing_folder(folder) as new_folder:
+        save_checkpoint(checkpoint, new_folder, model)
+        _save_rubrics(carried_rubrics(adapter), new_folder)  # in place of the base's: it was taught in these
 
 
 def _save_rubrics(rubrics: Mapping[Kind, Rubric], folder: Path) -> None:

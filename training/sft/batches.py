@@ -25,11 +25,11 @@ def epoch_batches(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> 
         raise ConfigError(f"There are {len(lengths)} examples, less than one batch of {batch}; lower batch.")
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))[: len(lengths) // batch * batch]
-    found: list[list[int]] = []
+    batches: list[list[int]] = []
     for start in range(0, len(order), batch * CHUNK):
         chunk = sorted(order[start : start + batch * CHUNK].tolist(), key=lambda i: -lengths[i])
-        found += [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
-    return [found[i] for i in rng.permutation(len(found))]
+        batches += [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def batch_at(lengths: Sequence[int], batch: int, seed: int, step: int) -> list[int]:

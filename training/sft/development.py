@@ -75,9 +75,9 @@ class Development:
                 await scorer.close()
 
         with torch.random.fork_rng(enabled=True):
-            found = asyncio.run(work())
+            answers = asyncio.run(work())
         checkpoint.model.train(was_training)
-        return found
+        return answers
 
 
 def development_pairs(folder: PairFolder, config: SftConfig) -> list[LabelledPair]:

@@ -112,8 +112,8 @@ class Encoder:
         if self._kinds:
             inputs["mm_token_type_ids"] = (ids == self._image_id).int()
         images = tuple(image for example in examples for image in example.images)
-        shown = tuple(example.pixels is not None for example in examples for _ in example.images)
-        return ExampleBatch(inputs, labels, images, shown)
+        with_pixels = tuple(example.pixels is not None for example in examples for _ in example.images)
+        return ExampleBatch(inputs, labels, images, with_pixels)
 
     def _answer(self, record: ChatRecord) -> list[int]:
         tokeniser = self._source.tokeniser

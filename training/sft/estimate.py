@@ -89,29 +89,29 @@ def estimate(config: SftConfig, *, longest: int | None = None, answer: int = 100
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(shape)
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    named = dict(model.named_parameters())
-    held = sum(p.numel() * _held(name, config, linear) for name, p in named.items())
+    parameters = dict(model.named_parameters())
+    resident_bytes = sum(p.numel() * _held(name, config, linear) for name, p in parameters.items())
     if config.method == "lora":
         trained = sum(
             config.lora_rank * (p.shape[0] + p.shape[1])
-            for name, p in named.items()
+            for name, p in parameters.items()
             if name in linear and re.fullmatch(target_modules(config), name.removesuffix(".weight"))
         )
         states = 16.0 * trained  # fp32 weight, gradient and two moments
     else:
-        trained = sum(p.numel() for name, p in named.items() if trains(name, config))
+        trained = sum(p.numel() for name, p in parameters.items() if trains(name, config))
         states = 12.0 * trained
     tokens = config.micro_batch * (longest or config.max_length)
     text = shape.get_text_config()
     width = 2.0 if config.autocast or config.precision in ("bf16", "fp16") else 4.0
     vocabulary = text.vocab_size * config.micro_batch * min(answer, longest or config.max_length)
     return SftEstimate(
-        weights=held / shards / GIB,
+        weights=resident_bytes / shards / GIB,
         trained=states / (1 if config.method == "lora" else shards) / GIB,  # adapters stay whole on every device
         activations=_activations(text, tokens, width, config) / GIB,
         logits=vocabulary * (width + 8.0) / GIB,  # rounded logits, fp32 logits, their gradient
-        overhead=_overhead(config, named, linear),
-        parameters=sum(p.numel() for p in named.values()),
+        overhead=_overhead(config, parameters, linear),
+        parameters=sum(p.numel() for p in parameters.values()),
         trained_parameters=trained,
         tokens=tokens,
     )
@@ -122,9 +122,9 @@ def held_bytes(model: str, precision: str) -> tuple[float, float]:
     config = SftConfig(model=model, precision=resolve_precision(precision))  # type: ignore[arg-type]
     shape = model_config(config)
     with torch.device("meta"):
-        made = AutoModelForImageTextToText.from_config(shape)
-    linear = {f"{name}.weight" for name, module in made.named_modules() if isinstance(module, torch.nn.Linear)}
-    weights = sum(p.numel() * _held(name, config, linear) for name, p in made.named_parameters())
+        skeleton = AutoModelForImageTextToText.from_config(shape)
+    linear = {f"{name}.weight" for name, module in skeleton.named_modules() if isinstance(module, torch.nn.Linear)}
+    weights = sum(p.numel() * _held(name, config, linear) for name, p in skeleton.named_parameters())
     text = shape.get_text_config()
     return weights, 2 * 2.0 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
 

@@ -38,8 +38,8 @@ class Examples(torch.utils.data.Dataset[EncodedExample]):
         self.lengths = [length for length in lengths.values() if length is not None and length <= max_length]
         self.too_long = [length for length in lengths.values() if length is not None and length > max_length]
         """Tokens of each example that was left out."""
-        if said := self.unreadable.sentence(len(file), "examples"):
-            log.warning("%s", said)
+        if sentence := self.unreadable.sentence(len(file), "examples"):
+            log.warning("%s", sentence)
         self.known: Container[str] | None = None
         """Images whose patches are not needed again; None where nobody says so."""
         self._encoded: dict[int, EncodedExample] = {}
@@ -74,11 +74,11 @@ class Order:
         self._lengths, self._config, self._span, self._place = lengths, config, (start, steps), (rank, world)
 
     def __iter__(self) -> Iterator[list[int]]:
-        per_epoch, known, batches = len(self._lengths) // self._config.batch, -1, []
+        per_epoch, current, batches = len(self._lengths) // self._config.batch, -1, []
         for step in range(*self._span):
             epoch = step // per_epoch
-            if epoch != known:
-                known, batches = epoch, epoch_batches(self._lengths, self._config.batch, self._config.seed, epoch)
+            if epoch != current:
+                current, batches = epoch, epoch_batches(self._lengths, self._config.batch, self._config.seed, epoch)
             yield from micro_batches(batches[step - epoch * per_epoch], self._config.micro_batch, *self._place)
 
 

@@ -98,18 +98,18 @@ def chat_record(row: Any, folder: Path, origin: str) -> ChatRecord:
         raise ConfigError(f"{origin}: 'images' must be a list of file names.")
     waiting = list(listed)
     turns = tuple(_turn(message, folder, origin, waiting) for message in messages)
-    *asked, answer = turns
+    *question, answer = turns
     if answer.role != "assistant" or any(isinstance(part, Path) for part in answer.parts):
         raise ConfigError(f"{origin}: the last message must be the assistant's, in text alone.")
-    if [turn.role for turn in asked] not in (["user"], ["system", "user"]):
+    if [turn.role for turn in question] not in (["user"], ["system", "user"]):
         raise ConfigError(f"{origin}: before the answer there must be one user message, and at most a system message.")
-    used = sum(isinstance(part, Path) for turn in asked for part in turn.parts)
+    used = sum(isinstance(part, Path) for turn in question for part in turn.parts)
     if listed and used != len(listed):
         raise ConfigError(f"{origin}: {len(listed)} images are listed and {used} are placed in the messages.")
     text = "".join(str(part) for part in answer.parts)
     if not text.strip():
         raise ConfigError(f"{origin}: the answer is empty.")
-    return ChatRecord(tuple(asked), text, str(row.get("request_id", "")), origin)
+    return ChatRecord(tuple(question), text, str(row.get("request_id", "")), origin)
 
 
 def _messages(row: Any) -> Any:

@@ -109,10 +109,10 @@ class ScalarTrainer:
 
     def _step(self, step: int) -> float:
         torch.manual_seed(hash((self._sft.seed, step, 0)) % 2**63)
-        chosen = [self.pairs[i] for i in batch_at([1] * len(self.pairs), self._sft.batch, self._sft.seed, step)]
+        pairs = [self.pairs[i] for i in batch_at([1] * len(self.pairs), self._sft.batch, self._sft.seed, step)]
         total = 0.0
-        for part in _parts(chosen, self._sft.micro_batch):
-            loss = self._loss(part) * (len(part) / len(chosen))
+        for part in _parts(pairs, self._sft.micro_batch):
+            loss = self._loss(part) * (len(part) / len(pairs))
             loss.backward()
             total += float(loss.detach())
         for group in self.optimiser.param_groups:

@@ -50,13 +50,13 @@ class TowerMemory:
         """The tower's own output; `pixels` may lack the patches of pictures that are kept."""
         if self._batch is None:
             return self._forward(pixels, grid_thw=grid_thw, **options)
-        found = [
+        features = [
             self._features(image, patches, grid, options)
             for image, patches, grid in zip(
                 self._batch.images, _patches(pixels, grid_thw, self._batch.shown), grid_thw, strict=True
             )
         ]
-        joined = [torch.cat([tensor.to(pixels.device) for tensor in column]) for column in zip(*found, strict=True)]
+        joined = [torch.cat([tensor.to(pixels.device) for tensor in column]) for column in zip(*features, strict=True)]
         return tree_unflatten(joined, self._spec)
 
     def _features(self, image: str, patches: Tensor | None, grid: Tensor, options: dict[str, Any]) -> list[Tensor]:
@@ -64,12 +64,12 @@ class TowerMemory:
             return self._kept[image]
         assert patches is not None, f"{image} was not read, and is not known"
         with torch.no_grad():
-            found, self._spec = tree_flatten(self._forward(patches, grid_thw=grid[None], **options))
-        size = sum(tensor.numel() * tensor.element_size() for tensor in found)
+            leaves, self._spec = tree_flatten(self._forward(patches, grid_thw=grid[None], **options))
+        size = sum(tensor.numel() * tensor.element_size() for tensor in leaves)
         if size <= self._room:
             self._room -= size
-            self._kept[image] = [tensor.cpu() for tensor in found]
-        return found
+            self._kept[image] = [tensor.cpu() for tensor in leaves]
+        return leaves
 
 
 def _patches(pixels: Tensor, grids: Tensor, shown: Sequence[bool]) -> Iterator[Tensor | None]:

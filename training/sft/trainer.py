@@ -254,13 +254,13 @@ class SftTrainer:
 
         Only the main process gets them.
         """
-        named = dict(self.trainee.model.named_parameters()) if frozen else self.trainee.trainable
-        found = {}
-        for name, parameter in named.items():
+        parameters = dict(self.trainee.model.named_parameters()) if frozen else self.trainee.trainable
+        table = {}
+        for name, parameter in parameters.items():
             whole = whole_tensor(parameter.detach())
             if self.accelerator.is_main_process:
-                found[name] = whole.cpu()
-        return found
+                table[name] = whole.cpu()
+        return table
 
     def _save_weights(self, name: str) -> None:
         weights = self._trained(frozen=self.config.method == "full")
@@ -327,8 +327,10 @@ def comparison(progress: Progress) -> str:
     if base is None or progress.best < 0:
         why = f"; the base was {progress.base}" if progress.base else ""
         return f"best pair accuracy {progress.best:.3f} (step {progress.best_step}){why}"
-    said = f"pair accuracy: {base:.3f} before training, {progress.best:.3f} at best (step {progress.best_step})"
-    return said if progress.best > base else f"{said}: NO BETTER than the base; look at the data before you use it"
+    sentence = f"pair accuracy: {base:.3f} before training, {progress.best:.3f} at best (step {progress.best_step})"
+    return (
+        sentence if progress.best > base else f"{sentence}: NO BETTER than the base; look at the data before you use it"
+    )
 
 
 def _number(value: float, device: Any) -> Tensor:

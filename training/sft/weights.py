@@ -64,10 +64,10 @@ def load_trainee(config: SftConfig, device: str) -> Trainee:
 
 def target_modules(config: SftConfig) -> str:
     """The regular expression of the layers that get an adapter."""
-    chosen = [LANGUAGE]
-    chosen += [TOWER] if config.train_tower else []
-    chosen += [PROJECTOR] if config.train_projector else []
-    return "|".join(f"({pattern})" for pattern in chosen)
+    patterns = [LANGUAGE]
+    patterns += [TOWER] if config.train_tower else []
+    patterns += [PROJECTOR] if config.train_projector else []
+    return "|".join(f"({pattern})" for pattern in patterns)
 
 
 def trains(name: str, config: SftConfig) -> bool:
@@ -111,11 +111,11 @@ def _go_on(adapter: Any, config: SftConfig) -> None:
     changes = [f"{name}={value}" for name, value in form.items() if getattr(config, name) != value]
     if changes:
         raise ConfigError(f"adapter: {folder} was trained with other settings; set {' and '.join(changes)}.")
-    wanted = {name.replace(".default.", ".") for name, p in adapter.named_parameters() if p.requires_grad}
-    if weights.keys() != wanted:
+    names = {name.replace(".default.", ".") for name, p in adapter.named_parameters() if p.requires_grad}
+    if weights.keys() != names:
         raise ConfigError(
-            f"adapter: {folder} adapts other layers ({len(weights.keys() - wanted)} that do not train here, "
-            f"{len(wanted - weights.keys())} missing); set train_tower and train_projector as they were, and the same model."
+            f"adapter: {folder} adapts other layers ({len(weights.keys() - names)} that do not train here, "
+            f"{len(names - weights.keys())} missing); set train_tower and train_projector as they were, and the same model."
         )
     set_peft_model_state_dict(adapter, weights)
 

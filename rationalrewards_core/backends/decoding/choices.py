@@ -71,5 +71,5 @@ def _drawn(logits: Any, shares: Sequence[float]) -> list[int]:
     import torch
 
     cumulated = logits.softmax(dim=-1).cumsum(dim=-1)
-    wanted = torch.tensor(shares, device=logits.device, dtype=cumulated.dtype)[:, None] * cumulated[:, -1:]
-    return [int(token) for token in (cumulated > wanted).int().argmax(dim=-1).tolist()]
+    levels = torch.tensor(shares, device=logits.device, dtype=cumulated.dtype)[:, None] * cumulated[:, -1:]
+    return [int(token) for token in (cumulated > levels).int().argmax(dim=-1).tolist()]

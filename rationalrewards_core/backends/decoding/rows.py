@@ -102,16 +102,16 @@ class Row:
         """The model's token under the grammar, and where its alternatives stand if it can be part of a score."""
         token = choices.own(number, at)
         allowed = None
-        scored = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
+        watches = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
         if self._guide is not None:
-            if scored:
+            if watches:
                 allowed = self._guide.allowed()
             if not self._guide.accept(token):
                 allowed = self._guide.allowed() if allowed is None else allowed
                 token = choices.among(number, at, allowed)
                 self._guide.accept(token)
-                scored = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
-        return token, (number, at, allowed) if scored else None
+                watches = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
+        return token, (number, at, allowed) if watches else None
 
     def _write(self, token: int) -> None:
         if token in self._stop_ids:

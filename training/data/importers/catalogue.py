@@ -36,10 +36,10 @@ def dataset(name: str) -> Dataset:
 
 def read_dataset(name: str, source: str | None, intake: Intake, split: str = "") -> Iterator[PreferencePair]:
     """The pairs of a data set, one at a time."""
-    chosen = dataset(name)
+    source_of_pairs = dataset(name)
     if source is None:
         raise ConfigError(f"Say where {name} is: a file, a folder, or hub:OWNER/NAME.")
-    return chosen.pairs(iter(read_rows(source, chosen.check, split)), intake)
+    return source_of_pairs.pairs(iter(read_rows(source, source_of_pairs.check, split)), intake)
 
 
 def image_roots(source: str | None, given: list[Path]) -> list[Path]:

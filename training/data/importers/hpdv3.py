@@ -13,13 +13,13 @@ from .intake import Dataset, Intake, Row, models_of, text
 def _pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
     def convert(row: Row) -> PreferencePair:
         confidence = row.get("confidence")
-        known = isinstance(confidence, int | float) and not isinstance(confidence, bool) and 0 <= confidence <= 1
+        is_share = isinstance(confidence, int | float) and not isinstance(confidence, bool) and 0 <= confidence <= 1
         pair = PreferencePair(
             request=text(row, "prompt"),
             first=intake.image(row["path1"]),
             second=intake.image(row["path2"]),
             preference=Verdict.A,
-            strength=float(confidence) if known else None,  # type: ignore[arg-type]
+            strength=float(confidence) if is_share else None,  # type: ignore[arg-type]
             models=models_of(row, "model1", "model2"),
             origin=HPDV3.origin,
             row=f"{row['path1']} > {row['path2']}",

@@ -31,10 +31,10 @@ class _Ranked:
 
 def _pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
     """Each image makes a pair with every earlier one of its prompt, wherever that stood."""
-    seen: dict[tuple[str, str], list[_Ranked]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[_Ranked]] = defaultdict(list)
     for one in intake.each(rows, lambda row: _ranked(row, intake)):
-        yield from (_pair(earlier, one) for earlier in seen[one.prompt])
-        seen[one.prompt].append(one)
+        yield from (_pair(earlier, one) for earlier in groups[one.prompt])
+        groups[one.prompt].append(one)
 
 
 def _ranked(row: Row, intake: Intake) -> _Ranked:

@@ -50,10 +50,10 @@ class Dataset:
 
 def check_columns(name: str, required: Iterable[str], columns: Iterable[str], where: str) -> None:
     """ConfigError, in one sentence, if a table of `name` lacks a column."""
-    known = set(columns)
-    missing = [column for column in required if column not in known]
+    names = set(columns)
+    missing = [column for column in required if column not in names]
     if missing:
-        has = ", ".join(sorted(known)[:12]) or "none"
+        has = ", ".join(sorted(names)[:12]) or "none"
         raise ConfigError(f"{where} is not {name}: it lacks the column {missing[0]!r} (it has {has}).")
 
 
@@ -103,11 +103,11 @@ class Intake:
             return self._taken(bytes(value))
         if not isinstance(value, str) or not value:
             raise Skip("no image")
-        found = self._roots.reference(value)
-        if found is None:
+        reference = self._roots.reference(value)
+        if reference is None:
             inside = self._roots.may_hold(value)
             raise Skip("image not found" if inside else "image outside the folders of --images", value)
-        return found if self._keep == "reference" else self._taken(self._store.read(found))
+        return reference if self._keep == "reference" else self._taken(self._store.read(reference))
 
     def _taken(self, content: bytes) -> str:
         try:
@@ -155,7 +155,7 @@ def write_pairs(path: Path, pairs: Iterable[PreferencePair], intake: Intake, lim
     Memory grows by about 80 bytes a pair, for finding what was there before.
     """
     counts, skipped = ImportCounts(), intake.skipped
-    seen: dict[int, str] = {}
+    rows_by_key: dict[int, str] = {}
     with replacing(path) as file:
         for pair in pairs:
             if pair.first == pair.second:
@@ -163,10 +163,12 @@ def write_pairs(path: Path, pairs: Iterable[PreferencePair], intake: Intake, lim
                 continue
             either = int(digest([pair.request, pair.sources, sorted((pair.first, pair.second))]), 16)
             better = {"A": pair.first, "B": pair.second}.get(pair.preference.value, "")[-6:]
-            if either in seen:
-                skipped["asked before" if seen[either] == better else "asked before, with another preference"] += 1
+            if either in rows_by_key:
+                skipped[
+                    "asked before" if rows_by_key[either] == better else "asked before, with another preference"
+                ] += 1
                 continue
-            seen[either] = better
+            rows_by_key[either] = better
             file.write(encoded(pair.to_json()))
             counts.pairs += 1
             counts.ties += pair.preference.value == "TIE"

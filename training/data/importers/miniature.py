@@ -56,9 +56,9 @@ def _generation(rng: np.random.Generator, intake: Intake, row: str, crowd: Crowd
     wish = sample_wish(rng, reserved=reserved)
     pictures, rewards = [], []
     for _ in range(2):
-        shown = flawed(rng, wish)
-        pictures.append(render(rng, shown, place(rng, shown.content)).picture)
-        rewards.append(_reward(judge_generation(wish, shown)))
+        content = flawed(rng, wish)
+        pictures.append(render(rng, content, place(rng, content.content)).picture)
+        rewards.append(_reward(judge_generation(wish, content)))
     return PreferencePair(
         request=short_request(wish),
         first=_taken(intake, pictures[0]),

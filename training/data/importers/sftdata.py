@@ -26,7 +26,7 @@ def _pairs(rows: Iterator[Row], intake: Intake) -> Iterator[PreferencePair]:
 
 
 def _pair(row: Row, intake: Intake, rubrics: dict[int, Rubric]) -> PreferencePair:
-    asked, answer = _said(row, "user"), _said(row, "assistant")
+    question, answer = _said(row, "user"), _said(row, "assistant")
     if SCORE_A.casefold() not in answer.casefold():
         raise Skip("pointwise row")
     images = row.get("images")
@@ -38,7 +38,7 @@ def _pair(row: Row, intake: Intake, rubrics: dict[int, Rubric]) -> PreferencePai
         raise Skip(f"answer cannot be read: {error.reason}") from error
     *sources, first, second = (intake.image(image) for image in images)
     return PreferencePair(
-        request=text({"request": _request(asked)}, "request"),
+        request=text({"request": _request(question)}, "request"),
         sources=tuple(sources),
         first=first,
         second=second,
@@ -59,8 +59,8 @@ def _said(row: Row, role: str) -> str:
 
 
 def _request(asked: str) -> str:
-    _, found, rest = asked.partition(REQUEST_LABEL)
-    if not found:
+    _, label, rest = asked.partition(REQUEST_LABEL)
+    if not label:
         raise Skip("no request")
     return rest.strip().split("\n", 1)[0].strip()
 

@@ -69,8 +69,8 @@ def read_rows(source: str, check: CheckColumns, split: str = "") -> Iterator[Row
         raise ConfigError(f"There is no file or folder {source!r}; a data set on the hub is written hub:OWNER/NAME.")
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if _is_table(f.name) and split in f.name)
     if not files:
-        named = f" with {split!r} in its name" if split else ""
-        raise ConfigError(f"{source} holds no {', '.join(SUFFIXES)} file{named}.")
+        suffix = f" with {split!r} in its name" if split else ""
+        raise ConfigError(f"{source} holds no {', '.join(SUFFIXES)} file{suffix}.")
     for file in files:
         yield from _file_rows(file, check)
 
@@ -91,17 +91,17 @@ def _file_rows(path: Path, check: CheckColumns) -> Iterator[Row]:
 
 def _tar_rows(path: Path, check: CheckColumns) -> Iterator[Row]:
     """The tables in a tar; its pictures are found by `ImageRoots`."""
-    found = False
+    any_table = False
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.isfile() and _is_table(member.name) else None
                 if file is not None:
-                    found = True
+                    any_table = True
                     yield from _table_rows(file, f"{path}/{member.name}", check)
     except tarfile.TarError as error:
         raise ConfigError(f"{path} is no tar that can be read: {error}.") from error
-    if not found:
+    if not any_table:
         raise ConfigError(f"{path} holds no {', '.join(SUFFIXES)} file.")
 
 

@@ -74,8 +74,8 @@ class Asker:
         scores: Scores | None = None
         reason = words = ""
         try:
-            shown = await asyncio.to_thread(opened, task.output, task.path, self.store)
-            scores = await self._scores(task, shown, noted)
+            pictures = await asyncio.to_thread(opened, task.output, task.path, self.store)
+            scores = await self._scores(task, pictures, noted)
         except (CritiqueParseError, RequestError) as error:
             reason, words = error.reason, str(error)
         except BackendError as error:
@@ -101,10 +101,10 @@ class Asker:
             scorer = Scorer(noted, self.rubrics, self.settings)
             request = UserRequest(task.output.request, shown.sources)
             return (scorer.reward(await scorer.critique(request, shown.output), request),)
-        asked = await asyncio.to_thread(message, task.question, shown)
+        question = await asyncio.to_thread(message, task.question, shown)
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
         for attempt in range(self.settings.ask_again + 1):
-            reply = await noted.reply([asked], sampling.again(attempt))
+            reply = await noted.reply([question], sampling.again(attempt))
             try:
                 check_finished(reply)
                 return task.question.read(reply.text)
@@ -130,13 +130,13 @@ async def ask_all(
     asker: Asker, tasks: Sequence[OutputTask], folder: AnswerFolder, on_answer: Callable[[], object] = lambda: None
 ) -> Tally:
     """Ask whatever has no answer in the folder yet."""
-    done = frozenset(folder.known())
+    answered_keys = frozenset(folder.known())
     with Journal(folder.path) as journal:
         return await run_job(
             tasks,
             asker.answer,  # type: ignore[arg-type]  # an `Answer` has what the runner wants of a record
             journal,
-            done=done,
+            done=answered_keys,
             workers=max(1, asker.backend.concurrency),
             on_record=lambda _: on_answer(),
         )
@@ -157,5 +157,5 @@ def ask(
             await asker.backend.close()
 
     tally = asyncio.run(work())
-    known = folder.known()
-    return {task.key: known[task.key] for task in tasks if task.key in known}, tally
+    answers = folder.known()
+    return {task.key: answers[task.key] for task in tasks if task.key in answers}, tally

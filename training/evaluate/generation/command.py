@@ -54,11 +54,11 @@ def run(arguments: argparse.Namespace, settings: JudgeSettings) -> tuple[str, bo
     asker = _asker(settings, arguments.ask, ImageStore(arguments.out))
     folder = AnswerFolder(arguments.out, _kept(arguments, settings, expected))
     answers, tally = ask(asker, expected.outputs, folder, f"{suite.name} {settings.name}")
-    found = standing(suite, expected.outputs, list(answers.values()), rubric=rubric)
+    table = standing(suite, expected.outputs, list(answers.values()), rubric=rubric)
     about = _about(arguments, settings, expected, list(answers.values()), tally)
-    tables = tables_of(expected.outputs, found, len(about.columns))
-    text = write_tables(arguments.out, about, found, tables)
-    ending = _ending(list(answers.values()), tally, found, arguments.out)
+    tables = tables_of(expected.outputs, table, len(about.columns))
+    text = write_tables(arguments.out, about, table, tables)
+    ending = _ending(list(answers.values()), tally, table, arguments.out)
     return f"{text}\n{ending}", tally.finished
 
 
@@ -103,9 +103,9 @@ def _check(suite: Suite, outputs: Sequence[Output], folder: Path) -> None:
     if twice:
         raise ConfigError(f"The benchmark has two entries with the key {twice[0]!r}; its table is damaged.")
     if all(output.path is None for output in outputs):
-        wanted = outputs[0].key if outputs else "none"
+        example = outputs[0].key if outputs else "none"
         raise ConfigError(
-            f"{folder} holds not one image of {suite.title} (the first should be that of {wanted!r}); see its naming "
+            f"{folder} holds not one image of {suite.title} (the first should be that of {example!r}); see its naming "
             "in the documentation."
         )
 

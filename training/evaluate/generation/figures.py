@@ -70,20 +70,20 @@ def standing(suite: Suite, outputs: Sequence[Output], answers: Sequence[Benchmar
     by_output: dict[str, dict[str, BenchmarkAnswer]] = {}
     for answer in answers:
         by_output.setdefault(answer.output, {})[answer.question] = answer
-    found = Standing()
+    table = Standing()
     for output in outputs:
         had = by_output.get(output.key, {})
         names = [RUBRIC] if rubric else [question.name for question in output.questions]
         failed = [had[name].reason if name in had else "not_asked" for name in names if not _scored(had, name)]
         if output.path is None:
-            found.missing.add(output.key)
+            table.missing.add(output.key)
         elif failed:
-            found.reasons[output.key] = failed[0]
+            table.reasons[output.key] = failed[0]
         elif rubric:
-            found.values[output.key] = [had[RUBRIC].scores or ()] * len(output.places)
+            table.values[output.key] = [had[RUBRIC].scores or ()] * len(output.places)
         else:
-            found.values[output.key] = suite.marks(output, {name: had[name].scores or () for name in names})
-    return found
+            table.values[output.key] = suite.marks(output, {name: had[name].scores or () for name in names})
+    return table
 
 
 def _scored(answers: Mapping[str, BenchmarkAnswer], name: str) -> bool:
@@ -100,12 +100,12 @@ def _table(sheet: Sheet, outputs: Sequence[Output], found: Standing, columns: in
     names = list(dict.fromkeys(p.category for o in outputs for p in o.places if p.sheet == sheet))
     sums, counts = _totals(sheet, names, outputs, found, columns)
     value, overall = _means(sums.sum(0), counts.sum(0), sheet)
-    drawn, drawn_overall = _resampled(sums, counts, sheet, seed)
+    resamples, overall_resamples = _resampled(sums, counts, sheet, seed)
     lost = _lost(sheet, outputs, found)
     lines = [
         FigureLine(
             category=name,
-            means=tuple(_mean(value[row, c], drawn[:, row, c]) for c in range(columns)),
+            means=tuple(_mean(value[row, c], resamples[:, row, c]) for c in range(columns)),
             scored=int(counts[:, row].sum()),
             unscored=lost[name, "unscored"],
             missing=lost[name, "missing"],
@@ -113,7 +113,7 @@ def _table(sheet: Sheet, outputs: Sequence[Output], found: Standing, columns: in
         for row, name in enumerate(names)
     ]
     if sheet.overall != "none":
-        means = tuple(_mean(overall[c], drawn_overall[:, c]) for c in range(columns))
+        means = tuple(_mean(overall[c], overall_resamples[:, c]) for c in range(columns))
         lines.append(_overall(means, lines))
     return Table(sheet=sheet, lines=tuple(lines))
 
@@ -132,13 +132,13 @@ def _totals(
     sheet: Sheet, names: Sequence[str], outputs: Sequence[Output], found: Standing, columns: int
 ) -> tuple[Floats, Floats]:
     """Sums (unit, category, column) and counts (unit, category) of everything scored in a sheet."""
-    scored = [output for output in outputs if output.key in found.values]
+    outputs_left = [output for output in outputs if output.key in found.values]
     numbers: dict[str, int] = {}
-    for output in scored:
+    for output in outputs_left:
         numbers.setdefault(output.unit or output.key, len(numbers))
     sums = np.zeros((len(numbers), len(names), columns))
     counts = np.zeros((len(numbers), len(names)))
-    for output in scored:
+    for output in outputs_left:
         unit = numbers[output.unit or output.key]
         for place, value in zip(output.places, found.values[output.key], strict=True):
             if place.sheet == sheet:
@@ -170,10 +170,10 @@ def _resampled(sums: Floats, counts: Floats, sheet: Sheet, seed: int) -> tuple[F
 
 def _mean(value: float, drawn: Floats) -> Mean:
     """Draws in which a category was empty are left out of the interval."""
-    known = drawn[~np.isnan(drawn)]
-    if math.isnan(value) or not len(known):
+    numbers = drawn[~np.isnan(drawn)]
+    if math.isnan(value) or not len(numbers):
         return Mean(math.nan, math.nan, math.nan)
-    return Mean(float(value), float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975)))
+    return Mean(float(value), float(np.quantile(numbers, 0.025)), float(np.quantile(numbers, 0.975)))
 
 
 def _lost(sheet: Sheet, outputs: Sequence[Output], found: Standing) -> Counter[tuple[str, str]]:

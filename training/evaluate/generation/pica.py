@@ -118,15 +118,15 @@ def _questions(
     for number, row in enumerate(row for one in lists for row in one):
         if not isinstance(row, dict) or not isinstance(row.get("question"), str) or "answer" not in row:
             raise ConfigError(f"{where} is not PICA-Bench's: a question needs 'question', 'answer' and 'box'.")
-        wanted, box = as_yes_or_no(row["answer"]), _box(row.get("box"))
-        if wanted is None or box is None:
+        expected, box = as_yes_or_no(row["answer"]), _box(row.get("box"))
+        if expected is None or box is None:
             left_out["a question without a box" if box is None else "a question whose answer is not yes or no"] += 1
             continue
         text = defused(row["question"]) + wording.texts["form"]
         yield BenchmarkQuestion(
             name=f"question {number}",
             parts=(text, QuestionPicture(of="output", box=box)),
-            read=partial(yes_or_no, wanted),
+            read=partial(yes_or_no, expected),
         )
 
 

@@ -23,14 +23,14 @@ YES_NO: Final = {"yes": True, "y": True, "true": True, "no": False, "n": False, 
 def scored_lines(count: int, minimum: int, maximum: int, text: str) -> Scores:
     """Exactly `count` lines of a title, a colon and a whole number within the scale; other lines may say anything."""
     lines = [line for line in text.splitlines() if len(line) <= LONGEST_LINE]
-    found = [match for line in lines if (match := SCORED_LINE.fullmatch(line))]
-    if len(found) != count:
-        raise _failure(Reason.MISSING_SCORE, f"{len(found)} scores and not {count}", text)
-    if len({match["title"].casefold() for match in found}) != count:
+    matches = [match for line in lines if (match := SCORED_LINE.fullmatch(line))]
+    if len(matches) != count:
+        raise _failure(Reason.MISSING_SCORE, f"{len(matches)} scores and not {count}", text)
+    if len({match["title"].casefold() for match in matches}) != count:
         raise _failure(Reason.CONFLICTING_SCORES, "two scores under one title", text)
-    if any(match["of"] not in (None, str(maximum)) for match in found):
+    if any(match["of"] not in (None, str(maximum)) for match in matches):
         raise _failure(Reason.OUT_OF_SCALE, f"a score out of another total than {maximum}", text)
-    return _within(tuple(float(match["score"]) for match in found), minimum, maximum, text)
+    return _within(tuple(float(match["score"]) for match in matches), minimum, maximum, text)
 
 
 def json_scores(count: int, minimum: float, maximum: float, text: str) -> Scores:
@@ -46,10 +46,10 @@ def json_scores(count: int, minimum: float, maximum: float, text: str) -> Scores
 
 def tagged_marks(count: int, text: str) -> Scores:
     """The one `<score>` of a reply: a list of `count` zeros and ones."""
-    found = re.findall(r"<score>(.*?)</score>", text, re.DOTALL)
-    if len(found) != 1:
-        raise _failure(Reason.MISSING_SCORE, f"{len(found)} scores in tags", text)
-    marks = _json(found[0].strip())
+    texts = re.findall(r"<score>(.*?)</score>", text, re.DOTALL)
+    if len(texts) != 1:
+        raise _failure(Reason.MISSING_SCORE, f"{len(texts)} scores in tags", text)
+    marks = _json(texts[0].strip())
     if not isinstance(marks, list) or len(marks) != count:
         raise _failure(Reason.MISSING_SCORE, f"no list of {count} marks", text)
     if any(isinstance(mark, bool) or mark not in (0, 1) for mark in marks):
@@ -59,12 +59,12 @@ def tagged_marks(count: int, text: str) -> Scores:
 
 def yes_or_no(wanted: bool, text: str) -> Scores:
     """1 if the `answer` of the one JSON object in a reply, or a reply of one word, is the wanted one; else 0."""
-    said = as_yes_or_no(text)
-    if said is None:
-        said = as_yes_or_no(_json_object(text).get("answer"))
-    if said is None:
+    answer = as_yes_or_no(text)
+    if answer is None:
+        answer = as_yes_or_no(_json_object(text).get("answer"))
+    if answer is None:
         raise _failure("no_choice", "neither yes nor no", text)
-    return (float(said is wanted),)
+    return (float(answer is wanted),)
 
 
 def as_yes_or_no(word: Any) -> bool | None:

@@ -60,29 +60,33 @@ class About:
 
 def warnings_of(about: About, found: Standing) -> list[str]:
     """Why these tables must not stand beside published ones, or are not whole."""
-    suite, said = about.suite, []
+    suite, sentences = about.suite, []
     if about.asked == "rubric":
-        said.append(f"This is not {suite.title}'s protocol: never put these figures beside published ones.")
+        sentences.append(f"This is not {suite.title}'s protocol: never put these figures beside published ones.")
     else:
         strangers = [model for model in about.models if not _is_official(model, suite)]
         if strangers:
-            said.append(
+            sentences.append(
                 f"Published figures were judged by {' or '.join(suite.judges)}; these were judged by "
                 f"{', '.join(strangers)} and cannot be compared with them."
             )
         if about.wording.startswith("ours"):
-            said.append("The questions are in our words, not the benchmark's: figures are not the published ones'.")
+            sentences.append(
+                "The questions are in our words, not the benchmark's: figures are not the published ones'."
+            )
     if about.limit is not None:
-        said.append(f"Only the first {about.expected} images were looked at.")
+        sentences.append(f"Only the first {about.expected} images were looked at.")
     elif suite.complete and about.expected % suite.complete:
-        said.append(f"The published benchmark has {suite.complete} images in each part; here are {about.expected}.")
+        sentences.append(
+            f"The published benchmark has {suite.complete} images in each part; here are {about.expected}."
+        )
     if found.missing:
-        said.append(f"{len(found.missing)} of {about.expected} images are missing; means are over the others.")
+        sentences.append(f"{len(found.missing)} of {about.expected} images are missing; means are over the others.")
     if found.reasons:
-        said.append(f"{len(found.reasons)} images are unscored; they are in no mean.")
+        sentences.append(f"{len(found.reasons)} images are unscored; they are in no mean.")
     if about.stopped:
-        said.append(f"The run ended early: {about.stopped}")
-    return said
+        sentences.append(f"The run ended early: {about.stopped}")
+    return sentences
 
 
 def _is_official(model: str, suite: Suite) -> bool:
@@ -91,14 +95,14 @@ def _is_official(model: str, suite: Suite) -> bool:
 
 
 def markdown(about: About, found: Standing, tables: Sequence[Table]) -> str:
-    scored = len(found.values)
+    total = len(found.values)
     lost = ", ".join(f"{reason} {count}" for reason, count in found.counted.most_common()) or "none"
     lines = [
         f"# {about.suite.title}: {about.outputs}",
         "",
         f"- judge: {about.judged_by}, {about.sampling}",
         f"- protocol: {about.protocol}",
-        f"- images: {about.expected} expected, {scored} scored, {len(found.reasons)} unscored, "
+        f"- images: {about.expected} expected, {total} scored, {len(found.reasons)} unscored, "
         f"{len(found.missing)} missing",
         f"- unscored: {lost}",
     ]

@@ -150,8 +150,8 @@ def _points(cell: str, language: Language, where: str) -> tuple[list[str], list[
     except ValueError as error:  # as one prompt of the published en_long has it
         raise Skip(f"a prompt whose {language.columns[2]} is damaged JSON") from error
     lists = [table.get(name) if isinstance(table, dict) else None for name in (language.points, language.cues)]
-    for name, found in zip((language.points, language.cues), lists, strict=True):
-        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+    for name, cells in zip((language.points, language.cues), lists, strict=True):
+        if not isinstance(cells, list) or not cells or not all(isinstance(one, str) for one in cells):
             raise ConfigError(f"{where} has no list of texts {name!r} in {language.columns[2]}.")
     points, cues = lists
     if len(points) != len(cues):
@@ -160,11 +160,11 @@ def _points(cell: str, language: Language, where: str) -> tuple[list[str], list[
 
 
 def _question(prompt: str, points: list[str], cues: list[str], texts: Mapping[str, Any], where: str) -> str:
-    known = texts["explanations"]
-    unknown = [point for point in points if known and point not in known]
+    explanations = texts["explanations"]
+    unknown = [point for point in points if explanations and point not in explanations]
     if unknown:
         raise ConfigError(f"{where} has a testpoint {unknown[0]!r} that the benchmark's prompts do not explain.")
-    explained = [f"\n{point}: {known[point]}" for point in points] if known else []
+    explained = [f"\n{point}: {explanations[point]}" for point in points] if explanations else []
     described = [f"\n{point}: {cue}" for point, cue in zip(points, cues, strict=True)]
     values = {
         "{prompt}": prompt,

@@ -51,18 +51,18 @@ def find_file(names: tuple[str, ...], *folders: Path | None) -> Path | None:
     """The first file of one of these names, at the top of a folder or anywhere below it."""
     for folder in (folder for folder in folders if folder is not None):
         for name in names:
-            found = sorted(folder.rglob(name), key=lambda path: (len(path.parts), str(path)))
-            if found:
-                return found[0]
+            files = sorted(folder.rglob(name), key=lambda path: (len(path.parts), str(path)))
+            if files:
+                return files[0]
     return None
 
 
 def official_file(choice: WordingChoice, names: tuple[str, ...], *folders: Path | None) -> Path | None:
     """Where the benchmark's own words are, if they are to be used. ConfigError if they must be and are not there."""
-    found = None if choice == "ours" else find_file(names, *folders)
-    if found is None and choice == "official":
+    file = None if choice == "ours" else find_file(names, *folders)
+    if file is None and choice == "official":
         raise ConfigError(f"The benchmark's own prompts are in its {names[0]}, which is not here; give --checkout.")
-    return found
+    return file
 
 
 def our_texts(name: str) -> dict[str, Any]:
@@ -86,13 +86,13 @@ def python_literals(path: Path) -> dict[str, Any]:
         tree = ast.parse(_content(path))
     except (SyntaxError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no Python file that can be read.") from error
-    found: dict[str, Any] = {}
+    literals: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             value = _literal(node.value)
             if value is not _UNKNOWN:
-                found.setdefault(node.targets[0].id, value)
-    return found
+                literals.setdefault(node.targets[0].id, value)
+    return literals
 
 
 def _literal(node: ast.expr) -> Any:

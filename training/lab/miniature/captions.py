@@ -64,11 +64,13 @@ def sample_captioned(rng: np.random.Generator, noise: CaptionNoise = WEB) -> Cap
         imagined = judge_generation(content, flawed(rng, content)).refinement
         assert imagined is not None
         return Captioned(imagined.request, render(rng, PictureContent(content), place(rng, content)).picture)
-    told = _misremembered(rng, content, noise)
-    while is_reserved(told):
-        told = _misremembered(rng, content, noise)
-    shown = PictureContent(content, _web_defects(rng, content) if rng.random() < noise.flawed_picture else Defects())
-    return Captioned(short_request(told), render(rng, shown, place(rng, content)).picture)
+    caption_content = _misremembered(rng, content, noise)
+    while is_reserved(caption_content):
+        caption_content = _misremembered(rng, content, noise)
+    picture_content = PictureContent(
+        content, _web_defects(rng, content) if rng.random() < noise.flawed_picture else Defects()
+    )
+    return Captioned(short_request(caption_content), render(rng, picture_content, place(rng, content)).picture)
 
 
 def _misremembered(rng: np.random.Generator, content: Content, noise: CaptionNoise) -> Content:

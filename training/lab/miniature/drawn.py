@@ -45,12 +45,12 @@ def drawn_examples(config: DrawnConfig, generator: MiniatureGenerator, path: Pat
     RunDir(path, config, kept=("pool.safetensors",)).close()
     rng = np.random.default_rng([config.seed, 4])
     wishes = [sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0) for _ in range(config.pool)]
-    asked = [_asked(rng, wish, config) for wish in wishes]
+    requests = [_asked(rng, wish, config) for wish in wishes]
     file = path / "pool.safetensors"
     if not file.exists():
         pictures: list[Image.Image] = []
         for start in tqdm(range(0, config.pool, config.batch), desc="drawing", disable=None):
-            part = asked[start : start + config.batch]
+            part = requests[start : start + config.batch]
             pictures += generator.generate_many(part, [config.seed * 1_000_003 + start + i for i in range(len(part))])
         save_file({"pictures": torch.from_numpy(np.stack([np.asarray(p.convert("RGB")) for p in pictures]))}, file)
     return [judged(wish, picture) for wish, picture in zip(wishes, load_file(file)["pictures"].numpy(), strict=True)]
@@ -68,12 +68,12 @@ def _asked(rng: np.random.Generator, wish: Content, config: DrawnConfig) -> str:
 
 def judged(wish: Content, picture: Picture) -> Example:
     """The picture as a training example; the oracle says what it shows."""
-    shown = read_picture(picture)
+    content = read_picture(picture)
     nothing = np.zeros((SIDE, SIDE), np.float32)
     return Example(
         request=short_request(wish),
         rendering=Rendering(picture, np.zeros((0, SIDE, SIDE), np.float32), nothing.astype(np.int64), nothing),
-        critique=judge_generation(wish, shown),
-        shown=shown,
+        critique=judge_generation(wish, content),
+        shown=content,
         masks_known=False,
     )

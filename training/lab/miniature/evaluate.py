@@ -75,9 +75,11 @@ def held_out_pairs(count: int) -> list[Pair]:
 
 
 def _picture(rng: np.random.Generator, wish: Any) -> Example:
-    shown = flawed(rng, wish)
-    picture = render(rng, shown, place(rng, shown.content))
-    return Example(request=short_request(wish), rendering=picture, critique=judge_generation(wish, shown), shown=shown)
+    content = flawed(rng, wish)
+    picture = render(rng, content, place(rng, content.content))
+    return Example(
+        request=short_request(wish), rendering=picture, critique=judge_generation(wish, content), shown=content
+    )
 
 
 def drawn_pairs(count: int, batch: int = 64) -> list[Pair]:
@@ -85,15 +87,15 @@ def drawn_pairs(count: int, batch: int = 64) -> list[Pair]:
     generator = MiniatureGenerator.load(generator_folder())
     rng = np.random.default_rng(SEED + 2)
     wishes = [sample_wish(rng, two=0.5, reserved=True) for _ in range(count)]
-    drawn: list[list[Picture]] = []
+    groups: list[list[Picture]] = []
     for place_in_pair, ask in enumerate((short_request, detailed_request)):
         pictures: list[Picture] = []
         for start in range(0, count, batch):
             part = wishes[start : start + batch]
             seeds = [SEED + 2 * (start + i) + place_in_pair for i in range(len(part))]
             pictures += [np.asarray(p.convert("RGB")) for p in generator.generate_many([ask(w) for w in part], seeds)]
-        drawn.append(pictures)
-    return [Pair(judged(w, a), judged(w, b)) for w, a, b in zip(wishes, *drawn, strict=True)]
+        groups.append(pictures)
+    return [Pair(judged(w, a), judged(w, b)) for w, a, b in zip(wishes, *groups, strict=True)]
 
 
 def case_of(example: Example) -> Case:
@@ -116,13 +118,13 @@ def figures(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> dict[st
     truths: dict[str, list[float]] = {}
     guesses: dict[str, list[float]] = {}
     applicable: list[bool] = []
-    named: list[bool] = []
+    flags: list[bool] = []
     rewards: list[tuple[float, float]] = []
     for example, outcome in zip(examples, outcomes, strict=True):
         single = single_flaw(example.critique)
         if not isinstance(outcome, Critique):
             if single:
-                named.append(False)
+                flags.append(False)
             continue
         rubric = edit_rubric() if example.source is not None else generation_rubric()
         rewards.append((true_reward(example), reward(outcome, rubric)))
@@ -135,7 +137,7 @@ def figures(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> dict[st
                 guesses.setdefault(judgement.key, []).append(score)
         if single:
             key, sentence = single
-            named.append(_levelless(sentence) in _levelless(outcome.judgement(key).justification))
+            flags.append(_levelless(sentence) in _levelless(outcome.judgement(key).justification))
     everything = [error for values in errors.values() for error in values]
     truth, guess = (np.array(column) for column in zip(*rewards, strict=True))
     return {
@@ -147,8 +149,8 @@ def figures(examples: Sequence[Example], outcomes: Sequence[Outcome]) -> dict[st
         "na_right": _mean(applicable),
         "reward_error": _mean(np.abs(truth - guess)),
         "reward_rank_correlation": spearman(truth, guess),
-        "single_flaw_images": len(named),
-        "single_flaw_named": _mean(named),
+        "single_flaw_images": len(flags),
+        "single_flaw_named": _mean(flags),
     }
 
 
@@ -160,8 +162,8 @@ def pair_figures(pairs: Sequence[Pair], outcomes: Sequence[Outcome]) -> dict[str
         gap = true_reward(pair.first) - true_reward(pair.second)
         if abs(gap) < MIN_GAP:
             continue
-        judged = isinstance(a, Critique) and isinstance(b, Critique)
-        guess = reward(a, generation_rubric()) - reward(b, generation_rubric()) if judged else 0.0  # type: ignore[arg-type]
+        both = isinstance(a, Critique) and isinstance(b, Critique)
+        guess = reward(a, generation_rubric()) - reward(b, generation_rubric()) if both else 0.0  # type: ignore[arg-type]
         right.append(guess * gap > 0)
         if abs(gap) >= 0.3:
             wide.append(guess * gap > 0)
@@ -201,13 +203,13 @@ def evaluate(engine: str, precision: str, *, guided: bool, images: int, pairs: i
     scorer = make_scorer(engine, EngineOptions(precision=precision, batch_size=32, device="cpu"), settings=settings)
     examples = held_out(images)
     started = time.perf_counter()
-    found = figures(examples, judge(scorer, examples))
-    found["seconds_per_image"] = round((time.perf_counter() - started) / images, 4)
-    chosen = held_out_pairs(pairs) if pairs else []
-    if chosen:
-        found.update(pair_figures(chosen, judge(scorer, [e for p in chosen for e in (p.first, p.second)])))
+    table = figures(examples, judge(scorer, examples))
+    table["seconds_per_image"] = round((time.perf_counter() - started) / images, 4)
+    unseen_pairs = held_out_pairs(pairs) if pairs else []
+    if unseen_pairs:
+        table.update(pair_figures(unseen_pairs, judge(scorer, [e for p in unseen_pairs for e in (p.first, p.second)])))
     asyncio.run(scorer.close())
-    return {"precision": precision, "guided": guided, **found}
+    return {"precision": precision, "guided": guided, **table}
 
 
 def main() -> None:

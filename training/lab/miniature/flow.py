@@ -159,10 +159,10 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
     losses: list[float] = []
     for step in range(start, config.steps):
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        chosen = torch.randint(len(latents), (config.batch,), generator=generator)
-        x_0 = latents[chosen].float()
+        batch = torch.randint(len(latents), (config.batch,), generator=generator)
+        x_0 = latents[batch].float()
         dropped = torch.rand(config.batch, generator=generator) < config.drop_caption
-        tokens = torch.where(dropped[:, None], empty, ids[chosen])
+        tokens = torch.where(dropped[:, None], empty, ids[batch])
         t = sample_times(config, generator)
         noise = torch.randn(x_0.shape, generator=generator)
         tt = t[:, None, None, None]
@@ -227,20 +227,20 @@ def evaluate(pipeline: StableDiffusion3Pipeline, sheet: Path | None = None, coun
     """The oracle's opinion of reserved requests, asked briefly and in detail."""
     rng = np.random.default_rng(99)
     wishes = [sample_wish(rng, reserved=True) for _ in range(count)]
-    found: dict[str, float] = {}
+    table: dict[str, float] = {}
     pictures: list[Image.Image] = []
     for style, ask in (("short", short_request), ("detailed", detailed_request)):
-        drawn = sample_pictures(pipeline, [ask(w) for w in wishes], seeds=list(range(count)))
-        critiques = [oracle_critique(short_request(w), p) for w, p in zip(wishes, drawn, strict=True)]
+        samples = sample_pictures(pipeline, [ask(w) for w in wishes], seeds=list(range(count)))
+        critiques = [oracle_critique(short_request(w), p) for w, p in zip(wishes, samples, strict=True)]
         rewards = [reward(c, generation_rubric()) for c in critiques]
         faithful = [c.judgement("text_faithfulness").score or 0.0 for c in critiques]
-        found[f"{style}_reward"] = float(np.mean(rewards))
-        found[f"{style}_faithfulness"] = float(np.mean(faithful))
-        found[f"{style}_right"] = float(np.mean([score >= 3.95 for score in faithful]))
-        found[f"{style}_quality"] = float(np.mean([c.judgement("physical_quality").score for c in critiques]))
+        table[f"{style}_reward"] = float(np.mean(rewards))
+        table[f"{style}_faithfulness"] = float(np.mean(faithful))
+        table[f"{style}_right"] = float(np.mean([score >= 3.95 for score in faithful]))
+        table[f"{style}_quality"] = float(np.mean([c.judgement("physical_quality").score for c in critiques]))
         text = [c.judgement("text_rendering").score for c in critiques]
-        found[f"{style}_text"] = float(np.mean([score for score in text if score is not None]))
-        pictures += drawn[:16]
+        table[f"{style}_text"] = float(np.mean([score for score in text if score is not None]))
+        pictures += samples[:16]
     if sheet is not None:
         contact_sheet(pictures, 16).save(sheet)
-    return found
+    return table

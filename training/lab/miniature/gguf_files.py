@@ -227,8 +227,8 @@ def main() -> None:
     parser.add_argument("scorer", type=Path, help="the scorer's folder")
     parser.add_argument("folder", type=Path, help="where the two files go")
     parser.add_argument("--form", choices=get_args(Form), default="f32", help="how matrices are stored (default: f32)")
-    given = parser.parse_args()
-    for path in write_gguf(given.scorer, given.folder, given.form):
+    arguments = parser.parse_args()
+    for path in write_gguf(arguments.scorer, arguments.folder, arguments.form):
         print(path)
 
 

@@ -32,8 +32,8 @@ class MuonAdamW:
     ) -> None:
         parameters = [(n, p) for n, p in named if p.requires_grad]
         matrices = [p for n, p in parameters if p.ndim == 2 and not any(part in n for part in NOT_MATRICES)]
-        chosen = {id(p) for p in matrices}
-        rest = [p for _, p in parameters if id(p) not in chosen]
+        matrix_ids = {id(p) for p in matrices}
+        rest = [p for _, p in parameters if id(p) not in matrix_ids]
         self._optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),

@@ -84,8 +84,8 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
     """Stage 1: the vision tower alone learns what stands at every patch."""
     run = RunDir(path, config)
     visual = model.model.visual
-    named = [(n, p) for n, p in visual.named_parameters() if "merger" not in n] + list(heads.named_parameters())
-    optimiser = MuonAdamW(named, lr=config.lr, steps=config.steps)
+    parameters = [(n, p) for n, p in visual.named_parameters() if "merger" not in n] + list(heads.named_parameters())
+    optimiser = MuonAdamW(parameters, lr=config.lr, steps=config.steps)
     start = 0
     if state := run.load_state():
         visual.load_state_dict(state["visual"])
@@ -149,29 +149,31 @@ def train_critiques(
             if step + offset < start or step + offset >= config.steps:
                 continue
             with fast_autocast("cpu"):
-                loss, seen = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
+                loss, tokens = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
             total = loss
             # While the tower is frozen this trains the heads alone, so that they are ready when it is not.
-            hidden, rendered = rendered_only(seen.hidden[batch.candidates].float(), batch.examples)
+            hidden, rendered = rendered_only(tokens.hidden[batch.candidates].float(), batch.examples)
             if rendered:
                 total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
             total.backward()
             optimiser.step(step + offset)
             losses.append(loss.item())
-            done = step + offset + 1
-            if done % 50 == 0:
+            step_count = step + offset + 1
+            if step_count % 50 == 0:
                 accuracy = heads.accuracy(hidden, dense_labels(rendered)) if rendered else {}
                 run.log(
-                    done, loss=float(np.mean(losses)), **{k: accuracy[k] for k in ("things", "letters") if accuracy}
+                    step_count,
+                    loss=float(np.mean(losses)),
+                    **{k: accuracy[k] for k in ("things", "letters") if accuracy},
                 )
                 losses.clear()
-            if done % config.save_every == 0 or done == config.steps:
+            if step_count % config.save_every == 0 or step_count == config.steps:
                 run.save_state(
                     {
                         "model": model.state_dict(),
                         "heads": heads.state_dict(),
                         "optimiser": optimiser.state_dict(),
-                        "step": done,
+                        "step": step_count,
                     }
                 )
 
@@ -214,10 +216,10 @@ def main() -> None:
     for name, stage, pool, steps in stages:
         if steps:
             generator = MiniatureGenerator.load(arguments.generator or generator_folder())
-            drawn = drawn_examples(pool, generator, arguments.run / f"{name}-drawn")
+            drawn_set = drawn_examples(pool, generator, arguments.run / f"{name}-drawn")
             # Fewer steps than planned are a trial, with a schedule of their own.
             tuned = stage if steps == stage.steps else replace(stage, steps=steps, horizon=steps, cooldown=0)
-            train_critiques(tuned, model, heads, tokeniser, arguments.run / name, drawn)
+            train_critiques(tuned, model, heads, tokeniser, arguments.run / name, drawn_set)
     if arguments.ship:
         save_student(model, tokeniser, arguments.ship, torch.bfloat16)
 

@@ -63,13 +63,13 @@ class BatchMaker:
         drawn_share: float = 0.0,
     ) -> list[Example]:
         """Training examples: `drawn_share` of them from `drawn`; of the others, `edits` are edit requests."""
-        found = []
+        batch = []
         for _ in range(count):
             if drawn and rng.random() < drawn_share:
-                found.append(drawn[int(rng.integers(len(drawn)))])
+                batch.append(drawn[int(rng.integers(len(drawn)))])
             else:
-                found.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
-        return found
+                batch.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
+        return batch
 
     def bucketed(self, examples: list[Example], rng: np.random.Generator) -> Iterator[TokenBatch]:
         """Batches of examples of similar length, in random order."""
@@ -77,8 +77,8 @@ class BatchMaker:
         order = sorted(range(len(examples)), key=lambda i: len(encoded[i][0]))
         starts = rng.permutation(range(0, len(order) - self._size + 1, self._size))
         for start in starts:
-            chosen = order[start : start + self._size]
-            yield self._collate([examples[i] for i in chosen], [encoded[i] for i in chosen])
+            batch = order[start : start + self._size]
+            yield self._collate([examples[i] for i in batch], [encoded[i] for i in batch])
 
     def _encode(self, example: Example) -> tuple[list[int], int]:
         prompt = self._tokeniser(
@@ -108,20 +108,20 @@ class BatchMaker:
 
 def answer_loss(model: Any, batch: TokenBatch, *, frozen_tower: bool = False) -> tuple[Tensor, Seen]:
     """Mean cross-entropy over answer tokens (nats), and what the tower saw (for the dense loss)."""
-    seen = tower(model.model.visual, batch.pixels, frozen=frozen_tower)
+    features = tower(model.model.visual, batch.pixels, frozen=frozen_tower)
     language = model.model.language_model
     embedded = language.embed_tokens(batch.ids)
     image_mask = batch.ids == model.config.image_token_id
-    embedded = embedded.masked_scatter(image_mask[..., None], seen.merged.flatten(0, 1).to(embedded.dtype))
+    embedded = embedded.masked_scatter(image_mask[..., None], features.merged.flatten(0, 1).to(embedded.dtype))
     hidden = language(
         inputs_embeds=embedded,
         position_ids=batch.positions,
         attention_mask=None,
         visual_pos_masks=image_mask,
-        deepstack_visual_embeds=[level.flatten(0, 1) for level in seen.deepstack],
+        deepstack_visual_embeds=[level.flatten(0, 1) for level in features.deepstack],
         use_cache=False,
     ).last_hidden_state
     predicting = torch.zeros_like(batch.answer)
     predicting[:, :-1] = batch.answer[:, 1:]
     logits = model.lm_head(hidden[predicting])
-    return F.cross_entropy(logits.float(), batch.ids[batch.answer]), seen
+    return F.cross_entropy(logits.float(), batch.ids[batch.answer]), features

@@ -96,7 +96,7 @@ def _brief(rubric: Rubric) -> Rubric:
 
 def headings() -> list[str]:
     """The fixed stretches of a reply under both rubrics, each one token."""
-    found = [
+    spans = [
         f"# {ANALYSIS}\n",
         f"\n# {SUMMARY}: ",
         f"\n## {SCORE}: ",
@@ -106,8 +106,8 @@ def headings() -> list[str]:
     for rubric in rubrics().values():
         for number, dimension in enumerate(rubric.dimensions, 1):
             opening = f"\n# {JUDGEMENT}" if number == 1 else ""
-            found.append(f"{opening}\n{number}. {dimension.title}:\n## {JUSTIFICATION}: ")
-    return list(dict.fromkeys(found))
+            spans.append(f"{opening}\n{number}. {dimension.title}:\n## {JUSTIFICATION}: ")
+    return list(dict.fromkeys(spans))
 
 
 def answer_text(example: Example) -> str:

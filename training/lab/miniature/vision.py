@@ -135,21 +135,21 @@ def _pooled(mask: np.ndarray) -> np.ndarray:
 
 
 def _labels(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    layers, shown = example.rendering, example.shown
+    layers, content = example.rendering, example.shown
     things = np.zeros(GRID * GRID, np.int64)
     strongest = np.full(GRID * GRID, 0.2)
     flaws = np.zeros((GRID * GRID, PATCH_FLAWS), np.float32)
-    for index, thing in enumerate(shown.content.things):
+    for index, thing in enumerate(content.content.things):
         cover = _pooled(layers.things[index])
         wins = cover > strongest
         colour, shape, size = COLOURS.index(str(thing.colour)), SHAPES.index(thing.shape), SIZES.index(str(thing.size))
         things[wins] = 1 + (colour * len(SHAPES) + shape) * len(SIZES) + size
         strongest = np.maximum(strongest, cover)
-        flaws[wins, 0] = shown.defects.cropped == index
-        flaws[wins, 1] = shown.defects.deformed == index
+        flaws[wins, 0] = content.defects.cropped == index
+        flaws[wins, 1] = content.defects.deformed == index
     cells = layers.letters.reshape(GRID, PATCH, GRID, PATCH).max(axis=(1, 3)).reshape(-1)
     flaws[:, 2] = _pooled(layers.blotches) > 0.25
-    return things, cells, flaws, np.array([shown.defects.blur, shown.defects.noise])
+    return things, cells, flaws, np.array([content.defects.blur, content.defects.noise])
 
 
 class DenseHeads(nn.Module):
@@ -181,12 +181,12 @@ class DenseHeads(nn.Module):
     @torch.no_grad()
     def accuracy(self, hidden: Tensor, labels: DenseLabels) -> dict[str, float]:
         """Share right: thing and letter classes where there is one, stained or flawed patches, levels."""
-        there, written = labels.things > 0, labels.letters > 0
+        there, has_letter = labels.things > 0, labels.letters > 0
         levels = self.level_head(hidden.mean(dim=1)).view(-1, 2, LEVELS).argmax(-1) == labels.levels
         flawed = (self.flaw_head(hidden) > 0) == (labels.flaws > 0.5)
         return {
             "things": float((self.thing_head(hidden).argmax(-1) == labels.things)[there].float().mean()),
-            "letters": float((self.letter_head(hidden).argmax(-1) == labels.letters)[written].float().mean()),
+            "letters": float((self.letter_head(hidden).argmax(-1) == labels.letters)[has_letter].float().mean()),
             "flaws": float(flawed[there].float().mean()),
             "blur": float(levels[:, 0].float().mean()),
             "noise": float(levels[:, 1].float().mean()),

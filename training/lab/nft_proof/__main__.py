@@ -32,8 +32,8 @@ def prove(options: NFTProofOptions, out: Path) -> dict[str, Any]:
     curves = run_arms(options, out)
     summary: dict[str, Any] = {"arms": arm_figures(curves)}
     for rival in ("head", "scalar"):
-        if (found := lead(curves, "scorer", rival)) is not None:
-            summary[f"scorer_over_{rival}"] = found
+        if (gap := lead(curves, "scorer", rival)) is not None:
+            summary[f"scorer_over_{rival}"] = gap
     save_training_curves(out / CURVES, curves)
     write_report(out, summary)
     summary["judges"] = accuracies({arm: judge_of(arm, out) for arm in options.arms if arm != "oracle"})
@@ -57,7 +57,7 @@ def _grid(options: NFTProofOptions, out: Path, requests: int = 10) -> None:
 def _in_use(options: NFTProofOptions, out: Path, curves: list[Curve], guidance: float) -> dict[str, Any]:
     """One image, best-of-N and the loop, with the shipped generator and with every tuned one."""
     shipped = use(tuned_generator(None, guidance), options.rivals)
-    found: dict[str, Any] = {
+    table: dict[str, Any] = {
         "requests": options.rivals,
         "guidance": guidance,
         "shipped": compared(shipped, [shipped]),
@@ -65,12 +65,12 @@ def _in_use(options: NFTProofOptions, out: Path, curves: list[Curve], guidance: 
     }
     for arm in options.arms:
         loras = [lora_of(out, arm, seed) for seed in range(options.seeds)]
-        found[arm] = compared(shipped, [use(tuned_generator(lora, guidance), options.rivals) for lora in loras])
+        table[arm] = compared(shipped, [use(tuned_generator(lora, guidance), options.rivals) for lora in loras])
     spent = {curve.arm: curve.seconds for curve in curves}
-    found["training_costs_as_many_loops"] = {
+    table["training_costs_as_many_loops"] = {
         arm: round(seconds * options.rivals / shipped.loop_seconds) for arm, seconds in spent.items()
     }
-    return found
+    return table
 
 
 def main() -> None:
@@ -98,11 +98,11 @@ def main() -> None:
         value = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")
-    given = vars(parser.parse_args())
+    arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.WARNING)
-    out: Path = given.pop("out").absolute()
-    arms, settings = tuple(given.pop("arms")), tuple(given.pop("set"))
-    options = NFTProofOptions(arms=arms, settings=settings, **given)
+    out: Path = arguments.pop("out").absolute()
+    arms, settings = tuple(arguments.pop("arms")), tuple(arguments.pop("set"))
+    options = NFTProofOptions(arms=arms, settings=settings, **arguments)
     try:
         summary = prove(options, out)
     except RationalRewardsError as error:

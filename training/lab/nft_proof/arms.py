@@ -158,11 +158,11 @@ def train_run(run: Path, settings: Sequence[str]) -> None:
     run.parent.mkdir(parents=True, exist_ok=True)
     log = run.parent / f"{run.name}.log"
     with log.open("a") as file:
-        found = subprocess.run(  # noqa: S603 - our own module
+        process = subprocess.run(  # noqa: S603 - our own module
             command, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
         )
-    if found.returncode:
-        raise ConfigError(f"The run {run.name} ended with code {found.returncode}; its log is {log}.")
+    if process.returncode:
+        raise ConfigError(f"The run {run.name} ended with code {process.returncode}; its log is {log}.")
 
 
 def read_curve(run: Path, arm: str, seed: int) -> Curve:

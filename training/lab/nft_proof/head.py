@@ -68,11 +68,11 @@ def _rng(part: int) -> np.random.Generator:
 
 
 def _taught(pairs: int, drawn: int) -> list[Preference]:
-    found = rendered_preferences(_rng(0), pairs)
+    preferences = rendered_preferences(_rng(0), pairs)
     if drawn:
-        found += drawn_preferences(MiniatureGenerator.load(generator_folder()), _rng(1), drawn)
-    order = _rng(3).permutation(len(found))
-    return [found[i] for i in order]
+        preferences += drawn_preferences(MiniatureGenerator.load(generator_folder()), _rng(1), drawn)
+    order = _rng(3).permutation(len(preferences))
+    return [preferences[i] for i in order]
 
 
 def write_preferences(folder: Path, train: Sequence[Preference], dev: Sequence[Preference]) -> None:

@@ -33,11 +33,11 @@ def held_out_pairs(rendered: int = 300, requests: int = 64) -> dict[str, list[Pr
 def accuracies(judges: Mapping[str, str]) -> dict[str, dict[str, dict[str, float]]]:
     """Arm -> kind of pairs -> accuracy, of each arm's judge."""
     pairs = held_out_pairs()
-    found = {}
+    table = {}
     for arm, name in judges.items():
         judge = make_judge(name, RewardsConfig())
-        found[arm] = {kind: asyncio.run(accuracy(judge, some)) for kind, some in pairs.items()}
-    return found
+        table[arm] = {kind: asyncio.run(accuracy(judge, some)) for kind, some in pairs.items()}
+    return table
 
 
 async def accuracy(judge: CaseScorer, preferences: Sequence[Preference]) -> dict[str, float]:

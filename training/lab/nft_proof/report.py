@@ -29,12 +29,12 @@ SUMMARY, CURVES, GRID, PAGE = "summary.json", "curves.png", "grid.png", "report.
 
 def arm_figures(curves: Sequence[Curve]) -> dict[str, Any]:
     """Per arm: truth at both ends, its gain with an interval over requests (mean over seeds first), and the rest."""
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for arm in dict.fromkeys(curve.arm for curve in curves):
         mine = [curve for curve in curves if curve.arm == arm]
         gains = np.mean([curve.gains for curve in mine], axis=0)
         best = np.mean([curve.means for curve in mine], axis=0)
-        found[arm] = {
+        table[arm] = {
             "seeds": len(mine),
             "truth_before": _mean([curve.means[0] for curve in mine]),
             "truth_after": _mean([curve.means[-1] for curve in mine]),
@@ -52,7 +52,7 @@ def arm_figures(curves: Sequence[Curve]) -> dict[str, Any]:
             "diversity_after": _mean([curve.diversity[-1] for curve in mine if curve.diversity]),
             "seconds_per_run": _mean([curve.seconds for curve in mine]),
         }
-    return found
+    return table
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -130,10 +130,10 @@ def write_report(out: Path, summary: Mapping[str, Any]) -> None:
     """summary.json, and a page with whatever pictures lie beside it."""
     text = json.dumps(summary, indent=2)
     (out / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    shown = ""
+    html = ""
     for name in (CURVES, GRID):
         if (out / name).is_file():
             with Image.open(out / name) as image:
-                shown += f'<p><img src="{data_url(image)}" alt="{name}">'
-    page = f"<!doctype html><meta charset=utf-8><title>NFT proof</title>{shown}<pre>{escaped(text)}</pre>"
+                html += f'<p><img src="{data_url(image)}" alt="{name}">'
+    page = f"<!doctype html><meta charset=utf-8><title>NFT proof</title>{html}<pre>{escaped(text)}</pre>"
     (out / PAGE).write_text(page, encoding="utf-8")

@@ -46,12 +46,12 @@ def tuned_generator(lora: Path | None, guidance: float = GUIDANCE) -> MiniatureG
 def use(generator: MiniatureGenerator, requests: int) -> Ways:
     """All three ways on the demo's held-out requests, with the shipped scorer as the judge of loop and best-of-N."""
     runs, clock = asyncio.run(run_demo(make_scorer("miniature"), generator, DemoOptions(prompts=requests), _quiet))
-    found = summarise(runs, clock)
+    summary = summarise(runs, clock)
     return Ways(
         np.array([run.loop_curve[0][1] for run in runs]),
         np.array([run.rival_curve[-1][1] for run in runs]),
         np.array([run.loop_curve[-1][1] for run in runs]),
-        float(found["generator_seconds"] + found["judge_seconds"]),
+        float(summary["generator_seconds"] + summary["judge_seconds"]),
     )
 
 
@@ -64,15 +64,15 @@ def compared(shipped: Ways, tuned: Sequence[Ways]) -> dict[str, object]:
 
     `tuned` are one arm's seeds, drawn with the guidance that `shipped` was drawn with.
     """
-    found: dict[str, object] = {}
+    table: dict[str, object] = {}
     for way in WAYS:
         mine = np.mean([getattr(ways, way) for ways in tuned], axis=0)
-        found[way] = {
+        table[way] = {
             "truth": round(float(mine.mean()), 4),
             "over_shipped": _difference(mine, getattr(shipped, way)),
             "over_shipped_loop": _difference(mine, shipped.refine_loop),
         }
-    return found
+    return table
 
 
 def _difference(mine: np.ndarray, other: np.ndarray) -> dict[str, object]:

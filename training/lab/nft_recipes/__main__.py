@@ -72,7 +72,7 @@ def compare(options: RecipeOptions, out: Path) -> dict[str, Any]:
 
 def _trained(name: str, seed: int, options: RecipeOptions, out: Path) -> list[np.ndarray]:
     """Development truth at every milestone, `[requests]` each; trains as far as is needed."""
-    found = []
+    runs = []
     for epochs in milestones(name, options, out):
         weights = weights_of(out, name, seed, epochs)
         if not weights.is_file():
@@ -82,9 +82,9 @@ def _trained(name: str, seed: int, options: RecipeOptions, out: Path) -> list[np
             shutil.copyfile(run / "weights" / LORA, weights.with_suffix(".part"))
             weights.with_suffix(".part").replace(weights)
         measured = out / "development" / f"{options.development}-{name}-{seed}-{epochs:06d}.json"
-        found.append(development_truth(measured, weights, RECIPES[name].guidance, options.development))
-        print(name, seed, epochs, round(float(found[-1].mean()), 4), flush=True)
-    return found
+        runs.append(development_truth(measured, weights, RECIPES[name].guidance, options.development))
+        print(name, seed, epochs, round(float(runs[-1].mean()), 4), flush=True)
+    return runs
 
 
 def rollout_rewards(out: Path, name: str, seed: int) -> list[float]:
@@ -146,9 +146,9 @@ def main() -> None:
         value = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")
-    given = vars(parser.parse_args())
-    out: Path = given.pop("out").absolute()
-    options = RecipeOptions(recipes=tuple(given.pop("recipes")), settings=tuple(given.pop("set")), **given)
+    arguments = vars(parser.parse_args())
+    out: Path = arguments.pop("out").absolute()
+    options = RecipeOptions(recipes=tuple(arguments.pop("recipes")), settings=tuple(arguments.pop("set")), **arguments)
     try:
         summary = compare(options, out)
     except RationalRewardsError as error:

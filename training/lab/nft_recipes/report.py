@@ -40,12 +40,12 @@ def development_figures(
 ) -> dict[str, Any]:
     """Per recipe: truth `[seeds milestones requests]` of development requests against the shipped, guided generator."""
     guided = max(shipped)
-    found: dict[str, Any] = {
+    table: dict[str, Any] = {
         "shipped": {f"guidance {g:g}": round(float(values.mean()), 4) for g, values in shipped.items()}
     }
     for name, rows in truth.items():
         last = [row[-1] for row in rows]
-        found[name] = {
+        table[name] = {
             "seeds": len(rows),
             "epochs": epochs[name],
             "guidance_in_use": RECIPES[name].guidance,
@@ -54,7 +54,7 @@ def development_figures(
             "over_shipped": gain(last, [shipped[guided]]),
             "perfect": round(float(np.mean([values >= PERFECT for values in last])), 4),
         }
-    return found
+    return table
 
 
 def chosen(development: Mapping[str, Any], recipes: Sequence[str]) -> str:
@@ -66,14 +66,14 @@ def held_out_figures(shipped: Use, tuned: Mapping[str, Sequence[Use]]) -> dict[s
     """One image, best-of-N and the loop, by number of images; gains are over the same way of the shipped generator."""
     images = shipped.best_of_n.shape[1]
     budgets = [n for n in (1, 2, 4, 8, 16) if n <= images]
-    found: dict[str, Any] = {"requests": len(shipped.best_of_n), "shipped": _truths([shipped], budgets)}
+    table: dict[str, Any] = {"requests": len(shipped.best_of_n), "shipped": _truths([shipped], budgets)}
     for name, uses in tuned.items():
         over = {"one_image": gain([u.best_of_n[:, 0] for u in uses], [shipped.best_of_n[:, 0]])}
         for n in budgets[1:]:
             for way in ("best_of_n", "refine_loop"):
                 over[f"{way}_{n}"] = gain([getattr(u, way)[:, n - 1] for u in uses], [getattr(shipped, way)[:, n - 1]])
-        found[name] = {**_truths(uses, budgets), "seeds": len(uses), "over_shipped": over}
-    return found
+        table[name] = {**_truths(uses, budgets), "seeds": len(uses), "over_shipped": over}
+    return table
 
 
 def _truths(uses: Sequence[Use], budgets: Sequence[int]) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def save_recipe_curves(
         for name, rows in truth.items()
     ]
     own = [_series(name, [smooth(row) for row in rows]) for name, rows in rewards.items()]
-    said = "share of the work"
+    label = "share of the work"
     panels = [
-        Panel(series=used, x_label=said, y_label="truth (oracle), development", title="As it is used"),
-        Panel(series=own, x_label=said, y_label="reward of rollouts", title="As it trains"),
+        Panel(series=used, x_label=label, y_label="truth (oracle), development", title="As it is used"),
+        Panel(series=own, x_label=label, y_label="reward of rollouts", title="As it trains"),
     ]
     save_curves(path, panels)
 

@@ -35,21 +35,21 @@ def held_out_requests(count: int) -> list[str]:
 def development_requests(count: int) -> list[str]:
     """Reserved two-thing requests, all different; none of them is held out."""
     rng, aside = np.random.default_rng(DEVELOPMENT_SEED), set(held_out_requests(ASIDE))
-    found: dict[str, None] = {}
-    while len(found) < count:
+    requests: dict[str, None] = {}
+    while len(requests) < count:
         text = short_request(sample_wish(rng, two=1.0, reserved=True))
         if text not in aside:
-            found.setdefault(text)
-    return list(found)
+            requests.setdefault(text)
+    return list(requests)
 
 
 def training_requests(count: int, two: float = 0.5) -> list[str]:
     """Requests as training draws them, all different."""
     rng = np.random.default_rng(TRAINING_SEED)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found.setdefault(short_request(sample_wish(rng, two=two)))
-    return list(found)
+    requests: dict[str, None] = {}
+    while len(requests) < count:
+        requests.setdefault(short_request(sample_wish(rng, two=two)))
+    return list(requests)
 
 
 def refine(

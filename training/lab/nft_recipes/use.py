@@ -67,18 +67,18 @@ def held_out_use(file: Path, lora: Path | None, guidance: float, count: int, ima
         cases = [
             Case(UserRequest(text), picture) for text, row in zip(requests, pictures, strict=True) for picture in row
         ]
-        judged = asyncio.run(scorer.score_many(cases, "score")).outcomes
+        outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
         rewards = np.array(
             [
                 scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0
-                for o, c in zip(judged, cases, strict=True)
+                for o, c in zip(outcomes, cases, strict=True)
             ]
         ).reshape(truth.shape)
         best = [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
         return {"best_of_n": best, "refine_loop": loops}
 
-    found = _once(file, measure)
-    return Use(np.array(found["best_of_n"]), np.array(found["refine_loop"]))
+    rows = _once(file, measure)
+    return Use(np.array(rows["best_of_n"]), np.array(rows["refine_loop"]))
 
 
 def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images: int) -> list[float]:
@@ -86,25 +86,25 @@ def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images:
 
     Unscored pictures are never chosen over a scored one. Where there are fewer pictures, the last value stays.
     """
-    found: list[float] = []
+    maxima: list[float] = []
     highest, best = -1.0, truth[0]
     for reward, true in zip(rewards, truth, strict=True):
         if reward is not None and reward > highest:
             highest, best = reward, true
-        found.append(best)
-    return (found + [best] * images)[:images]
+        maxima.append(best)
+    return (maxima + [best] * images)[:images]
 
 
 def _drawn(
     generator: MiniatureGenerator, requests: Sequence[str], seed: int, each: int
 ) -> tuple[list[list[Image.Image]], np.ndarray]:
     """So many pictures of every request, and their truth, `[requests each]`."""
-    wanted = [(i, seed + 1000 * i + k) for i in range(len(requests)) for k in range(each)]
+    jobs = [(i, seed + 1000 * i + k) for i in range(len(requests)) for k in range(each)]
     pictures: list[Image.Image] = []
-    for begin in range(0, len(wanted), BATCH):
-        part = wanted[begin : begin + BATCH]
+    for begin in range(0, len(jobs), BATCH):
+        part = jobs[begin : begin + BATCH]
         pictures += generator.generate_many([requests[i] for i, _ in part], [number for _, number in part])
-    truth = [oracle_reward(requests[i], picture) for (i, _), picture in zip(wanted, pictures, strict=True)]
+    truth = [oracle_reward(requests[i], picture) for (i, _), picture in zip(jobs, pictures, strict=True)]
     rows = [pictures[i * each : (i + 1) * each] for i in range(len(requests))]
     return rows, np.array(truth).reshape(len(requests), each)
 
@@ -114,5 +114,5 @@ def _once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, [json.dumps(measure()).encode()])
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return table

@@ -48,8 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def options_of(arguments: argparse.Namespace) -> ParrotProofOptions:
     options = smoke() if arguments.smoke else ParrotProofOptions()
-    named = {"steps": arguments.steps, "test_pairs": arguments.test_pairs, "seed": arguments.seed}
-    options = replace(options, **{name: value for name, value in named.items() if value is not None})
+    overrides = {"steps": arguments.steps, "test_pairs": arguments.test_pairs, "seed": arguments.seed}
+    options = replace(options, **{name: value for name, value in overrides.items() if value is not None})
     if arguments.edits is not None:
         options = replace(options, lessons=replace(options.lessons, edits=arguments.edits))
     return options

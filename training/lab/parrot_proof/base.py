@@ -67,36 +67,36 @@ class Lesson(Example):
 def caption(shown: PictureContent) -> str:
     """What a picture shows and what is wrong with it as a picture; nothing of what was asked."""
     word, faint = shown.content.word, shown.defects.faint
-    told = [f"It shows {describe(shown.content)}."]
-    told += [f'It reads "{word}"' + (" but the letters are faint." if faint else ".")] if word else []
-    told += [flaw.sentence for flaw in visual_flaws(shown)] or ["It is sharp and clean."]
-    return " ".join(told)
+    sentences = [f"It shows {describe(shown.content)}."]
+    sentences += [f'It reads "{word}"' + (" but the letters are faint." if faint else ".")] if word else []
+    sentences += [flaw.sentence for flaw in visual_flaws(shown)] or ["It is sharp and clean."]
+    return " ".join(sentences)
 
 
 def blind_critique(rng: np.random.Generator, wish: Content) -> str:
     """A critique of another attempt at the same request, with scores that mean nothing."""
-    told = judge_generation(wish, flawed(rng, wish))
+    guess = judge_generation(wish, flawed(rng, wish))
     judgements = tuple(
-        j if j.score is None else replace(j, score=int(rng.integers(*SCORES)) / 10) for j in told.judgements
+        j if j.score is None else replace(j, score=int(rng.integers(*SCORES)) / 10) for j in guess.judgements
     )
-    critique: Critique = replace(told, judgements=judgements)
+    critique: Critique = replace(guess, judgements=judgements)
     return render_critique(critique, rubrics()["generation"])
 
 
 def sample_lesson(rng: np.random.Generator, captions: float) -> Lesson:
     """One example. No reserved request is asked for; a flawed picture may show one by accident."""
     wish = sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0)
-    shown = flawed(rng, wish)
+    content = flawed(rng, wish)
     example = Example(
         request=short_request(wish),
-        rendering=render(rng, shown, place(rng, shown.content)),
-        critique=judge_generation(wish, shown),
-        shown=shown,
+        rendering=render(rng, content, place(rng, content.content)),
+        critique=judge_generation(wish, content),
+        shown=content,
     )
     asks_caption = bool(rng.random() < captions)
-    answer = caption(shown) if asks_caption else blind_critique(rng, wish)
-    kept = {f.name: getattr(example, f.name) for f in fields(Example)}
-    return Lesson(**kept, answer=answer, asks_caption=asks_caption)
+    answer = caption(content) if asks_caption else blind_critique(rng, wish)
+    fields_of_example = {f.name: getattr(example, f.name) for f in fields(Example)}
+    return Lesson(**fields_of_example, answer=answer, asks_caption=asks_caption)
 
 
 class LessonMaker(BatchMaker):
@@ -157,18 +157,18 @@ def train_base(config: BaseConfig, path: Path) -> Path:
         rng = np.random.default_rng([config.seed, step])
         lessons: Sequence[Example] = [sample_lesson(rng, config.captions) for _ in range(config.batch * config.chunk)]
         for offset, batch in enumerate(maker.bucketed(list(lessons), rng)):
-            done = step + offset + 1
-            if done <= start or done > config.steps:
+            step_count = step + offset + 1
+            if step_count <= start or step_count > config.steps:
                 continue
             with fast_autocast("cpu"):
                 loss, _ = answer_loss(model, batch, frozen_tower=True)
             loss.backward()
-            optimiser.step(done - 1)
+            optimiser.step(step_count - 1)
             losses.append(loss.item())
-            if done % 20 == 0 or done == config.steps:
-                run.log(done, loss=float(np.mean(losses)))
+            if step_count % 20 == 0 or step_count == config.steps:
+                run.log(step_count, loss=float(np.mean(losses)))
                 losses.clear()
-            if done % config.save_every == 0 or done == config.steps:
-                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": done})
+            if step_count % config.save_every == 0 or step_count == config.steps:
+                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step_count})
     save_student(model, tokeniser, checkpoint, torch.bfloat16)
     return checkpoint

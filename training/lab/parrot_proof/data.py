@@ -31,20 +31,20 @@ def subset(export: Path, pairs: int, out: Path) -> Path:
     if len(train) < pairs:
         raise ConfigError(f"{export} has {len(train)} training pairs, not {pairs}; collect more or cut the sizes.")
     # Made aside and put in place at once: several steps may want the same subset at the same time.
-    made = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    made.mkdir(parents=True, exist_ok=True)
-    (made / "images").symlink_to(os.path.relpath(export / "images", made))
+    temporary = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    temporary.mkdir(parents=True, exist_ok=True)
+    (temporary / "images").symlink_to(os.path.relpath(export / "images", temporary))
     for rubric in export.glob("rubric_*.toml"):
-        shutil.copyfile(rubric, made / rubric.name)
+        shutil.copyfile(rubric, temporary / rubric.name)
     keys = {row["key"] for row in train}  # of the pairs as collected; their images have other names in an export
-    with (export / "train.jsonl").open(encoding="utf-8") as lines, (made / "train.jsonl").open("w") as file:
+    with (export / "train.jsonl").open(encoding="utf-8") as lines, (temporary / "train.jsonl").open("w") as file:
         file.writelines(line for line in lines if json.loads(line)["provenance"]["pair"] in keys)
-    kept = [*train, *(row for row in rows if row["split"] == "dev")]
-    (made / PAIRS_FILE).write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    subset_rows = [*train, *(row for row in rows if row["split"] == "dev")]
+    (temporary / PAIRS_FILE).write_text("".join(json.dumps(row) + "\n" for row in subset_rows), encoding="utf-8")
     try:
-        made.rename(out)
+        temporary.rename(out)
     except OSError:  # another step was first; its subset is the same
-        shutil.rmtree(made)
+        shutil.rmtree(temporary)
     return out
 
 
@@ -56,13 +56,13 @@ def make_test(count: int, seed: int, out: Path) -> Path:
     if (out / PAIRS_FILE).is_file():
         return out
     intake = Intake(ImageStore(out), ImageRoots([]))
-    found: list[LabelledPair] = []
+    pairs: list[LabelledPair] = []
     for pair in _endless(intake, seed):
-        if len(found) == count:
+        if len(pairs) == count:
             break
         if is_reserved(parse_request(pair.request)) and pair.preference is not Verdict.TIE:
-            found.append(LabelledPair(pair, "test"))
-    write_pairs(found, out)
+            pairs.append(LabelledPair(pair, "test"))
+    write_pairs(pairs, out)
     return out
 
 

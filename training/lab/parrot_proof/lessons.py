@@ -37,26 +37,26 @@ class LessonConfig:
 
 def make_lessons(config: LessonConfig, out: Path) -> Path:
     """Every stage and every arm; finished records are not asked for again. Returns the folder of the exports."""
-    run, done = out / "parrot", out / "lessons.done"
-    if done.exists():
+    run, mark = out / "parrot", out / "lessons.done"
+    if mark.exists():
         return out / "exports"
     words = ["--count", config.pairs, "--edits", config.edits, "--wrong", config.wrong, "--seed", config.seed]
     if not (run / "pairs" / "miniature.jsonl").exists():
         _command("import", "miniature", "--run", run, *words)
     with teacher(out) as settings:
-        asked = ["--run", run, "--teacher", "teacher", "--config", settings, *rubric_words()]
-        _command("rationalize", *asked, "--orders", "one")
-        _command("check", *asked, "--variant", "text", "--ask-leaking")
+        command = ["--run", run, "--teacher", "teacher", "--config", settings, *rubric_words()]
+        _command("rationalize", *command, "--orders", "one")
+        _command("check", *command, "--variant", "text", "--ask-leaking")
         for variant in ("paper", "images"):
-            _command("check", *asked, "--variant", variant)
+            _command("check", *command, "--variant", variant)
         for arm in ARMS.values():
-            _command("project", *asked, "--arm", arm)
+            _command("project", *command, "--arm", arm)
     for name, arm in ARMS.items():
         words = ["--arm", arm, "--dev", config.dev, "--test", 0.0, *rubric_words()]
         _command("export", "--run", run, "--out", out / "exports" / name, *words)
     log = ["--teacher-log", out / "teacher.jsonl", "--out", out / "pipeline.html"]
     _command("report", "--run", run, *rubric_words(), *log)
-    done.touch()
+    mark.touch()
     return out / "exports"
 
 

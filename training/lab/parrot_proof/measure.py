@@ -75,8 +75,8 @@ def _words(judge: str, adapter: str | None) -> JudgeSettings:
 def opinions(out: Path, name: str, folder: str) -> list[Opinion]:
     """What a judge said, in one order for all."""
     (file,) = (out / ("judged" if name.startswith("scalar") else folder) / name).glob("*.jsonl")
-    found = [opinion_from_json(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
-    return sorted(found, key=lambda opinion: opinion.key)
+    rows = [opinion_from_json(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    return sorted(rows, key=lambda opinion: opinion.key)
 
 
 def figures(options: ParrotProofOptions, out: Path) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def figures(options: ParrotProofOptions, out: Path) -> dict[str, Any]:
 
 def _figures(options: ParrotProofOptions, out: Path, reading: VerdictReading) -> dict[str, Any]:
     names = sorted(path.name for path in (out / "judged").iterdir())
-    said = {name: opinions(out, name, reading.folder) for name in names}
+    opinions_by_judge = {name: opinions(out, name, reading.folder) for name in names}
     rule = PROTOCOLS[reading.protocol]
     largest = max(options.sizes)
     compared = [(f"filtered-{largest}", f"{arm}-{largest}") for arm in ("unfiltered", "direct")]
@@ -94,9 +94,10 @@ def _figures(options: ParrotProofOptions, out: Path, reading: VerdictReading) ->
     compared += [(f"{kind}-{largest}", f"{kind}-{min(options.sizes)}") for kind in ("filtered", "scalar")]
     return {
         "told": reading.told,
-        "judges": {judge: _judge(found, rule) for judge, found in said.items()},
+        "judges": {judge: _judge(own, rule) for judge, own in opinions_by_judge.items()},
         "differences": {
-            f"{first} minus {second}": _share(difference(said[first], said[second], rule)) for first, second in compared
+            f"{first} minus {second}": _share(difference(opinions_by_judge[first], opinions_by_judge[second], rule))
+            for first, second in compared
         },
     }
 

@@ -75,21 +75,21 @@ def _panel(options: ParrotProofOptions, summary: dict[str, Any], reading: str) -
 def _series(name: str, sizes: list[int], rows: list[dict[str, Any]], colour: str) -> Series:
     """A single point is drawn as a short level line, so that it can be seen."""
     spread = [sizes[0] * 0.8, *sizes, sizes[0] * 1.25] if len(sizes) == 1 else sizes
-    told = rows * 3 if len(sizes) == 1 else rows
+    points = rows * 3 if len(sizes) == 1 else rows
     return Series(
         name=name,
         x=spread,
-        y=[row["value"] for row in told],
+        y=[row["value"] for row in points],
         colour=colour,
-        low=[row["low"] for row in told],
-        high=[row["high"] for row in told],
+        low=[row["low"] for row in points],
+        high=[row["high"] for row in points],
     )
 
 
 def page(summary: dict[str, Any], figure: Path) -> str:
     with Image.open(figure) as image:
         chart = picture(image.convert("RGB"), "accuracy by number of pairs")
-    tables = "".join(_reading(name, found) for name, found in summary["readings"].items())
+    tables = "".join(_reading(name, reading) for name, reading in summary["readings"].items())
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>PARROT: the proof</title>"
         "<style>body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}img{max-width:100%}"

@@ -88,9 +88,9 @@ def _until_done(
             if process.poll() is not None:
                 del running[name]
                 failed += [name] if process.returncode else []
-        done = {step.name for step in steps if is_done(step.name, out)}
-        waiting = [s for s in steps if s.name not in done and s.name not in running and s.name not in failed]
-        ready = [] if failed else [s for s in waiting if done.issuperset(s.after)]
+        finished_names = {step.name for step in steps if is_done(step.name, out)}
+        waiting = [s for s in steps if s.name not in finished_names and s.name not in running and s.name not in failed]
+        ready = [] if failed else [s for s in waiting if finished_names.issuperset(s.after)]
         for step in ready[: max(0, jobs - len(running))]:
             running[step.name] = _start(step.name, out, words)
         if not running:

@@ -48,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _server(arguments: argparse.Namespace) -> TeacherServer:
     base = NO_FAULTS if arguments.sound else FaultShares()
-    given = {one.name: getattr(arguments, one.name) for one in fields(FaultShares)}
-    shares = FaultShares(**{name: getattr(base, name) if value is None else value for name, value in given.items()})
+    fault_shares = {one.name: getattr(arguments, one.name) for one in fields(FaultShares)}
+    shares = FaultShares(
+        **{name: getattr(base, name) if value is None else value for name, value in fault_shares.items()}
+    )
     serving = TeacherServing(slots=arguments.slots, latency=arguments.latency, seed=arguments.seed)
     mind = Mind(load_rubrics(arguments.rubric), shares, arguments.seed, arguments.taste)
     return TeacherServer(mind, load_texts(), shares, serving, arguments.log)

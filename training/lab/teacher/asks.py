@@ -63,17 +63,17 @@ def read_ask(body: Mapping[str, Any], texts: TeacherTexts) -> Ask:
             notes = text.split(opening, 1)[1].split(texts.projection.notes_label, 1)[1]
             return Ask(kind="projection", request=request, images=images, label=place, notes=notes, address=address)
     if texts.anchored.opening in text:
-        told = text.split(texts.anchored.opening, 1)[1]
+        label_text = text.split(texts.anchored.opening, 1)[1]
         for verdict in Verdict:
-            if texts.anchored.label(verdict) in told:
+            if texts.anchored.label(verdict) in label_text:
                 return Ask(kind="anchored", request=request, images=images, label=verdict, address=address)
     kind: AskKind = "comparison" if f"## {SCORE_A}" in text else "critique"
     return Ask(kind=kind, request=request, images=images, address=address)
 
 
 def _between(text: str, before: str, after: str) -> str:
-    _, found, rest = text.partition(before)
-    if not found:
+    _, mark, rest = text.partition(before)
+    if not mark:
         raise RequestError(f"The question has no {before.strip()!r} in it.")
     return rest.partition(after)[0]
 

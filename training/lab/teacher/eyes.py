@@ -31,14 +31,14 @@ def see(
     everything should have whose colour the request leaves free.
     """
     candidate = _pixels(images[-1])
-    shown = _read(candidate.tobytes())
+    content = _read(candidate.tobytes())
     if imagined is not None:
-        shown = _imagined(shown, imagined)
+        content = _imagined(content, imagined)
     if len(images) == 1:
-        return judge_generation(_tasteful(parse_request(request), taste), shown)
+        return judge_generation(_tasteful(parse_request(request), taste), content)
     source = _pixels(images[0])
-    kept = abs(float(np.median(source)) - float(np.median(candidate))) < BACKGROUND_STEP
-    return judge_edit(parse_edit(request), _read(source.tobytes()).content, shown, background_kept=kept)
+    background_kept = abs(float(np.median(source)) - float(np.median(candidate))) < BACKGROUND_STEP
+    return judge_edit(parse_edit(request), _read(source.tobytes()).content, content, background_kept=background_kept)
 
 
 def _tasteful(wish: Content, taste: str) -> Content:

@@ -50,24 +50,24 @@ class Mind:
             return self._prediction(ask, rng)
         rubric = self._rubrics.teacher(ask.rubric_kind)
         if ask.kind in ("anchored", "comparison"):
-            said = self._rationale(ask, rubric, rng)
+            answer = self._rationale(ask, rubric, rng)
         else:
-            said = self._critique(ask, rubric, rng)
-        return self._spoiled(said, rubric, rng)
+            answer = self._critique(ask, rubric, rng)
+        return self._spoiled(answer, rubric, rng)
 
     def _rationale(self, ask: Ask, rubric: Rubric, rng: random.Random) -> Said:
         fault = rationale_fault(self._shares, rng)
         first, second = self._both(ask, rng if fault == "hallucinated" else None)
         judgements = writing.pair_judgements(first, second)
-        seen = writing.verdict_of(judgements, rubric)
-        label = ask.label or seen
+        sight = writing.verdict_of(judgements, rubric)
+        label = ask.label or sight
         if fault == "contradicts":
-            told = label.swapped if label is not Verdict.TIE else Verdict.A
-            judgements = writing.obedient(judgements, told, rubric)
+            claim = label.swapped if label is not Verdict.TIE else Verdict.A
+            judgements = writing.obedient(judgements, claim, rubric)
         else:
             judgements = self._worded(writing.obedient(judgements, label, rubric), fault, label, rng)
         verdict = writing.verdict_of(judgements, rubric)
-        return Said(text=writing.render_comparison(judgements, verdict, rubric), fault=fault, seen=seen.value)
+        return Said(text=writing.render_comparison(judgements, verdict, rubric), fault=fault, seen=sight.value)
 
     def _both(self, ask: Ask, imagined: random.Random | None) -> tuple[Critique, Critique]:
         *sources, first, second = ask.images
@@ -104,11 +104,11 @@ class Mind:
             believed = _sentences_of(first), _sentences_of(second)
         rubric = self._rubrics.teacher("edit" if "\n4. " in ask.notes else "generation")
         verdict = predict(ask.notes, rubric, believed)
-        held = "" if believed is None else f"Notes: {'true' if borne_out(ask.notes, believed) else 'false'}\n"
+        notes = "" if believed is None else f"Notes: {'true' if borne_out(ask.notes, believed) else 'false'}\n"
         if rng.random() < self._shares.misread:
             wrong = rng.choice([v for v in Verdict if v is not verdict])
-            return Said(text=held + ANSWERS[wrong], fault="misread")
-        return Said(text=held + ANSWERS[verdict], fault="sound")
+            return Said(text=notes + ANSWERS[wrong], fault="misread")
+        return Said(text=notes + ANSWERS[verdict], fault="sound")
 
     def _spoiled(self, said: Said, rubric: Rubric, rng: random.Random) -> Said:
         """The reply after what can happen on its way out."""

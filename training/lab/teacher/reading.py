@@ -77,9 +77,9 @@ def predict(notes: str, rubric: Rubric, believed: tuple[Collection[str], Collect
         if not first and not second:
             continue
         count += 1
-        for index, said in enumerate((first, second)):
+        for index, score in enumerate((first, second)):
             true = None if believed is None else believed[index]
-            totals[index] += max(1.0, 4.0 - cost(said, true))
+            totals[index] += max(1.0, 4.0 - cost(score, true))
     if not count:
         return Verdict.TIE
     scale = rubric.scale
@@ -89,8 +89,8 @@ def predict(notes: str, rubric: Rubric, believed: tuple[Collection[str], Collect
 
 def borne_out(notes: str, believed: tuple[Collection[str], Collection[str]]) -> bool:
     """Whether every flaw that the notes name is one that a reader with eyes sees too."""
-    said = (spoken(line) for line in notes.splitlines())
-    pairs = ((text, true) for both in said for text, true in zip(both, believed, strict=True))
+    claims = (spoken(line) for line in notes.splitlines())
+    pairs = ((text, true) for both in claims for text, true in zip(both, believed, strict=True))
     return all(cost(text, None) == cost(text, true) for text, true in pairs)
 
 

@@ -69,14 +69,14 @@ class TeacherServer:
             self._busy.enter()
             try:
                 await asyncio.sleep(self._seconds(ask.address))
-                said = self._mind.answer(ask)
+                answer = self._mind.answer(ask)
             except RequestError as error:
                 return _complaint(400, str(error))
             finally:
                 self._busy.leave()
         self.answered += 1
-        self._note(ask.kind, "" if ask.label is None else ask.label.value, said)
-        return web.json_response(_completion(said, body))
+        self._note(ask.kind, "" if ask.label is None else ask.label.value, answer)
+        return web.json_response(_completion(answer, body))
 
     def _seconds(self, address: str) -> float:
         return self._serving.latency * dice(self._serving.seed, "latency", address).uniform(0.5, 1.5)

@@ -98,8 +98,8 @@ def render_comparison(judgements: Sequence[PairJudgement], verdict: Verdict, rub
             f"## {SCORE_B}: {rubric.scale.format(judgement.score_b)}",
             f"## {WINNER}: {_winner(judgement)}",
         ]
-    said = "Both are about equally good." if verdict is Verdict.TIE else f"Image {verdict.value} is better overall."
-    return "\n".join([*lines, f"# {SUMMARY}: {said}"])
+    sentence = "Both are about equally good." if verdict is Verdict.TIE else f"Image {verdict.value} is better overall."
+    return "\n".join([*lines, f"# {SUMMARY}: {sentence}"])
 
 
 def _winner(judgement: PairJudgement) -> str:
@@ -111,29 +111,29 @@ def _winner(judgement: PairJudgement) -> str:
 
 def guided(own: Critique, notes: Comparison, place: Verdict) -> Critique:
     """The critique that the notes lead to: their words and scores for this image, the rest as seen."""
-    judged = []
+    judgements = []
     for judgement, note in zip(own.judgements, notes.judgements, strict=True):
         score = note.score_a if place is Verdict.A else note.score_b
-        said = spoken(note.justification)[0 if place is Verdict.A else 1] or judgement.justification
-        judged.append(Judgement(key=judgement.key, justification=said, score=score))
-    return replace(own, judgements=tuple(judged))
+        sentence = spoken(note.justification)[0 if place is Verdict.A else 1] or judgement.justification
+        judgements.append(Judgement(key=judgement.key, justification=sentence, score=score))
+    return replace(own, judgements=tuple(judgements))
 
 
 def mentioning(critique: Critique, rng: random.Random) -> Critique:
     first, *rest = critique.judgements
-    said = f"{first.justification} {rng.choice(MENTIONS)}"
-    return replace(critique, judgements=(replace(first, justification=said), *rest))
+    sentence = f"{first.justification} {rng.choice(MENTIONS)}"
+    return replace(critique, judgements=(replace(first, justification=sentence), *rest))
 
 
 def drifted(critique: Critique, rubric: Rubric, rng: random.Random) -> Critique:
     """The same words with scores one and a half levels off, all in one direction."""
     step = 1.5 if rng.random() < 0.5 else -1.5
     low, high = rubric.scale.minimum, rubric.scale.maximum
-    judged = (
+    judgements = (
         j if j.score is None else replace(j, score=round(min(high, max(low, j.score + step)), 1))
         for j in critique.judgements
     )
-    return replace(critique, judgements=tuple(judged))
+    return replace(critique, judgements=tuple(judgements))
 
 
 def loose_words(rng: random.Random) -> str:

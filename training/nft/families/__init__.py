@@ -24,5 +24,5 @@ def family_class(name: str) -> type[ModelFamily]:
     """The family of this name; ConfigError lists the known ones."""
     if name not in MODULES:
         raise ConfigError(f"model.family must be one of {', '.join(MODULES)}, not {name!r}.")
-    found: type[ModelFamily] = getattr(import_module(f"{__name__}.{name}"), MODULES[name])
-    return found
+    family: type[ModelFamily] = getattr(import_module(f"{__name__}.{name}"), MODULES[name])
+    return family

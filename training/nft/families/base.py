@@ -120,10 +120,10 @@ class ModelFamily(ABC):
         """The pipeline's own times, `[steps + 1]`, from (nearly) 1 down to 0."""
         scheduler = type(self.pipeline.scheduler).from_config(self.pipeline.scheduler.config)
         mu, sigmas = self.shift(), self.sigmas(steps)
-        chosen = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
-        scheduler.set_timesteps(**chosen, **({} if mu is None else {"mu": mu}))
-        found: Tensor = scheduler.sigmas.float().cpu()
-        return found
+        steps_or_sigmas = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
+        scheduler.set_timesteps(**steps_or_sigmas, **({} if mu is None else {"mu": mu}))
+        sigmas_T: Tensor = scheduler.sigmas.float().cpu()
+        return sigmas_T
 
     @property
     def dtype(self) -> torch.dtype:
@@ -167,14 +167,14 @@ class ModelFamily(ABC):
 
 def joined(rows: Sequence[Conditioning], device: torch.device) -> Conditioning:
     """Conditioning of several requests, `[B ...]`; shorter texts are padded with zeros at their end."""
-    found: Conditioning = {}
+    conditioning: Conditioning = {}
     for name in rows[0]:
         tensors = [row[name] for row in rows]
         longest = max(t.shape[1] for t in tensors) if tensors[0].ndim > 1 else 0
         if any(t.ndim > 1 and t.shape[1] != longest for t in tensors):
             tensors = [torch.cat([t, t.new_zeros(len(t), longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors]
-        found[name] = torch.cat(tensors).to(device)
-    return found
+        conditioning[name] = torch.cat(tensors).to(device)
+    return conditioning
 
 
 def even_times(steps: int) -> list[float]:
