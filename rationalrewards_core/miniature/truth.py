@@ -66,7 +66,7 @@ def judge_generation(wish: Content, shown: PictureContent) -> Critique:
     """The true critique of a generated picture under the GENERATION rubric's dimensions."""
     faults = faithfulness_flaws(wish, shown.content)
     visual = visual_flaws(shown)
-    text, text_flaws = _text_judgement(wish.word, shown)
+    text, text_flaws = text_judgement(wish.word, shown)
     sight = f"It shows {describe(shown.content, wish)}" + (", as asked." if not faults else ".")
     wish_text = f"The request asks for {_count(wish)}."
     emphasis = tuple(f.emphasis for f in (*faults, *text_flaws) if f.emphasis)[:2]
@@ -75,7 +75,7 @@ def judge_generation(wish: Content, shown: PictureContent) -> Critique:
         "generation",
         wish_text,
         (
-            Judgement(key="text_faithfulness", justification=_sentences(sight, faults), score=_score(faults)),
+            Judgement(key="text_faithfulness", justification=sentences(sight, faults), score=score_of(faults)),
             _visual_judgement(visual),
             text,
         ),
@@ -90,7 +90,7 @@ def judge_edit(edit: Edit, source: Content, shown: PictureContent, *, background
     carried_out, faults = _edit_judgement(edit, source, wish, shown.content)
     collateral = kept_flaws(edit, source, wish, shown.content, background_kept)
     visual = visual_flaws(shown)
-    text, text_flaws = _text_judgement(edit.value if edit.asks_for_text else None, shown)
+    text, text_flaws = text_judgement(edit.value if edit.asks_for_text else None, shown)
     kept_text = "The rest of the source is kept." if not collateral else ""
     flaws = (*faults, *collateral, *visual, *text_flaws)
     return _critique(
@@ -99,7 +99,7 @@ def judge_edit(edit: Edit, source: Content, shown: PictureContent, *, background
         (
             carried_out,
             Judgement(
-                key="image_faithfulness", justification=_sentences(kept_text, collateral), score=_score(collateral)
+                key="image_faithfulness", justification=sentences(kept_text, collateral), score=score_of(collateral)
             ),
             _visual_judgement(visual),
             text,
@@ -114,7 +114,7 @@ def describe(content: Content, wish: Content | None = None) -> str:
     if not content.things:
         return "no shape"
     if wish is not None:
-        content = _aligned(wish, content)[0]
+        content = aligned(wish, content)[0]
     if len(content.things) == 2 and content.relation:
         return f"a {content.things[0]} {content.relation} a {content.things[1]}"
     return " and ".join(f"a {thing}" for thing in content.things)
@@ -122,8 +122,8 @@ def describe(content: Content, wish: Content | None = None) -> str:
 
 def faithfulness_flaws(wish: Content, content: Content) -> tuple[Flaw, ...]:
     """How the shown content departs from the wish, by the pairing of things that departs least."""
-    content, partners = _aligned(wish, content)
-    flaws = [flaw for want, got in zip(wish.things, partners, strict=True) for flaw in _thing_flaws(want, got, wish)]
+    content, partners = aligned(wish, content)
+    flaws = [flaw for want, got in zip(wish.things, partners, strict=True) for flaw in thing_flaws(want, got, wish)]
     both = len(partners) == 2 and None not in partners
     if both and wish.relation and content.relation != wish.relation:
         first, second = (thing.shape for thing in wish.things)
@@ -167,7 +167,7 @@ def visual_flaws(shown: PictureContent) -> tuple[Flaw, ...]:
 
 def kept_flaws(edit: Edit, source: Content, wish: Content, content: Content, background_kept: bool) -> tuple[Flaw, ...]:
     """What an edit changed although nobody asked."""
-    content, partners = _aligned(wish, content)
+    content, partners = aligned(wish, content)
     changed = None if edit.asks_for_text or edit.kind == "remove" else target(edit, source)
     flaws = []
     for index, (want, got) in enumerate(zip(wish.things, partners, strict=True)):
@@ -215,7 +215,7 @@ def _edit_outcome(edit: Edit, source: Content, wish: Content, shown: Content) ->
         absent = all(thing.shape != edit.shape for thing in shown.things)
         return (f"The {edit.shape} is gone, as asked.", 4.0) if absent else (f"The {edit.shape} is still there.", 1.0)
     index = target(edit, source)
-    got = _aligned(wish, shown)[1][index]
+    got = aligned(wish, shown)[1][index]
     if got is None:
         return f"The {edit.shape} is gone.", 1.0
     what = {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind]
@@ -227,7 +227,7 @@ def _edit_outcome(edit: Edit, source: Content, wish: Content, shown: Content) ->
     return f"The {edit.shape} is now {'a ' if what == 'shape' else ''}{value}, not {edit.value}.", 2.0
 
 
-def _aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]]:
+def aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]]:
     """The shown content told in the wish's order, and each wished thing's partner (None: missing).
 
     Of all pairings the cheapest is taken; of equals, the one that keeps the shown order.
@@ -238,7 +238,7 @@ def _aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]
     def cost(order: tuple[int, ...]) -> float:
         partners = [padded[i] for i in order[:count]]
         total = sum(
-            f.cost for want, have in zip(wish.things, partners, strict=True) for f in _thing_flaws(want, have, wish)
+            f.cost for want, have in zip(wish.things, partners, strict=True) for f in thing_flaws(want, have, wish)
         )
         differences = _told(shown, order)
         both = count == 2 and None not in partners
@@ -256,7 +256,8 @@ def _told(shown: Content, order: tuple[int, ...]) -> Content:
     return shown.flipped()
 
 
-def _thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
+def thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
+    """How a shown thing departs from the wished one; None: it is missing."""
     name = want.shape
     if got is None:
         cost = MISSING_COST if len(wish.things) > 1 else 3.0
@@ -277,7 +278,8 @@ def _thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
     return flaws
 
 
-def _text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement, tuple[Flaw, ...]]:
+def text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement, tuple[Flaw, ...]]:
+    """The word that was asked for (None: none was), and its flaw if it has one."""
     read = shown.content.word
     if word is None:
         return Judgement(key="text_rendering", justification="No text was asked for.", score=None), ()
@@ -293,12 +295,12 @@ def _text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement,
         )
     else:
         return Judgement(key="text_rendering", justification=f'It reads "{word}" as asked.', score=4.0), ()
-    return Judgement(key="text_rendering", justification=flaw.sentence, score=_score((flaw,))), (flaw,)
+    return Judgement(key="text_rendering", justification=flaw.sentence, score=score_of((flaw,))), (flaw,)
 
 
 def _visual_judgement(flaws: tuple[Flaw, ...]) -> Judgement:
     clean = "" if flaws else "It is sharp and clean."
-    return Judgement(key="physical_quality", justification=_sentences(clean, flaws), score=_score(flaws))
+    return Judgement(key="physical_quality", justification=sentences(clean, flaws), score=score_of(flaws))
 
 
 def _critique(
@@ -317,11 +319,13 @@ def _critique(
     )
 
 
-def _score(flaws: tuple[Flaw, ...]) -> float:
+def score_of(flaws: tuple[Flaw, ...]) -> float:
+    """4 less what the flaws cost, to one decimal, and never below 1."""
     return round(max(1.0, 4.0 - sum(flaw.cost for flaw in flaws)), 1)
 
 
-def _sentences(opening: str, flaws: tuple[Flaw, ...]) -> str:
+def sentences(opening: str, flaws: tuple[Flaw, ...]) -> str:
+    """A justification: what is right, then every flaw."""
     return " ".join(filter(None, [opening, *(flaw.sentence for flaw in flaws)]))
 
 

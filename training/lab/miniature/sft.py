@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,17 @@ def prompt_text(tokeniser: PreTrainedTokenizerFast, example: Example, rubrics: d
 class BatchMaker:
     """Turns examples into length-bucketed batches; chunk `i` is the same in every run."""
 
-    def __init__(self, model: Any, tokeniser: PreTrainedTokenizerFast, rubrics: dict[Kind, Rubric], size: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokeniser: PreTrainedTokenizerFast,
+        rubrics: dict[Kind, Rubric],
+        size: int,
+        answer: Callable[[Example], str] = answer_text,
+    ) -> None:
+        """`answer` is the critique that an example teaches."""
         self._model, self._tokeniser, self._rubrics, self._size = model, tokeniser, rubrics, size
+        self._answer = answer
         self._image_id = tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
 
     def sample(
@@ -84,7 +93,7 @@ class BatchMaker:
         prompt = self._tokeniser(
             prompt_text(self._tokeniser, example, self._rubrics), add_special_tokens=False
         ).input_ids
-        answer = self._tokeniser(answer_text(example), add_special_tokens=False).input_ids
+        answer = self._tokeniser(self._answer(example), add_special_tokens=False).input_ids
         return [*prompt, *answer, self._tokeniser.eos_token_id], len(prompt)
 
     def _collate(self, examples: list[Example], encoded: list[tuple[list[int], int]]) -> TokenBatch:
