@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from .replies.parsing import Reading, Reason
+from .replies.profile_reading import ProfileReading
 from .rubric import SCORE_A, SCORE_B, SUMMARY, WINNER, Dimension, Rubric
 from .spelling import plain
 
@@ -91,11 +92,26 @@ def parse_comparison(text: str, rubric: Rubric) -> Comparison:
 
     Scores decide. A `Winner` line that names the image with the lower score makes the reply unusable.
     """
+    if rubric.profile is not None:
+        return _vote(text, rubric)
     reading = Reading(text, rubric, (SCORE_A, SCORE_B), notes=(WINNER,))
     reading.needs_summary(written=True)
     judgements = tuple(_pair_judgement(reading, dimension) for dimension in rubric.dimensions)
     verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
     return Comparison(judgements=judgements, verdict=verdict, summary=reading.text_of(SUMMARY), raw=(text,))
+
+
+def _vote(text: str, rubric: Rubric) -> Comparison:
+    """The verdict of a judge that names a winner and gives no scores: a vote, on the ends of its one dimension's scale."""
+    reading, (dimension,) = ProfileReading(text, rubric), rubric.dimensions
+    verdict, scale = Verdict(reading.winner()), rubric.scale
+    half = (scale.minimum + scale.maximum) / 2
+    votes = {Verdict.A: (scale.maximum, scale.minimum), Verdict.B: (scale.minimum, scale.maximum)}
+    score_a, score_b = votes.get(verdict, (half, half))
+    judgement = PairJudgement(
+        key=dimension.key, justification=reading.words(dimension), score_a=score_a, score_b=score_b
+    )
+    return Comparison(judgements=(judgement,), verdict=verdict, raw=(text,))
 
 
 def _pair_judgement(reading: Reading, dimension: Dimension) -> PairJudgement:

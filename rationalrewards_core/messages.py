@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 from PIL import Image
 
 from .errors import RequestError
+from .judge_profile import JudgeProfile
 from .pixels import judgeable
 from .rubric import (
     ANALYSIS,
@@ -116,6 +117,8 @@ def critique_messages(request: UserRequest, candidate: Image.Image, rubric: Rubr
     """The prompt for one absolute critique of `candidate`."""
     _check_sources(request, rubric)
     _check_pictures(*request.sources, candidate)
+    if rubric.profile is not None:
+        return _in_its_own_words(rubric.profile, request, {"candidate": candidate})
     wording = rubric.wording
     parts: list[str | Image.Image] = [_opening(request, wording.request_label, wording.images_line)]
     for source in request.sources:
@@ -132,6 +135,8 @@ def pairwise_messages(
     """The prompt for one comparison; `first` is called A in the reply."""
     _check_sources(request, rubric)
     _check_pictures(*request.sources, first, second)
+    if rubric.profile is not None:
+        return _in_its_own_words(rubric.profile, request, {"first": first, "second": second})
     wording = rubric.pairwise
     parts: list[str | Image.Image] = [_opening(request, rubric.wording.request_label, wording.images_line)]
     for source in request.sources:
@@ -139,6 +144,16 @@ def pairwise_messages(
     parts += [wording.first_label, first, "\n", wording.second_label, second]
     parts.append("\n\n" + pairwise_guidelines(rubric))
     return _conversation(wording.system, parts)
+
+
+def _in_its_own_words(
+    profile: JudgeProfile, request: UserRequest, pictures: dict[str, Image.Image]
+) -> tuple[Message, ...]:
+    """The question of a judge profile. The source of an edit is its first: no published prompt has places for more."""
+    if len(request.sources) > 1:
+        raise RequestError(f"This judge takes one source image, not {len(request.sources)}.")
+    sources = {"source": source for source in request.sources}
+    return _conversation(profile.system, profile.filled({"request": defused(request.text), **sources, **pictures}))
 
 
 def guidelines(rubric: Rubric) -> str:

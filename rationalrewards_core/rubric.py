@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from .errors import ConfigError
+from .judge_profile import JudgeProfile
 from .spelling import plain, squeezed
 
 Kind = Literal["generation", "edit"]
@@ -183,6 +184,8 @@ class Rubric:
     layout: Layout = field(default_factory=Layout)
     wording: Wording = field(default_factory=Wording)
     pairwise: PairwiseWording = field(default_factory=PairwiseWording)
+    profile: JudgeProfile | None = None
+    """How a judge that was trained on another prompt is asked and read; None: in the layout and the wording above."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("generation", "edit"):
@@ -194,6 +197,8 @@ class Rubric:
             for name in names:
                 if names.count(name) > 1:
                     raise ConfigError(f"Rubric {self.name!r} has two dimensions with {what} {name!r}.")
+        if self.profile is not None:
+            self.profile.check(edit=self.kind == "edit", dimensions=len(self.dimensions))
         if all(d.optional for d in self.dimensions):
             raise ConfigError(f"Rubric {self.name!r} needs at least one dimension that is not optional.")
         if not any(d.weight > 0 for d in self.dimensions if not d.optional):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .judge_profile import JudgeProfile
 from .rubric import Dimension, Kind, Layout, PairwiseWording, Rubric, Scale, Wording
 
 if sys.version_info >= (3, 11):
@@ -24,6 +25,9 @@ else:  # pragma: no cover
 
 BUILT_IN: tuple[Kind, ...] = ("generation", "edit")
 SECTIONS: dict[str, type[Any]] = {"scale": Scale, "layout": Layout, "wording": Wording, "pairwise": PairwiseWording}
+PROFILE_SECTIONS: dict[str, type[Any]] = {"scale": Scale, "profile": JudgeProfile}
+"""What a judge profile has instead: its question is one text, and its reply has sections of its own."""
+NO_SECTIONS = Layout(analysis=False, refinement=False, guidelines=False)
 KIND_OF_VALUE = {
     "str": "a text in quotes",
     "bool": "true or false",
@@ -47,15 +51,18 @@ def parse_rubric(text: str, origin: str) -> Rubric:
 
 
 def load_rubric(source: str | Path) -> Rubric:
-    """A built-in rubric by name (`generation`, `edit`) or a custom one by the path of its TOML file."""
+    """A built-in rubric by name (`generation`, `edit`), a shipped judge profile by name, or a TOML file by its path."""
     if str(source) in BUILT_IN:
         return _built_in(str(source))
+    if str(source) in shipped_profiles():
+        return _built_in(f"judges/{source}")
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark before UTF-8
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"Rubric {str(source)!r} is neither built in ({', '.join(BUILT_IN)}) nor a readable TOML file: {error}."
+            f"Rubric {str(source)!r} is neither built in ({', '.join((*BUILT_IN, *shipped_profiles()))}) nor a readable "
+            f"TOML file: {error}."
         ) from error
     return parse_rubric(text, str(source))
 
@@ -63,7 +70,15 @@ def load_rubric(source: str | Path) -> Rubric:
 @cache
 def _built_in(name: str) -> Rubric:
     file = f"{name}.toml"
-    return parse_rubric(resources.files(__package__).joinpath("prompts", file).read_text(encoding="utf-8"), file)
+    text = resources.files(__package__).joinpath("prompts", *file.split("/")).read_text(encoding="utf-8")
+    return parse_rubric(text, file)
+
+
+@cache
+def shipped_profiles() -> tuple[str, ...]:
+    """Names of the judge profiles that come with the package, such as `skyjm-gen`."""
+    files = resources.files(__package__).joinpath("prompts", "judges").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
 def generation_rubric() -> Rubric:
@@ -120,7 +135,7 @@ def _row(dimension: Dimension) -> dict[str, Any]:
 def rubric_to_toml(rubric: Rubric) -> str:
     """Write a rubric so that `parse_rubric` gives it back."""
     lines = [f"name = {_toml(rubric.name)}", f"kind = {_toml(rubric.kind)}"]
-    for section in SECTIONS:
+    for section in SECTIONS if rubric.profile is None else PROFILE_SECTIONS:
         part = getattr(rubric, section)
         lines += ["", f"[{section}]", *(f"{f.name} = {_toml(getattr(part, f.name))}" for f in fields(part))]
     for dimension in rubric.dimensions:
@@ -144,10 +159,13 @@ def _level(level: float) -> str:
 
 
 def _rubric(table: dict[str, Any]) -> Rubric:
-    _only(table, {"name", "kind", "dimensions", *SECTIONS}, "the file")
+    sections = PROFILE_SECTIONS if "profile" in table else SECTIONS
+    _only(table, {"name", "kind", "dimensions", *sections}, "a judge profile" if "profile" in table else "the file")
     name, kind = (_typed(table, key, str, "the file") for key in ("name", "kind"))
     rows = _typed(table, "dimensions", list, "the file")
-    parts = {key: _section(cls, table.get(key, {}), key) for key, cls in SECTIONS.items()}
+    parts = {key: _section(cls, table.get(key, {}), key) for key, cls in sections.items()}
+    if "profile" in parts:
+        parts["layout"] = NO_SECTIONS
     return Rubric(name=name, kind=kind, dimensions=tuple(_dimension(row, i) for i, row in enumerate(rows, 1)), **parts)
 
 

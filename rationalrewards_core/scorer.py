@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from PIL import Image
 
@@ -26,6 +26,7 @@ from .messages import Message, UserRequest, critique_messages, pairwise_messages
 from .probabilities import score_statistics
 from .replies.parsing import Mode, Reason, parse_critique
 from .reward import reward
+from .round_robin import meetings, standings
 from .rubric import Kind, Rubric
 from .rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 
@@ -36,6 +37,7 @@ CompareMethod = Literal["pointwise", "pairwise"]
 Scope = Callable[[UserRequest], None]
 """What a judge declares of itself: raises OutOfScopeError for a request that it knows nothing of."""
 MAX_SAMPLES: Final = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Scorer:
     ) -> ScoreBatch:
         """Judge many, as many at once as the backend likes. Never raises for one bad case.
 
+        A judge that only compares has every candidate of a request meet every other (`round_robin`).
         `on_outcome(index, outcome)` is called as cases finish, in any order. Raises FailureRateError above the
         stated rate and Interrupted if the user stops; other errors are bugs.
         """
@@ -190,7 +193,16 @@ class Scorer:
                 on_outcome(index, outcome)
             self._check_failure_rate(outcomes)
 
-        tasks = [asyncio.ensure_future(judge(index, case)) for index, case in enumerate(cases)]
+        async def play(places: Sequence[int]) -> None:
+            for index, outcome in zip(places, await self._round_robin([cases[i] for i in places], gate), strict=True):
+                outcomes[index] = outcome
+                if on_outcome is not None:
+                    on_outcome(index, outcome)
+            self._check_failure_rate(outcomes)
+
+        compared, alone = self._compared(cases)
+        tasks = [asyncio.ensure_future(judge(index, cases[index])) for index in alone]
+        tasks += [asyncio.ensure_future(play(places)) for places in compared]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -204,10 +216,16 @@ class Scorer:
         request: UserRequest,
         first: Image.Image,
         second: Image.Image,
-        method: CompareMethod = "pointwise",
+        method: CompareMethod | None = None,
     ) -> Comparison:
-        """Which candidate is better: by two separate critiques, or by comparison prompts in both orders."""
-        if method == "pairwise":
+        """Which candidate is better: by two separate critiques, or by comparison prompts in both orders.
+
+        None is what the judge's profile says, and pointwise without one. ConfigError for what its profile cannot do.
+        """
+        own = self._own_method(request)
+        if own is not None and method not in (None, own):
+            raise ConfigError(f"{self.rubric_for(request).name} is asked {own}; choose the method {own}.")
+        if (method or own) == "pairwise":
             forward, swapped = await asyncio.gather(
                 self._comparison(request, first, second), self._comparison(request, second, first)
             )
@@ -219,9 +237,44 @@ class Scorer:
     async def close(self) -> None:
         await self.backend.close()
 
+    def _own_method(self, request: UserRequest) -> CompareMethod | None:
+        """How a judge with a profile is asked; None of one that can be asked both ways."""
+        profile = self.rubric_for(request).profile
+        return None if profile is None else "pairwise" if profile.pairwise else "pointwise"
+
+    def _compared(self, cases: Sequence[Case]) -> tuple[list[list[int]], list[int]]:
+        """Places of the cases whose judge only compares, by request, and of all others."""
+        groups: list[tuple[UserRequest, list[int]]] = []
+        alone = []
+        for index, case in enumerate(cases):
+            if self._own_method(case.request) != "pairwise":
+                alone.append(index)
+                continue
+            places = next((places for request, places in groups if request == case.request), None)
+            if places is None:
+                groups.append((case.request, [index]))
+            else:
+                places.append(index)
+        return [places for _, places in groups], alone
+
+    async def _round_robin(self, cases: Sequence[Case], gate: asyncio.Semaphore) -> tuple[Outcome, ...]:
+        """How the candidates of one request stand among each other."""
+
+        async def meet(first: Case, second: Case) -> Comparison | Unscored:
+            async with gate:
+                return await self._caught(self.compare(first.request, first.candidate, second.candidate))
+
+        pairs = meetings(len(cases))
+        found = await asyncio.gather(*(meet(cases[a], cases[b]) for a, b in pairs))
+        return standings(len(cases), dict(zip(pairs, found, strict=True)), self.rubric_for(cases[0].request))
+
     async def _outcome(self, case: Case, mode: Mode) -> Outcome:
+        return await self._caught(self._judge(case, mode))
+
+    async def _caught(self, answer: Awaitable[T]) -> T | Unscored:
+        """The answer, or its failure as an `Unscored`, which is counted."""
         try:
-            return await self._judge(case, mode)
+            return await answer
         except CritiqueParseError as error:
             error.__traceback__ = None  # it leads to the pictures, and would keep them until Python looks for cycles
             return Unscored(reason=error.reason, message=str(error), raw=error.raw)
@@ -238,6 +291,11 @@ class Scorer:
     def _question(self, case: Case) -> _Question:
         self._check_scope(case.request)
         rubric = self.rubric_for(case.request)
+        if rubric.profile is not None and rubric.profile.pairwise:
+            raise ConfigError(
+                f"{rubric.name} compares images and gives no scores of one: let it compare two, or rank several of one "
+                "request (`rationalrewards score`, Multi-Dim Score)."
+            )
         return _Question(critique_messages(case.request, case.candidate, rubric), rubric)
 
     def _check_scope(self, request: UserRequest) -> None:
@@ -323,7 +381,7 @@ class Scorer:
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
         self._check_scope(request)
         rubric = self.rubric_for(request)
-        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self._longest(rubric))
         await introduce(self.backend)
         reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
         check_finished(reply)
@@ -346,11 +404,15 @@ class Scorer:
         settings = self.settings
         return Sampling(
             temperature=settings.temperature,
-            max_tokens=settings.max_tokens,
-            stop=(SUMMARY_LINE,) if mode == "score" else (),
-            grammar=critique_grammar(rubric, mode) if settings.guided else None,
+            max_tokens=self._longest(rubric),
+            stop=(SUMMARY_LINE,) if mode == "score" and rubric.profile is None else (),
+            grammar=critique_grammar(rubric, mode) if settings.guided and rubric.profile is None else None,
             alternatives=settings.alternatives,
         )
+
+    def _longest(self, rubric: Rubric) -> int:
+        """Tokens a reply may take: what the settings allow, and more where a judge's profile asks for it."""
+        return max(self.settings.max_tokens, 0 if rubric.profile is None else rubric.profile.max_tokens)
 
     def _check_failure_rate(self, outcomes: Sequence[Outcome | None]) -> None:
         if self.settings.max_failure_rate >= 1.0:

@@ -13,8 +13,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+<<<<<<< HEAD:rationalrewards_core/replies/parsing.py
 from ..critique import Critique, Judgement
 from ..rubric import ANALYSIS, SCORE, SUMMARY, Rubric
+=======
+from .critique import Critique, Judgement
+from .profile_reading import ProfileReading
+>>>>>>> a92f377 (Judge profiles: a rubric file says how a judge of another prompt is asked and read; round robins of judges that only compare):rationalrewards_core/parsing.py
 from .reading import Reading
 from .score_text import Reason, ScoreText, read_score
 
@@ -26,6 +31,8 @@ Mode = Literal["critique", "score"]
 
 def parse_critique(text: str, rubric: Rubric, mode: Mode = "critique") -> Critique:
     """Read a reply written under `rubric`. Raises `CritiqueParseError` with a `Reason` and the whole text."""
+    if rubric.profile is not None:
+        return _by_profile(text, rubric)
     reading = Reading(text, rubric, (SCORE,))
     refinement = reading.refinement()
     if mode == "critique" and not reading.is_whole:
@@ -44,3 +51,12 @@ def parse_critique(text: str, rubric: Rubric, mode: Mode = "critique") -> Critiq
         refinement=refinement,
         raw=text,
     )
+
+
+def _by_profile(text: str, rubric: Rubric) -> Critique:
+    """The scores of a judge that has its own form; its words stand as the justifications."""
+    reading = ProfileReading(text, rubric)
+    judgements = tuple(
+        Judgement(key=d.key, justification=reading.words(d), score=reading.score(d)) for d in rubric.dimensions
+    )
+    return Critique(rubric=rubric.name, judgements=judgements, raw=text)
