@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
+from ..rationalrewards_core.rubric_file import shipped_profiles
 from .models.choices import (
     DEVICES,
     GGUF_DEVICES,
@@ -57,10 +58,11 @@ class LoadScorer(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "rubric",
-                    options=[*RUBRICS, *(file.name for file in rubric_files())],
+                    options=[*RUBRICS, *(file.name for file in rubric_files()), *shipped_profiles()],
                     default="automatic",
                     tooltip="What is judged. automatic: edit when a source image is connected, else generation. "
-                    "Your own TOML files go into models/rationalrewards/rubrics.",
+                    "The other names are profiles of judges that were trained on another prompt. Your own TOML files go into "
+                    "models/rationalrewards/rubrics.",
                 ),
                 io.Combo.Input(
                     "memory",
@@ -129,7 +131,7 @@ class LoadScorer(io.ComfyNode):
         """Changed weights, adapters, rubric files and servers count as changed inputs."""
         try:
             parts = choice_stamps(engine) if isinstance(engine, dict) else []
-            if rubric not in RUBRICS:
+            if rubric not in (*RUBRICS, *shipped_profiles()):
                 parts.append(find_rubric(rubric).read_text(encoding="utf-8", errors="replace"))
         except (ConfigError, OSError):
             # What is missing is said when the node runs.

@@ -75,7 +75,7 @@ class JudgeProfile:
     def check(self, *, edit: bool, dimensions: int) -> None:
         """ConfigError unless question and dimensions fit each other and the kind of request."""
         wanted = PLACES[self.method] | ({"source"} if edit else frozenset())
-        places = [name for name in _PLACE.split(self.question)[1::2]]
+        places = _PLACE.findall(self.question)
         for name in sorted(wanted | set(places)):
             times = places.count(name)
             if name not in wanted:

@@ -152,8 +152,10 @@ def _in_its_own_words(
     """The question of a judge profile. The source of an edit is its first: no published prompt has places for more."""
     if len(request.sources) > 1:
         raise RequestError(f"This judge takes one source image, not {len(request.sources)}.")
-    sources = {"source": source for source in request.sources}
-    return _conversation(profile.system, profile.filled({"request": defused(request.text), **sources, **pictures}))
+    values: dict[str, Any] = {"request": defused(request.text), **pictures}
+    if request.sources:
+        values["source"] = request.sources[0]
+    return _conversation(profile.system, profile.filled(values))
 
 
 def guidelines(rubric: Rubric) -> str:

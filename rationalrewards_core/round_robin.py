@@ -35,10 +35,10 @@ def standings(
     return tuple(_standing(place, met, rubric) for place in range(count))
 
 
-def _standing(
-    place: int, met: Mapping[Meeting, Comparison | Unscored], rubric: Rubric
-) -> Critique | Unscored:
-    points, notes, raw = [], [], []
+def _standing(place: int, met: Mapping[Meeting, Comparison | Unscored], rubric: Rubric) -> Critique | Unscored:
+    points: list[float] = []
+    notes: list[str] = []
+    raw: list[str] = []
     failures: list[Unscored] = []
     for pair, outcome in met.items():
         if place not in pair:

@@ -237,6 +237,10 @@ class Scorer:
     async def close(self) -> None:
         await self.backend.close()
 
+    def compares(self, request: UserRequest) -> bool:
+        """Whether the judge only compares: a candidate's score then says how it stands among the others asked with it."""
+        return self._own_method(request) == "pairwise"
+
     def _own_method(self, request: UserRequest) -> CompareMethod | None:
         """How a judge with a profile is asked; None of one that can be asked both ways."""
         profile = self.rubric_for(request).profile
@@ -247,7 +251,7 @@ class Scorer:
         groups: list[tuple[UserRequest, list[int]]] = []
         alone = []
         for index, case in enumerate(cases):
-            if self._own_method(case.request) != "pairwise":
+            if not self.compares(case.request):
                 alone.append(index)
                 continue
             places = next((places for request, places in groups if request == case.request), None)
@@ -291,7 +295,7 @@ class Scorer:
     def _question(self, case: Case) -> _Question:
         self._check_scope(case.request)
         rubric = self.rubric_for(case.request)
-        if rubric.profile is not None and rubric.profile.pairwise:
+        if self.compares(case.request):
             raise ConfigError(
                 f"{rubric.name} compares images and gives no scores of one: let it compare two, or rank several of one "
                 "request (`rationalrewards score`, Multi-Dim Score)."
@@ -384,8 +388,12 @@ class Scorer:
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self._longest(rubric))
         await introduce(self.backend)
         reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
-        check_finished(reply)
-        return parse_comparison(reply.text, rubric)
+        try:
+            check_finished(reply)
+            return parse_comparison(reply.text, rubric)
+        except CritiqueParseError as error:
+            self.failures[error.reason] += 1
+            raise
 
     def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
         judgements = tuple(

@@ -47,6 +47,8 @@ class Judging:
         return outcomes, notes
 
     async def _again(self, outcomes: list[Outcome], starved: Sequence[int], share: float) -> None:
+        if self.scorer.compares(self.cases[0].request):
+            starved = range(len(self.cases))  # they are scored by each other, so all at one size
         self.progress.restart(len(starved))
         for index, outcome in zip(starved, await self._ask(starved, share), strict=True):
             outcomes[index] = outcome

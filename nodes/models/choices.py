@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.rubric import Rubric
-from ...rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric
+from ...rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric, shipped_profiles
 from ...rationalrewards_core.servers import default_config_path, load_servers
 from .folders import NO_ADAPTER, find_adapter, find_checkpoint, find_gguf, find_rubric, stamp
 
@@ -119,7 +119,7 @@ def chosen_rubric(name: str, engine: Engine) -> Rubric | None:
         return engine.rubrics.get("generation") or generation_rubric()
     if name == "edit":
         return engine.rubrics.get("edit") or edit_rubric()
-    return load_rubric(find_rubric(name))
+    return load_rubric(name if name in shipped_profiles() else find_rubric(name))
 
 
 def one_of(key: str, value: object, allowed: tuple[str, ...]) -> str:

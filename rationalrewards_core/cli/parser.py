@@ -66,7 +66,11 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--download", action="store_true", help="allow a hub id to be downloaded")
     group.add_argument("--config", type=Path, metavar="FILE", help="config file that names servers")
-    group.add_argument("--rubric", metavar="NAME_OR_FILE", help="generation, edit, or a TOML file of your own")
+    group.add_argument(
+        "--rubric",
+        metavar="NAME_OR_FILE",
+        help="generation, edit, a judge profile such as skyjm-gen, or a TOML file of your own",
+    )
     group.add_argument("--max-tokens", type=int, default=2048, help="limit of one reply")
     group.add_argument("--unguided", action="store_true", help="do not guide decoding by the rubric's grammar")
     group.add_argument(
@@ -128,8 +132,8 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=("pointwise", "pairwise"),
-        default="pointwise",
-        help="two separate critiques, or comparison prompts in both orders (the miniature only knows pointwise)",
+        help="two separate critiques (the default, but for judges that only compare), or comparison prompts in both orders "
+        "(the miniature only knows pointwise)",
     )
     _engine(parser)
 
@@ -184,7 +188,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _rubric(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, or a TOML file")
+    parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, a judge profile, or a TOML file")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
     form.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")

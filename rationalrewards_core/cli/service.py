@@ -9,9 +9,9 @@ from PIL import Image
 
 from ..errors import ConfigError
 from ..grammar import critique_grammar
-from ..messages import UserRequest, critique_messages
+from ..messages import UserRequest, critique_messages, pairwise_messages
 from ..rubric import Rubric
-from ..rubric_file import load_rubric, rubric_to_toml
+from ..rubric_file import BUILT_IN, load_rubric, rubric_to_toml, shipped_profiles
 from .judging import DONE, scorer_of, show_json
 
 
@@ -37,6 +37,10 @@ def rubric_command(arguments: argparse.Namespace) -> int:
     if arguments.toml:
         print(rubric_to_toml(rubric), end="")
     elif arguments.grammar:
+        if rubric.profile is not None:
+            raise ConfigError(
+                f"{rubric.name} is a judge profile: its judge answers in its own form, without a grammar."
+            )
         print(critique_grammar(rubric))
     elif arguments.prompt:
         print(_prompt(rubric))
@@ -52,7 +56,11 @@ def _prompt(rubric: Rubric) -> str:
     blank = Image.new("RGB", (1, 1))
     request = UserRequest("(the user's request)", (blank,) if rubric.kind == "edit" else ())
     blocks = []
-    for message in critique_messages(request, blank, rubric):
+    if rubric.profile is not None and rubric.profile.pairwise:
+        messages = pairwise_messages(request, blank, blank, rubric)
+    else:
+        messages = critique_messages(request, blank, rubric)
+    for message in messages:
         text = "".join(part if isinstance(part, str) else "<image>" for part in message.parts)
         blocks.append(f"[{message.role}]\n{text}")
     return "\n\n".join(blocks)
@@ -72,6 +80,8 @@ def _table(rubric: Rubric) -> dict[str, object]:
 def _text(rubric: Rubric) -> str:
     lines = [f"{rubric.name}: judges {'an edit' if rubric.kind == 'edit' else 'a generated image'}, "
              f"scores {rubric.scale.minimum:g} to {rubric.scale.maximum:g}"]  # fmt: skip
+    if rubric.profile is not None:
+        lines += ["", f"{rubric.profile.about}", f"Asked {rubric.profile.method}."]
     for dimension in rubric.dimensions:
         extra = ", may be N/A" if dimension.optional else ""
         lines += [
@@ -80,5 +90,6 @@ def _text(rubric: Rubric) -> str:
             f"  {dimension.question}",
         ]
         lines += [f"  {level:g}  {meaning}" for level, meaning in dimension.anchors]
+    lines += ["", f"Also here: {', '.join(name for name in (*BUILT_IN, *shipped_profiles()) if name != rubric.name)}"]
     lines += ["", "Start your own from it: rationalrewards rubric NAME --toml > my_rubric.toml"]
     return "\n".join(lines)

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-<<<<<<< HEAD:rationalrewards_core/replies/parsing.py
 from ..critique import Critique, Judgement
 from ..rubric import ANALYSIS, SCORE, SUMMARY, Rubric
-=======
-from .critique import Critique, Judgement
 from .profile_reading import ProfileReading
->>>>>>> a92f377 (Judge profiles: a rubric file says how a judge of another prompt is asked and read; round robins of judges that only compare):rationalrewards_core/parsing.py
 from .reading import Reading
 from .score_text import Reason, ScoreText, read_score
 
@@ -57,6 +53,6 @@ def _by_profile(text: str, rubric: Rubric) -> Critique:
     """The scores of a judge that has its own form; its words stand as the justifications."""
     reading = ProfileReading(text, rubric)
     judgements = tuple(
-        Judgement(key=d.key, justification=reading.words(d), score=reading.score(d)) for d in rubric.dimensions
+        Judgement(key=d.key, score=reading.score(d), justification=reading.words(d)) for d in rubric.dimensions
     )
     return Critique(rubric=rubric.name, judgements=judgements, raw=text)

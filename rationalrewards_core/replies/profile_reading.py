@@ -13,9 +13,9 @@ from typing import Any, Final
 from ..errors import CritiqueParseError
 from ..judge_profile import JudgeProfile
 from ..rubric import Dimension, Rubric
-from .score_text import Reason, read_score
 from ..spelling import squeezed
 from ..thinking import answer_of
+from .score_text import Reason, read_score
 
 TIE: Final = "TIE"
 _DRESS: Final = " \t\r\n*_`\"'.,;:"
@@ -37,6 +37,7 @@ class ProfileReading:
             raise self._error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
         self._answer = answer.strip()
         self._table = self._json() if self._profile.form == "json" else {}
+        self._found: dict[str, list[re.Match[str]]] = {}
 
     def score(self, dimension: Dimension) -> float:
         """The dimension's score, on the rubric's scale."""
@@ -58,7 +59,7 @@ class ProfileReading:
         raise self._error(Reason.UNREADABLE_SCORE, f"The verdict is {text[:60]!r}, and none of {named}.")
 
     def words(self, dimension: Dimension) -> str:
-        """The words that justify a dimension's answer: the JSON's, or what stands before the answer and after the last one."""
+        """What justifies an answer that was read: the JSON's own words, or what stands before it and after the last one."""
         if self._profile.form == "json":
             words = self._table.get(self._profile.reason) if self._profile.reason else None
             return words.strip() if isinstance(words, str) else ""
@@ -86,6 +87,11 @@ class ProfileReading:
 
     def _marks(self, dimension: Dimension) -> list[re.Match[str]]:
         """Every place where an answer of this dimension stands; its text is group 1."""
+        if dimension.key not in self._found:
+            self._found[dimension.key] = self._searched(dimension)
+        return self._found[dimension.key]
+
+    def _searched(self, dimension: Dimension) -> list[re.Match[str]]:
         opening = r"\s*".join(re.escape(word) for word in _opening(self._profile, dimension).split())
         closing = re.escape(self._profile.after) if self._profile.after else r"[^\S\n]*(?:\n|\Z)"
         return list(re.finditer(rf"{opening}[\s*]*([^\n]{{0,{MOST_VALUE}}}?){closing}", self._answer, re.IGNORECASE))

@@ -97,7 +97,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     judges = "miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME or head:FOLDER"
     parser.add_argument("--judge", default="miniature", help=judges)
     parser.add_argument("--adapter", help="LoRA adapter folder (local judges)")
-    parser.add_argument("--rubric", help="rubric file")
+    parser.add_argument("--rubric", help="rubric file, or the name of a judge profile")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--temperature", type=finite, default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
+from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 from rationalrewards_core.servers import server
 
@@ -42,7 +43,7 @@ class JudgeSettings:
     precision: str = "auto"
     adapter: str | None = None
     rubric: str | None = None
-    """Rubric file; None is the checkpoint's own or the built-in one."""
+    """Rubric file or the name of a judge profile; None is the checkpoint's own rubric or the built-in one."""
     device: str = "auto"
     batch_size: int = 8
     temperature: float = 0.0
@@ -100,11 +101,20 @@ def load_judge(settings: JudgeSettings) -> Loaded:
         ask_again=settings.ask_again,
         guided=settings.guided,
     )
-    scorer = Scorer(meter, make_rubrics(name, settings.rubric, settings.adapter), scorer_settings)
+    rubrics = make_rubrics(name, settings.rubric, settings.adapter)
+    _check_mode(settings.mode, rubrics.values())
+    scorer = Scorer(meter, rubrics, scorer_settings)
     if settings.mode == "pairwise":
         return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
     expected = settings.mode == "expected"
     return Loaded(PointwiseJudge(scorer, settings.name, expected=expected), meter, meter.concurrency)
+
+
+def _check_mode(mode: Mode, rubrics: Iterable[Rubric]) -> None:
+    """ConfigError where a judge's profile is asked otherwise: told now, and not of every pair."""
+    for rubric in rubrics:
+        if rubric.profile is not None and rubric.profile.pairwise != (mode == "pairwise"):
+            raise ConfigError(f"{rubric.name} is asked {rubric.profile.method}; give --mode {rubric.profile.method}.")
 
 
 def _identity(settings: JudgeSettings, loaded: Loaded) -> str:

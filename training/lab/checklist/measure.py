@@ -1,0 +1,202 @@
+"""How many true flaws a way of judging names, how often it names one that is not there, and how it orders pairs.
+
+Held-out pictures of reserved requests. A flaw counts as named when a justification holds its sentence, whatever its degree.
+Pairs are ordered by what all flaws of a picture cost together, which favours neither way of judging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from rationalrewards_core.backends.checkpoint import CheckpointConfig
+from rationalrewards_core.backends.transformers_local import TransformersLocal
+from rationalrewards_core.critique import Critique
+from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.miniature import scorer_folder
+from rationalrewards_core.miniature.checklist import checklist_critique, checklist_rubric
+from rationalrewards_core.miniature.flaws import Example, flawed, sample_generation
+from rationalrewards_core.miniature.oracle import read_picture
+from rationalrewards_core.miniature.render import place, render
+from rationalrewards_core.miniature.truth import (
+    LEVELS,
+    Flaw,
+    faithfulness_flaws,
+    judge_generation,
+    text_judgement,
+    visual_flaws,
+)
+from rationalrewards_core.miniature.world import parse_request, sample_wish, short_request
+from rationalrewards_core.reward import reward
+from rationalrewards_core.rubric import Rubric
+from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+
+from ..miniature.student import rubrics
+
+SEED: Final = 900_101
+LEAST_GAP: Final = 0.3
+"""Pairs whose flaws cost less apart than this are not asked."""
+_WELL: Final = re.compile(
+    r"It shows .*|It is (?:sharp and clean|sharp|clean)|It reads \"\w+\" as asked|No text was asked for"
+    r"|There is (?:a (?!n extra).*|nothing else)|The shapes are whole|One of them is missing"
+    r"|The \w+ is (?:left of|right of|above|below) the \w+"
+)
+
+Way = Callable[[Example], tuple[Rubric, Critique]]
+"""A critique that no model writes, and its rubric."""
+
+
+def true_flaws(example: Example) -> tuple[Flaw, ...]:
+    wish = parse_request(example.request)
+    faults = faithfulness_flaws(wish, example.shown.content)
+    return (*faults, *visual_flaws(example.shown), *text_judgement(wish.word, example.shown)[1])
+
+
+def measure(checklist: Path | None, fixed: Path | None, pictures: int, pairs: int) -> dict[str, Any]:
+    """Figures of every way of judging; the shipped judge with its own rubric is always among them."""
+    rng = np.random.default_rng(SEED)
+    examples = [sample_generation(rng, reserved=True) for _ in range(pictures)]
+    drawn = _pairs(np.random.default_rng(SEED + 1), pairs)
+    both = [example for pair in drawn for example in pair]
+    found = {"pictures": pictures, "pairs": pairs, "true_flaws": sum(len(true_flaws(e)) for e in examples)}
+    judges: list[tuple[str, Path, Callable[[Example], Rubric]]] = [("fixed, shipped", scorer_folder(), _fixed)]
+    judges += [("fixed, as many steps further", fixed, _fixed)] if fixed else []
+    judges += [("checklist, taught", checklist, _checklist)] if checklist else []
+    for name, folder, rubric_of in judges:
+        judged = judge(folder, [*examples, *both], rubric_of)
+        found[name] = _figures(examples, judged[:pictures]) | _order(drawn, judged[pictures:])
+    for name, way in (("fixed, by the oracle", _oracle_fixed), ("checklist, by the oracle", _oracle_checklist)):
+        known = [way(example) for example in [*examples, *both]]
+        found[name] = _figures(examples, known[:pictures]) | _order(drawn, known[pictures:])
+    return found
+
+
+def judge(
+    folder: Path, examples: Sequence[Example], rubric_of: Callable[[Example], Rubric]
+) -> list[tuple[Rubric, Outcome]]:
+    """Every picture by its own rubric, through the engine and the guidance that everything else has."""
+    engine = TransformersLocal(CheckpointConfig(model=str(folder), precision="fp32", device="cpu"), batch_size=16)
+    settings = ScorerSettings(max_tokens=400, ask_again=0, alternatives=0)
+
+    async def one(example: Example) -> tuple[Rubric, Outcome]:
+        rubric = rubric_of(example)
+        case = Case(UserRequest(example.request), Image.fromarray(example.picture))
+        batch = await Scorer(engine, {"generation": rubric}, settings).score_many([case])
+        return rubric, batch.outcomes[0]
+
+    async def work() -> list[tuple[Rubric, Outcome]]:
+        try:
+            return list(await asyncio.gather(*map(one, examples)))
+        finally:
+            await engine.close()
+
+    return asyncio.run(work())
+
+
+def _pairs(rng: np.random.Generator, count: int) -> list[tuple[Example, Example]]:
+    """Two pictures of one wish that clearly differ in what their flaws cost."""
+    found: list[tuple[Example, Example]] = []
+    while len(found) < count:
+        wish = sample_wish(rng, reserved=True)
+        pair = []
+        for _ in range(2):
+            shown = flawed(rng, wish)
+            drawn = render(rng, shown, place(rng, shown.content))
+            pair.append(
+                Example(
+                    request=short_request(wish),
+                    rendering=drawn,
+                    critique=judge_generation(wish, shown),
+                    shown=shown,
+                )
+            )
+        if abs(_cost(pair[0]) - _cost(pair[1])) >= LEAST_GAP:
+            found.append((pair[0], pair[1]))
+    return found
+
+
+def _cost(example: Example) -> float:
+    return sum(flaw.cost for flaw in true_flaws(example))
+
+
+def _figures(examples: Sequence[Example], judged: Sequence[tuple[Rubric, Outcome]]) -> dict[str, Any]:
+    """Unscored pictures name nothing, and stay in every denominator."""
+    named: dict[str, list[bool]] = {"1": [], "2": [], "3 and more": []}
+    false, claims, unscored = 0, 0, 0
+    for example, (_, outcome) in zip(examples, judged, strict=True):
+        truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
+        said: set[str] = set()
+        if isinstance(outcome, Critique):
+            said = {one for j in outcome.judgements for one in _sentences(j.justification)}
+        else:
+            unscored += 1
+        if truth:
+            named[str(len(truth)) if len(truth) < 3 else "3 and more"] += [sentence in said for sentence in truth]
+        claimed = {sentence for sentence in said if not _WELL.fullmatch(sentence.rstrip("."))}
+        claims += len(claimed)
+        false += len(claimed - truth)
+    every = [one for group in named.values() for one in group]
+    return {
+        "unscored": unscored,
+        "flaws_named": round(float(np.mean(every)), 4),
+        "flaws_named_by_number": {key: round(float(np.mean(group)), 4) for key, group in named.items() if group},
+        "pictures_with_every_flaw_named": round(_whole(examples, judged), 4),
+        "claims_that_are_false": round(false / max(1, claims), 4),
+    }
+
+
+def _whole(examples: Sequence[Example], judged: Sequence[tuple[Rubric, Outcome]]) -> float:
+    """Share of the flawed pictures of which every flaw is named."""
+    right = []
+    for example, (_, outcome) in zip(examples, judged, strict=True):
+        truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
+        if truth:
+            words = outcome.judgements if isinstance(outcome, Critique) else ()
+            right.append(truth <= {one for j in words for one in _sentences(j.justification)})
+    return float(np.mean(right))
+
+
+def _order(pairs: Sequence[tuple[Example, Example]], judged: Sequence[tuple[Rubric, Outcome]]) -> dict[str, float]:
+    """Share of pairs ordered right; ties and failures count as wrong."""
+    right = []
+    for number, (first, second) in enumerate(pairs):
+        rewards = [
+            reward(outcome, rubric) if isinstance(outcome, Critique) else None
+            for rubric, outcome in judged[2 * number : 2 * number + 2]
+        ]
+        if rewards[0] is None or rewards[1] is None:
+            right.append(False)
+        else:
+            right.append((rewards[0] - rewards[1]) * (_cost(second) - _cost(first)) > 1e-9)
+    return {"pairs_ordered_right": round(float(np.mean(right)), 4)}
+
+
+def _sentences(text: str) -> list[str]:
+    return [_levelless(one.strip()) for one in re.split(r"(?<=\.) ", text) if one.strip()]
+
+
+def _levelless(text: str) -> str:
+    return re.sub(rf"\b(?:{'|'.join(LEVELS)}) ", "", text)
+
+
+def _fixed(_: Example) -> Rubric:
+    return rubrics()["generation"]
+
+
+def _checklist(example: Example) -> Rubric:
+    return checklist_rubric(parse_request(example.request))
+
+
+def _oracle_fixed(example: Example) -> tuple[Rubric, Critique]:
+    wish = parse_request(example.request)
+    return rubrics()["generation"], judge_generation(wish, read_picture(example.picture))
+
+
+def _oracle_checklist(example: Example) -> tuple[Rubric, Critique]:
+    return _checklist(example), checklist_critique(parse_request(example.request), read_picture(example.picture))
