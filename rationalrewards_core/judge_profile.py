@@ -74,11 +74,11 @@ class JudgeProfile:
 
     def check(self, *, edit: bool, dimensions: int) -> None:
         """ConfigError unless question and dimensions fit each other and the kind of request."""
-        wanted = PLACES[self.method] | ({"source"} if edit else frozenset())
+        required = PLACES[self.method] | ({"source"} if edit else frozenset())
         places = _PLACE.findall(self.question)
-        for name in sorted(wanted | set(places)):
+        for name in sorted(required | set(places)):
             times = places.count(name)
-            if name not in wanted:
+            if name not in required:
                 raise ConfigError(f"profile.question has {{{name}}}, which such a question has no use for.")
             if times != 1:
                 raise ConfigError(f"profile.question must hold {{{name}}} once; it holds it {times} times.")

@@ -27,20 +27,20 @@ def meetings(count: int) -> list[Meeting]:
 
 
 def standings(
-    count: int, met: Mapping[Meeting, Comparison | Unscored], rubric: Rubric
+    count: int, games: Mapping[Meeting, Comparison | Unscored], rubric: Rubric
 ) -> tuple[Critique | Unscored, ...]:
     """Per candidate a critique on the rubric's one dimension, or why it has none."""
     if count == 1:
         return (Unscored(reason=ALONE, message=f"{rubric.name} compares images: give it two or more of one request."),)
-    return tuple(_standing(place, met, rubric) for place in range(count))
+    return tuple(_standing(place, games, rubric) for place in range(count))
 
 
-def _standing(place: int, met: Mapping[Meeting, Comparison | Unscored], rubric: Rubric) -> Critique | Unscored:
+def _standing(place: int, games: Mapping[Meeting, Comparison | Unscored], rubric: Rubric) -> Critique | Unscored:
     points: list[float] = []
     notes: list[str] = []
     raw: list[str] = []
     failures: list[Unscored] = []
-    for pair, outcome in met.items():
+    for pair, outcome in games.items():
         if place not in pair:
             continue
         side, other = pair.index(place), pair[1 - pair.index(place)]

@@ -269,8 +269,8 @@ class Scorer:
                 return await self._caught(self.compare(first.request, first.candidate, second.candidate))
 
         pairs = meetings(len(cases))
-        found = await asyncio.gather(*(meet(cases[a], cases[b]) for a, b in pairs))
-        return standings(len(cases), dict(zip(pairs, found, strict=True)), self.rubric_for(cases[0].request))
+        games = await asyncio.gather(*(meet(cases[a], cases[b]) for a, b in pairs))
+        return standings(len(cases), dict(zip(pairs, games, strict=True)), self.rubric_for(cases[0].request))
 
     async def _outcome(self, case: Case, mode: Mode) -> Outcome:
         return await self._caught(self._judge(case, mode))

@@ -188,7 +188,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _rubric(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rubric", nargs="?", default="generation", help="generation, edit, a judge profile, or a TOML file")
+    parser.add_argument(
+        "rubric", nargs="?", default="generation", help="generation, edit, a judge profile, or a TOML file"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--prompt", action="store_true", help="show the prompt the rubric makes")
     form.add_argument("--grammar", action="store_true", help="show the reply grammar the rubric makes")

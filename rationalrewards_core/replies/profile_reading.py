@@ -37,7 +37,7 @@ class ProfileReading:
             raise self._error(Reason.TRUNCATED, "The reply ends inside its <think> block.")
         self._answer = answer.strip()
         self._table = self._json() if self._profile.form == "json" else {}
-        self._found: dict[str, list[re.Match[str]]] = {}
+        self._matches: dict[str, list[re.Match[str]]] = {}
 
     def score(self, dimension: Dimension) -> float:
         """The dimension's score, on the rubric's scale."""
@@ -55,8 +55,8 @@ class ProfileReading:
         for verdict, answer in answers.items():
             if answer and _bare(text) == _bare(answer):
                 return verdict
-        named = ", ".join(repr(answer) for answer in answers.values() if answer)
-        raise self._error(Reason.UNREADABLE_SCORE, f"The verdict is {text[:60]!r}, and none of {named}.")
+        names = ", ".join(repr(answer) for answer in answers.values() if answer)
+        raise self._error(Reason.UNREADABLE_SCORE, f"The verdict is {text[:60]!r}, and none of {names}.")
 
     def words(self, dimension: Dimension) -> str:
         """What justifies an answer that was read: the JSON's own words, or what stands before it and after the last one."""
@@ -87,9 +87,9 @@ class ProfileReading:
 
     def _marks(self, dimension: Dimension) -> list[re.Match[str]]:
         """Every place where an answer of this dimension stands; its text is group 1."""
-        if dimension.key not in self._found:
-            self._found[dimension.key] = self._searched(dimension)
-        return self._found[dimension.key]
+        if dimension.key not in self._matches:
+            self._matches[dimension.key] = self._searched(dimension)
+        return self._matches[dimension.key]
 
     def _searched(self, dimension: Dimension) -> list[re.Match[str]]:
         opening = r"\s*".join(re.escape(word) for word in _opening(self._profile, dimension).split())

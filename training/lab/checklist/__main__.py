@@ -16,17 +16,17 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m training.lab.checklist", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    taught = commands.add_parser("train", help="fine-tune the shipped judge; goes on where it stopped")
-    taught.add_argument("lesson", choices=("checklist", "fixed"))
-    taught.add_argument("--run", type=Path, required=True)
-    taught.add_argument("--out", type=Path, required=True, help="folder of the finished judge")
-    taught.add_argument("--steps", type=int, default=200)
-    taught.add_argument("--threads", type=int, default=2)
-    measured = commands.add_parser("measure", help="how many true flaws each way of judging names, as JSON")
-    measured.add_argument("--checklist", type=Path, help="a judge taught by `train checklist`")
-    measured.add_argument("--fixed", type=Path, help="a judge taught by `train fixed`")
-    measured.add_argument("--pictures", type=int, default=300)
-    measured.add_argument("--pairs", type=int, default=150)
+    lesson = commands.add_parser("train", help="fine-tune the shipped judge; goes on where it stopped")
+    lesson.add_argument("lesson", choices=("checklist", "fixed"))
+    lesson.add_argument("--run", type=Path, required=True)
+    lesson.add_argument("--out", type=Path, required=True, help="folder of the finished judge")
+    lesson.add_argument("--steps", type=int, default=200)
+    lesson.add_argument("--threads", type=int, default=2)
+    figures = commands.add_parser("measure", help="how many true flaws each way of judging names, as JSON")
+    figures.add_argument("--checklist", type=Path, help="a judge taught by `train checklist`")
+    figures.add_argument("--fixed", type=Path, help="a judge taught by `train fixed`")
+    figures.add_argument("--pictures", type=int, default=300)
+    figures.add_argument("--pairs", type=int, default=150)
     return parser
 
 
@@ -36,10 +36,10 @@ def main(words: list[str] | None = None) -> int:
     if arguments.command == "train":
         import torch
 
-        from .student import LessonConfig, teach
+        from .student import ChecklistLesson, teach
 
         torch.set_num_threads(arguments.threads)
-        teach(LessonConfig(lesson=arguments.lesson, steps=arguments.steps), arguments.run, arguments.out)
+        teach(ChecklistLesson(lesson=arguments.lesson, steps=arguments.steps), arguments.run, arguments.out)
         return 0
     from .measure import measure
 

@@ -62,19 +62,19 @@ def measure(checklist: Path | None, fixed: Path | None, pictures: int, pairs: in
     """Figures of every way of judging; the shipped judge with its own rubric is always among them."""
     rng = np.random.default_rng(SEED)
     examples = [sample_generation(rng, reserved=True) for _ in range(pictures)]
-    drawn = _pairs(np.random.default_rng(SEED + 1), pairs)
-    both = [example for pair in drawn for example in pair]
-    found = {"pictures": pictures, "pairs": pairs, "true_flaws": sum(len(true_flaws(e)) for e in examples)}
+    pair_list = _pairs(np.random.default_rng(SEED + 1), pairs)
+    pair_pictures = [example for pair in pair_list for example in pair]
+    table = {"pictures": pictures, "pairs": pairs, "true_flaws": sum(len(true_flaws(e)) for e in examples)}
     judges: list[tuple[str, Path, Callable[[Example], Rubric]]] = [("fixed, shipped", scorer_folder(), _fixed)]
     judges += [("fixed, as many steps further", fixed, _fixed)] if fixed else []
     judges += [("checklist, taught", checklist, _checklist)] if checklist else []
     for name, folder, rubric_of in judges:
-        judged = judge(folder, [*examples, *both], rubric_of)
-        found[name] = _figures(examples, judged[:pictures]) | _order(drawn, judged[pictures:])
+        outcomes = judge(folder, [*examples, *pair_pictures], rubric_of)
+        table[name] = _figures(examples, outcomes[:pictures]) | _order(pair_list, outcomes[pictures:])
     for name, way in (("fixed, by the oracle", _oracle_fixed), ("checklist, by the oracle", _oracle_checklist)):
-        known = [way(example) for example in [*examples, *both]]
-        found[name] = _figures(examples, known[:pictures]) | _order(drawn, known[pictures:])
-    return found
+        critiques = [way(example) for example in [*examples, *pair_pictures]]
+        table[name] = _figures(examples, critiques[:pictures]) | _order(pair_list, critiques[pictures:])
+    return table
 
 
 def judge(
@@ -101,60 +101,60 @@ def judge(
 
 def _pairs(rng: np.random.Generator, count: int) -> list[tuple[Example, Example]]:
     """Two pictures of one wish that clearly differ in what their flaws cost."""
-    found: list[tuple[Example, Example]] = []
-    while len(found) < count:
+    pairs: list[tuple[Example, Example]] = []
+    while len(pairs) < count:
         wish = sample_wish(rng, reserved=True)
         pair = []
         for _ in range(2):
-            shown = flawed(rng, wish)
-            drawn = render(rng, shown, place(rng, shown.content))
+            content = flawed(rng, wish)
+            rendering = render(rng, content, place(rng, content.content))
             pair.append(
                 Example(
                     request=short_request(wish),
-                    rendering=drawn,
-                    critique=judge_generation(wish, shown),
-                    shown=shown,
+                    rendering=rendering,
+                    critique=judge_generation(wish, content),
+                    shown=content,
                 )
             )
         if abs(_cost(pair[0]) - _cost(pair[1])) >= LEAST_GAP:
-            found.append((pair[0], pair[1]))
-    return found
+            pairs.append((pair[0], pair[1]))
+    return pairs
 
 
 def _cost(example: Example) -> float:
     return sum(flaw.cost for flaw in true_flaws(example))
 
 
-def _figures(examples: Sequence[Example], judged: Sequence[tuple[Rubric, Outcome]]) -> dict[str, Any]:
+def _figures(examples: Sequence[Example], outcomes: Sequence[tuple[Rubric, Outcome]]) -> dict[str, Any]:
     """Unscored pictures name nothing, and stay in every denominator."""
-    named: dict[str, list[bool]] = {"1": [], "2": [], "3 and more": []}
-    false, claims, unscored = 0, 0, 0
-    for example, (_, outcome) in zip(examples, judged, strict=True):
+    hits: dict[str, list[bool]] = {"1": [], "2": [], "3 and more": []}
+    false, claim_count, unscored = 0, 0, 0
+    for example, (_, outcome) in zip(examples, outcomes, strict=True):
         truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
-        said: set[str] = set()
+        claims: set[str] = set()
         if isinstance(outcome, Critique):
-            said = {one for j in outcome.judgements for one in _sentences(j.justification)}
+            claims = {one for j in outcome.judgements for one in _sentences(j.justification)}
         else:
             unscored += 1
         if truth:
-            named[str(len(truth)) if len(truth) < 3 else "3 and more"] += [sentence in said for sentence in truth]
-        claimed = {sentence for sentence in said if not _WELL.fullmatch(sentence.rstrip("."))}
-        claims += len(claimed)
-        false += len(claimed - truth)
-    every = [one for group in named.values() for one in group]
+            hits[str(len(truth)) if len(truth) < 3 else "3 and more"] += [sentence in claims for sentence in truth]
+        flaw_claims = {sentence for sentence in claims if not _WELL.fullmatch(sentence.rstrip("."))}
+        claim_count += len(flaw_claims)
+        false += len(flaw_claims - truth)
+    every = [one for group in hits.values() for one in group]
     return {
         "unscored": unscored,
         "flaws_named": round(float(np.mean(every)), 4),
-        "flaws_named_by_number": {key: round(float(np.mean(group)), 4) for key, group in named.items() if group},
-        "pictures_with_every_flaw_named": round(_whole(examples, judged), 4),
-        "claims_that_are_false": round(false / max(1, claims), 4),
+        "flaws_named_by_number": {key: round(float(np.mean(group)), 4) for key, group in hits.items() if group},
+        "pictures_with_every_flaw_named": round(_whole(examples, outcomes), 4),
+        "claims_that_are_false": round(false / max(1, claim_count), 4),
     }
 
 
-def _whole(examples: Sequence[Example], judged: Sequence[tuple[Rubric, Outcome]]) -> float:
+def _whole(examples: Sequence[Example], outcomes: Sequence[tuple[Rubric, Outcome]]) -> float:
     """Share of the flawed pictures of which every flaw is named."""
     right = []
-    for example, (_, outcome) in zip(examples, judged, strict=True):
+    for example, (_, outcome) in zip(examples, outcomes, strict=True):
         truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
         if truth:
             words = outcome.judgements if isinstance(outcome, Critique) else ()
@@ -162,13 +162,13 @@ def _whole(examples: Sequence[Example], judged: Sequence[tuple[Rubric, Outcome]]
     return float(np.mean(right))
 
 
-def _order(pairs: Sequence[tuple[Example, Example]], judged: Sequence[tuple[Rubric, Outcome]]) -> dict[str, float]:
+def _order(pairs: Sequence[tuple[Example, Example]], outcomes: Sequence[tuple[Rubric, Outcome]]) -> dict[str, float]:
     """Share of pairs ordered right; ties and failures count as wrong."""
     right = []
     for number, (first, second) in enumerate(pairs):
         rewards = [
             reward(outcome, rubric) if isinstance(outcome, Critique) else None
-            for rubric, outcome in judged[2 * number : 2 * number + 2]
+            for rubric, outcome in outcomes[2 * number : 2 * number + 2]
         ]
         if rewards[0] is None or rewards[1] is None:
             right.append(False)

@@ -31,7 +31,7 @@ TITLES: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LessonConfig:
+class ChecklistLesson:
     """One fine-tuning; both lessons see the same pictures in the same order."""
 
     lesson: Lesson = "checklist"
@@ -73,7 +73,7 @@ def load_student(lesson: Lesson) -> tuple[Qwen3VLForConditionalGeneration, PreTr
     return model, tokeniser
 
 
-def teach(config: LessonConfig, path: Path, out: Path) -> None:
+def teach(config: ChecklistLesson, path: Path, out: Path) -> None:
     """Fine-tune, resumably, and write the judge to `out`."""
     model, tokeniser = load_student(config.lesson)
     run = RunDir(path, config)
@@ -97,11 +97,11 @@ def teach(config: LessonConfig, path: Path, out: Path) -> None:
             loss.backward()
             optimiser.step(first + offset)
             losses.append(loss.item())
-            done = first + offset + 1
-            if done % 10 == 0:
-                run.log(done, loss=float(np.mean(losses)))
+            finished = first + offset + 1
+            if finished % 10 == 0:
+                run.log(finished, loss=float(np.mean(losses)))
                 losses.clear()
-            if done % config.save_every == 0 or done == config.steps:
-                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": done})
+            if finished % config.save_every == 0 or finished == config.steps:
+                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": finished})
     run.close()
     save_student(model, tokeniser, out, torch.float32)
