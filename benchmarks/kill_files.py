@@ -1,6 +1,7 @@
 """What a run left in its folder, in a form in which two runs can be compared: everything but clock times.
 
-Two things are named here and no others: fields that hold clock times, and those that hold probabilities of tokens.
+Two things are named here and no others: fields that hold clock times or memory, and those that hold probabilities of
+tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
-CLOCK_FIELDS = {"seconds", "generate_seconds", "judge_seconds", "cost"}
-"""Fields of JSON that tell how long something took; `cost` is per pair of the last start of an evaluation."""
+CLOCK_FIELDS = {
+    "seconds", "generate_seconds", "judge_seconds", "cost", "critique_seconds", "pass_seconds", "peak_gib"
+}  # fmt: skip
+"""Fields of JSON that tell how long something took, or how much memory; `cost` is per pair of an evaluation's last start."""
 ROUNDED = {"expected", "spread"}
 """Fields taken from the probabilities of tokens, which round by what else was in the judge's batch at that moment."""
 ROUNDING = 1e-4

@@ -21,6 +21,7 @@ from tests.training.evaluate.suites import unigenbench
 from tests.training.sft.exports import labelled_pairs, write_export
 from training.data.labelled_pairs import write_pairs
 from training.data.store import ImageStore
+from training.personal.example_picks import write_picks
 
 SFT = (
     "batch=4", "micro_batch=2", "max_steps=12", "evaluate_every=4", "save_every=2", "dev_pairs=4", "patience=0",
@@ -32,6 +33,7 @@ NFT = (
     "policy.rank=4", "policy.alpha=8", "optimiser.micro_batch=8", "run.epochs=4", "run.save_every=1",
     "run.audit_every=2", "run.evaluate_every=2", "run.evaluate_prompts=4",
 )  # fmt: skip
+JUDGE = ("max_steps=6", "save_every=2", "evaluate_every=3", "dev_pairs=4", "lora_rank=4", "lora_alpha=8")
 PICTURES = 24
 
 
@@ -157,11 +159,21 @@ def _score(inputs: Path, run: Path) -> list[list[str]]:
              "--memo", str(run / "memo.jsonl"), *engine]]  # fmt: skip
 
 
+def _picks(folder: Path) -> None:
+    write_picks(folder / "picks", 30, 4)
+
+
+def _judge(inputs: Path, run: Path) -> list[list[str]]:
+    own = ["--picks", str(inputs / "picks"), "--base", "miniature", "--samples", "16", "--device", "cpu"]
+    return [["rationalrewards_core", "train", "judge", *own, "--run", str(run), "--yes", *_sets(JUDGE)]]
+
+
 JOBS = {
     job.name: job
     for job in (
         LongJob(name="sft", prepare=_export, commands=_sft("train")),
         LongJob(name="sft-scalar", prepare=_export, commands=_sft("scalar")),
+        LongJob(name="judge", prepare=_picks, commands=_judge, apart=("log.jsonl",)),
         LongJob(name="nft", prepare=_nothing, commands=_nft),
         LongJob(name="evaluate", prepare=_export, commands=_evaluate),
         LongJob(name="generation", prepare=unigenbench, commands=_generation),

@@ -29,6 +29,7 @@ from .models.folders import (
     NO_ADAPTER,
     NO_CHECKPOINT,
     NO_GGUF,
+    SHIPPED,
     adapters,
     checkpoints,
     find_rubric,
@@ -149,7 +150,7 @@ def local_option() -> io.DynamicCombo.Option:
         [
             io.Combo.Input(
                 "checkpoint",
-                options=[one.name for one in checkpoints()] or [NO_CHECKPOINT],
+                options=[*([one.name for one in checkpoints()] or [NO_CHECKPOINT]), SHIPPED],
                 tooltip="A Qwen-VL-class checkpoint folder in models/LLM, models/text_encoders or models/rationalrewards. "
                 "Nothing is downloaded for you: get TIGER-Lab/RationalRewards-8B-T2I (or -Edit) from huggingface.co and "
                 "put its files into models/LLM/RationalRewards-8B-T2I/.",

@@ -51,7 +51,7 @@ CORE_LAYERS = [
 
 TRAINING_FLOORS = [
     ["settings", "pace", "figures", "contact_sheet", "left_out"],
-    ["run_settings", "sharding"],
+    ["live_page", "run_settings", "sharding"],
     ["run"],
     ["data"],
     ["rewards"],

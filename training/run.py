@@ -2,6 +2,7 @@
 
 config.json          the resolved configuration
 metrics.jsonl        one line per logged step
+live.html            the run as a page that refreshes itself
 samples/             pictures and texts produced on the way
 state.pt             the newest checkpoint, replaced atomically
 state.previous.pt    the one before it
@@ -23,11 +24,14 @@ from rationalrewards_core.errors import ConfigError, StorageError
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.storage import clear_unfinished, replacing, storing
 
+from .live_page import write_live_page
 from .run_settings import settle
 
 log = logging.getLogger("rationalrewards.training")
 
 CONFIG, METRICS, STATE, PREVIOUS = "config.json", "metrics.jsonl", "state.pt", "state.previous.pt"
+LIVE_SECONDS = 5.0
+"""Between two makings of the run's page."""
 _DAMAGE = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, pickle.UnpicklingError)
 """What `torch.load` raises for a file that is no checkpoint, or only a part of one."""
 
@@ -52,7 +56,10 @@ class RunDir:
         self._kept = (STATE, PREVIOUS, *kept)
         self._sound = True
         """Whether state.pt may be kept as the checkpoint before the next one."""
+        self.total: int | None = None
+        """The last step, once it is known: the page tells the time that is left."""
         self._started = time.monotonic()
+        self._page_time: float | None = None
         self._metrics: LineWriter | None = None
         if not writes:
             return
@@ -70,6 +77,8 @@ class RunDir:
     def close(self) -> None:
         """Let another process train here."""
         if self._metrics is not None:
+            if self._page_time is not None:
+                write_live_page(self.path, self.path / METRICS, self.samples, self.total, running=False)
             self._metrics.close()
 
     def log(self, step: int, **metrics: float | str) -> None:
@@ -77,6 +86,9 @@ class RunDir:
         assert self._metrics is not None, "only the process that writes logs"
         line = {"step": step, "seconds": round(time.monotonic() - self._started, 1), **metrics}
         self._metrics.append(line)
+        if self._page_time is None or time.monotonic() - self._page_time >= LIVE_SECONDS:
+            write_live_page(self.path, self.path / METRICS, self.samples, self.total)
+            self._page_time = time.monotonic()
         text = " ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
         log.info("%s", text)
 

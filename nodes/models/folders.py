@@ -15,6 +15,7 @@ from typing import Final
 
 from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.gguf import pairs as gguf_pairs
+from ...rationalrewards_core.miniature import scorer_folder
 
 CHECKPOINT_FOLDERS: Final = ("LLM", "text_encoders", "rationalrewards")
 ADAPTER_FOLDERS: Final = ("rationalrewards", "loras")
@@ -36,6 +37,8 @@ GET_GGUF: Final = "Put a GGUF model of a Qwen-VL-class judge and its mmproj file
 GET_ADAPTER: Final = "Put the adapter's folder into models/rationalrewards/<name>/"
 GET_RUBRIC: Final = f"Put the TOML file into models/rationalrewards/{RUBRIC_FOLDER}/"
 NO_ADAPTER: Final = "none"
+SHIPPED: Final = "miniature"
+"""The pack's own judge as a checkpoint, for an adapter that was trained on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,8 @@ def rubric_files() -> list[Listed]:
 
 def find_checkpoint(name: object) -> Path:
     """The folder behind a combo's value; ConfigError with what to download if it is not there."""
+    if name == SHIPPED:
+        return scorer_folder()
     return _find(name, checkpoints(), "a checkpoint", GET_CHECKPOINT)
 
 

@@ -32,7 +32,7 @@ def cache_mode(request: pytest.FixtureRequest, comfy: Comfy) -> str:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of the tests' own that every server reads; empty until a test puts something there."""
     folder = tmp_path_factory.mktemp("models")
-    for kind in ("checkpoints", "diffusion_models", "loras", "vae"):
+    for kind in ("checkpoints", "diffusion_models", "loras", "rationalrewards", "vae"):
         (folder / kind).mkdir()
     return folder
 

@@ -57,6 +57,11 @@ def test_checkpoints_of_all_three_folders_are_listed_and_found(folder: Path, mod
     assert models.find_checkpoint("rationalrewards/mine") == own
 
 
+def test_the_shipped_judge_is_a_checkpoint_for_adapters(folder: Path, models: Any) -> None:
+    assert models.is_checkpoint(models.find_checkpoint(models.SHIPPED))
+    assert names(models.checkpoints()) == [], "it stands behind what the user has, and hides no advice to get a judge"
+
+
 def test_folders_of_extra_model_paths_are_looked_into(
     folder: Path, models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,11 +210,11 @@ def test_a_stamp_changes_with_the_weights(folder: Path, models: Any) -> None:
 def test_the_lists_of_the_node_show_what_is_there(folder: Path, pack: Pack) -> None:
     load = pack.module("nodes.load_scorer")
     lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
-    assert lists["checkpoint"] == [pack.module("nodes.models.folders").NO_CHECKPOINT]
+    assert lists["checkpoint"] == [pack.module("nodes.models.folders").NO_CHECKPOINT, "miniature"]
     checkpoint(folder / "LLM" / "judge")
     adapter(folder / "loras" / "style")
     lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
-    assert lists["checkpoint"] == ["LLM/judge"]
+    assert lists["checkpoint"] == ["LLM/judge", "miniature"]
     assert lists["adapter"] == ["none", "loras/style"]
 
 

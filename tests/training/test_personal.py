@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
-from tests.training.personal_picks import TASTE, write_picks
 from training.parrot.own_critiques import CritiqueDraw, OwnSettings, agreeing
 from training.personal.__main__ import build_parser, main
+from training.personal.example_picks import TASTE, write_picks
 from training.personal.job import JudgeJob
 from training.personal.picks import Picks, personal_shares
 from training.personal.placing import comfyui_folder, place
@@ -30,6 +31,7 @@ from training.personal.plan import plan
 from training.personal.probe import Probe
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("personal.md", "tune.md")
 
 
 def draws(*rewards: float) -> list[CritiqueDraw]:
@@ -124,7 +126,10 @@ def test_the_plan_counts_work_and_names_what_it_cannot_know(tmp_path: Path) -> N
         plan(JudgeJob(picks=tmp_path, base="miniature", run=tmp_path / "run", teacher="judge"), picks, measured),
     )
     explaining = next(stage for stage in own.stages if stage.name == "explanations")
-    assert explaining.seconds == pytest.approx(60 * 2 * 4 * 0.1)
+    assert explaining.seconds == pytest.approx(36 * 2 * 4 * 0.1)
+    patient = JudgeJob(picks=tmp_path, base="miniature", run=tmp_path / "run", own=OwnSettings(samples=64))
+    longest = next(stage for stage in plan(patient, picks, measured).stages if stage.name == "explanations")
+    assert longest.time == "58 s to 8 min"
     assert next(stage for stage in taught.stages if stage.name == "explanations").seconds is None
     assert "left out: 1 image not found" in str(own)
     assert "the teacher's time" in str(taught)
@@ -262,22 +267,53 @@ def kill_when(words: list[str], mark: Path) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-class TestDocument:
-    """The page's own commands."""
+def lines_of(name: str, fence: str) -> list[str]:
+    """The commands of a page: fences `bash` are run by a test, `console` are for other files than it has."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks = re.findall(rf"^```{fence}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("rationalrewards train ")]
 
-    TEXT = (ROOT / "docs" / "personal.md").read_text(encoding="utf-8")
+
+class TestDocuments:
+    """The pages' own commands."""
 
     def test_every_command_is_understood(self) -> None:
-        lines = [line for line in self.TEXT.splitlines() if line.startswith("rationalrewards train ")]
-        assert len(lines) == 2
+        lines = [line for name in PAGES for fence in ("bash", "console") for line in lines_of(name, fence)]
+        assert len(lines) == 5
         for line in lines:
             build_parser().parse_args(shlex.split(line)[2:])
 
-    def test_every_option_that_it_names_exists(self) -> None:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_every_option_that_it_names_exists(self, name: str) -> None:
         usage = "".join(parser.format_help() for parser in subparsers())
-        named = set(re.findall(r"`(--[a-z-]+)", self.TEXT))
+        named = set(re.findall(r"`(--[a-z-]+)", (ROOT / "docs" / name).read_text(encoding="utf-8")))
         assert named
-        assert not [option for option in named if option not in usage]
+        assert not [option for option in named - {"--job"} if option not in usage]
+
+    @pytest.mark.slow
+    @pytest.mark.model
+    @pytest.mark.xdist_group("personal")
+    def test_they_do_what_the_pages_say(self, tmp_path: Path) -> None:
+        """From picks to a judge without a teacher, and on to a generator, word for word."""
+        for line in (line for name in PAGES for line in lines_of(name, "bash")):
+            words = [sys.executable, "-m", "rationalrewards_core", *shlex.split(line)[1:]]
+            done = subprocess.run(
+                words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+                timeout=900, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr[-2000:]
+        made = json.loads((tmp_path / "runs" / "mine" / "made.json").read_text())
+        assert made["gain"]["low"] > 0
+        exported = json.loads((tmp_path / "runs" / "mine" / "export" / "export.json").read_text())
+        assert exported["kept share of the pairs asked about"] > 0.8
+        for file in ("mine/report.html", "mine/sft/live.html", "generator/live.html"):
+            assert (tmp_path / "runs" / file).is_file()
+        weights = tmp_path / "runs" / "generator" / "weights"
+        with safe_open(weights / "pytorch_lora_weights.safetensors", framework="np") as lora:
+            assert (
+                "mine" in lora.metadata()["modelspec.description"] or "sft" in lora.metadata()["modelspec.description"]
+            )
+        assert (weights / "pytorch_lora_weights.preview.png").is_file()
 
 
 def subparsers() -> list[argparse.ArgumentParser]:

@@ -45,7 +45,7 @@ class ModelConfig:
     """Which generator is tuned, and how it is held."""
 
     family: str = "miniature"
-    """miniature, sd3, flux, flux_kontext, qwen_image, qwen_image_edit or z_image."""
+    """miniature, sd3, flux, flux_kontext, flux2, flux2_klein, qwen_image, qwen_image_edit or z_image."""
     pipeline: str = ""
     """Diffusers folder or hub id in the local cache; empty for the miniature's shipped weights."""
     precision: Precision = "fp32"
@@ -262,13 +262,17 @@ class RunConfig:
     """Epochs between audit pages with images; every epoch has its `rollouts.jsonl`."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the tensorboard package)."""
+    wandb: str = ""
+    """Project of Weights & Biases to send the figures to as well (needs the wandb package); empty for none."""
 
     def __post_init__(self) -> None:
         _at_least("run", 1, epochs=self.epochs, save_every=self.save_every, evaluate_prompts=self.evaluate_prompts)
         _at_least("run", 0, evaluate_every=self.evaluate_every, audit_every=self.audit_every)
 
 
-LENGTH: Final = ("run.epochs", "run.evaluate_every", "run.save_every", "run.audit_every", "run.tensorboard")
+LENGTH: Final = (
+    "run.epochs", "run.evaluate_every", "run.save_every", "run.audit_every", "run.tensorboard", "run.wandb"
+)  # fmt: skip
 """Settings that a run may go on with others of."""
 
 

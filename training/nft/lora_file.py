@@ -8,25 +8,38 @@ and the file needs no alpha at all.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rationalrewards_core.storage import replacing_folder
+from rationalrewards_core.storage import replace_file, replacing_folder
 
 from ..sharding import whole_tensor
 from .families.base import ModelFamily
+from .lora_metadata import lora_metadata
 from .policy import CURRENT, FullPolicy, LoraPolicy
 
 FILE = "pytorch_lora_weights.safetensors"
+PREVIEW = "pytorch_lora_weights.preview.png"
+"""What LoRA managers show: it has the file's name and lies beside it."""
 
 
-def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: Path | None) -> Path | None:
+def save_weights(
+    policy: LoraPolicy | FullPolicy,
+    family: ModelFamily,
+    folder: Path | None,
+    purpose: Mapping[str, Any] | None = None,
+) -> Path | None:
     """The current policy as it stands: a LoRA file, or a transformer folder after full tuning.
 
-    Of sharded weights every process has to give its part; those without a `folder` write nothing.
+    `purpose` is what the file says of itself (see `lora_metadata`); the newest sheet of held-out pictures of the run that
+    `folder` lies in is its preview, inside the file and beside it. Of sharded weights every process has to give its part;
+    those without a `folder` write nothing.
     """
     if isinstance(policy, FullPolicy):
         weights = {name: whole_tensor(t).cpu() for name, t in policy.transformer.state_dict().items()}
@@ -40,8 +53,20 @@ def save_weights(policy: LoraPolicy | FullPolicy, family: ModelFamily, folder: P
     pipeline: Any = type(family.pipeline)
     with replacing_folder(folder) as new_folder:
         pipeline.save_lora_weights(new_folder, transformer_lora_layers=folded(policy))
+        _describe(new_folder, folder.parent / "samples", policy, family, purpose or {})
         (new_folder / "about.json").write_text(json.dumps(about, indent=2))
     return folder / FILE
+
+
+def _describe(folder: Path, samples: Path, policy: LoraPolicy, family: ModelFamily, purpose: Mapping[str, Any]) -> None:
+    """Write the file's header anew, and its preview beside it."""
+    config, sheets = family.config, sorted(samples.glob("*.png"))
+    preview = Image.open(sheets[-1]) if sheets else None
+    base, size = config.pipeline or config.family, (config.width, config.height)
+    header = lora_metadata(config.family, base, policy.lora.r, size, purpose, preview)
+    replace_file(folder / FILE, [save(load_file(folder / FILE), metadata=header)])
+    if sheets:
+        replace_file(folder / PREVIEW, [sheets[-1].read_bytes()])
 
 
 def _bare(transformer: Any, weights: dict[str, Tensor]) -> Any:

@@ -97,6 +97,29 @@ def flux_kontext_edit() -> NFTConfig:
     )
 
 
+def flux2_klein_24gb() -> NFTConfig:
+    """FLUX.2-klein (4B, four steps) in four bits and an NF4 judge taking turns on one 24 GB card."""
+    return NFTConfig(
+        model=ModelConfig(
+            family="flux2_klein",
+            pipeline="black-forest-labs/FLUX.2-klein-4B",
+            precision="bf16",
+            base="nf4",
+            height=512,
+            width=512,
+            text_length=128,
+            offload=True,
+            gradient_checkpointing=True,
+        ),
+        prompts=PromptsConfig(source="file:prompts.jsonl", held_out="file:held_out.jsonl"),
+        rollout=RolloutConfig(prompts=16, group=12, steps=4, batch=8),
+        rewards=RewardsConfig(judge="local:/models/RationalRewards-8B-T2I", precision="nf4", batch=4, time_share=True),
+        times=TimesConfig(count=4),
+        optimiser=OptimiserConfig(kind="adamw8bit", lr=2e-4, micro_batch=4),
+        run=RunConfig(epochs=300, save_every=10, audit_every=10),
+    )
+
+
 def qwen_image_edit() -> NFTConfig:
     """Qwen-Image-Edit-2509 as RationalRewards tuned it: 64 groups of 8, 10 steps, no guidance."""
     return NFTConfig(
@@ -143,5 +166,13 @@ def single_24gb() -> NFTConfig:
 
 PRESETS: dict[str, Callable[[], NFTConfig]] = {
     preset.__name__: preset
-    for preset in (miniature_cpu, sd35_medium_8gpu, flux_dev_t2i, flux_kontext_edit, qwen_image_edit, single_24gb)
+    for preset in (
+        miniature_cpu,
+        sd35_medium_8gpu,
+        flux_dev_t2i,
+        flux_kontext_edit,
+        flux2_klein_24gb,
+        qwen_image_edit,
+        single_24gb,
+    )
 }

@@ -60,10 +60,13 @@ def train(
     # Before anything is loaded: another process may be training there, or with other settings.
     main = PartialState(cpu=launched_on_cpu()).is_main_process
     with closing(RunDir(path, config, writes=main, free=LENGTH)) as run:
+        run.total = config.run.epochs
         trainer = make_trainer(config, judge, held_out_judge)
         trainer.accelerator.wait_for_everyone()
         _resume(trainer, run)
-        board = Board(path / "tensorboard" if main and config.run.tensorboard else None)
+        board = Board(
+            path / "tensorboard" if main and config.run.tensorboard else None, config.run.wandb if main else "", path
+        )
         try:
             for figures in _epochs(trainer, run if main else None, path, board, stop_after):
                 if on_epoch is not None:
@@ -258,10 +261,17 @@ def _save(trainer: NFTTrainer, run: RunDir | None) -> None:
     if run is None and trainer.sharding is None:
         return
     with trainer.average.applied(trainer.policy.parameters):
-        save_weights(trainer.policy, trainer.family, run and run.path / "weights")
+        save_weights(trainer.policy, trainer.family, run and run.path / "weights", _purpose(trainer, run))
     state = run_state(trainer.epoch, trainer.step, trainer.policy, trainer.average, trainer.optimiser)
     if run is not None:
         run.save_state(state)
+
+
+def _purpose(trainer: NFTTrainer, run: RunDir | None) -> dict[str, Any]:
+    """What the file says it was trained for, and its newest held-out pictures."""
+    rewards, name = trainer.config.rewards, "" if run is None else run.path.name
+    judge = rewards.judge + (f" + {Path(rewards.adapter).parent.name}" if rewards.adapter else "")
+    return {"name": name, "judge": judge, "epochs": trainer.epoch, "alpha": trainer.config.policy.alpha}
 
 
 def _evaluate(trainer: NFTTrainer, run: RunDir | None, board: Board) -> None:

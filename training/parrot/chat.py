@@ -9,31 +9,33 @@ from PIL import Image
 
 from rationalrewards_core.messages import Message
 
-ChatFormat = Literal["chat", "trl", "llamafactory"]
-FORMATS: Final[tuple[ChatFormat, ...]] = ("chat", "trl", "llamafactory")
+ChatFormat = Literal["chat", "trl", "llamafactory", "swift"]
+FORMATS: Final[tuple[ChatFormat, ...]] = ("chat", "trl", "llamafactory", "swift")
+MARKED: Final = frozenset({"llamafactory", "swift"})
+"""Formats of plain text with marks for images; they differ by the table that LLaMA-Factory wants beside the rows."""
 IMAGE_MARK: Final = "<image>"
-"""What LLaMA-Factory puts an image for; user text cannot hold it (`messages.defused`)."""
+"""What LLaMA-Factory and ms-swift put an image for; user text cannot hold it (`messages.defused`)."""
 
 
 def chat_rows(messages: Sequence[Message], answer: str, images: Sequence[str], form: ChatFormat) -> dict[str, Any]:
     """`messages` and `images` of one example. `images` are the paths of the messages' images, in reading order.
 
     chat: parts with text or an image's path. trl: `prompt` and `completion`, so that TRL's loss falls on the answer
-    alone; parts without paths, images by their order. llamafactory: plain text with `<image>` marks. ValueError if the
+    alone; parts without paths, images by their order. llamafactory, swift: plain text with `<image>` marks. ValueError if the
     number of paths is not that of the images.
     """
     paths = iter(images)
     turns = [_turn(message, paths, form) for message in messages]
     if next(paths, None) is not None:
         raise ValueError("there are more image paths than images in the messages")
-    content: Any = answer if form == "llamafactory" else [{"type": "text", "text": answer}]
+    content: Any = answer if form in MARKED else [{"type": "text", "text": answer}]
     reply = {"role": "assistant", "content": content}
     chat = {"prompt": turns, "completion": [reply]} if form == "trl" else {"messages": [*turns, reply]}
     return {**chat, "images": list(images)}
 
 
 def _turn(message: Message, paths: Iterator[str], form: ChatFormat) -> dict[str, Any]:
-    if form == "llamafactory":
+    if form in MARKED:
         content: Any = "".join(part if isinstance(part, str) else _marked(paths) for part in message.parts)
     else:
         content = [_part(part, paths, form) for part in message.parts]

@@ -54,7 +54,7 @@ class ExportSettings:
     arm: Arm = "parrot"
     """Which critiques: filtered, unfiltered, direct distillation, or the judge's own."""
     form: ChatFormat = "chat"
-    """chat (our SFT), trl, or llamafactory."""
+    """chat (our SFT), trl, llamafactory or swift (ms-swift)."""
     pairwise: bool = False
     """Whether validated comparisons are exported too; the paper trains on both, the nodes need only critiques."""
     variant: Variant = "text"

@@ -75,7 +75,7 @@ def _own(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=usual.samples, help="critiques of each picture")
+    parser.add_argument("--samples", type=int, default=usual.samples, help="most critiques of each picture")
     parser.add_argument("--temperature", type=float, default=usual.temperature)
     parser.add_argument(
         "--margin", type=float, default=usual.margin, help="reward by which the preferred one must lead"

@@ -1,17 +1,18 @@
 """The judge as its own teacher, where there is no better one: of several critiques that it draws, the two that agree.
 
-Both candidates of a pair are critiqued several times at a temperature. If somewhere among these critiques the preferred
+Both candidates of a pair are critiqued a few times at a temperature. If somewhere among these critiques the preferred
 candidate leads, the pair with the least unusual scores is kept, and the judge learns to write those more often; if not,
-the judge cannot see what people see, and the pair is dropped. This is rejection sampling with the label as the
-check (as STaR does with answers, arXiv 2203.14465): it sharpens what the judge half sees and teaches it no new words,
-which is less than a teacher that is told the label can do (arXiv 2604.11626, sec. 2.1).
+they are critiqued again, and after `samples` critiques the pair is dropped. This is rejection sampling with the label as
+the check (as STaR does with answers, arXiv 2203.14465). Whether critiques that lead are *true* nobody checks: the scores
+learn the taste, the words that go with them are the judge's own slips, and less than what a teacher that is told the
+label writes (arXiv 2604.11626, sec. 2.1).
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Final
@@ -42,8 +43,10 @@ SIDES: Final[tuple[Side, Side]] = ("A", "B")
 class OwnSettings:
     """How often a judge is asked, and what counts as agreement."""
 
-    samples: int = 8
-    """Critiques of each candidate."""
+    samples: int = 64
+    """Critiques of each candidate at most."""
+    at_once: int = 8
+    """Critiques of each candidate that are drawn before the two are compared."""
     temperature: float = 1.0
     margin: float = 0.05
     """Reward by which the preferred candidate must lead."""
@@ -51,8 +54,9 @@ class OwnSettings:
     """Reward by which the candidates of a tie may differ at most."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.samples <= 64:
-            raise ConfigError(f"samples must be 1 to 64, not {self.samples}.")
+        for name in ("samples", "at_once"):
+            if not 1 <= getattr(self, name) <= 1000:
+                raise ConfigError(f"{name} must be 1 to 1000, not {getattr(self, name)}.")
         if not 0.0 < self.temperature <= 2.0:
             raise ConfigError(f"temperature must be above 0 and at most 2, not {self.temperature}.")
         if not (0.0 < self.margin < 1.0 and 0.0 <= self.tie_margin < 1.0):
@@ -112,22 +116,27 @@ class OwnCritic:
         return both[task.side]
 
     async def _pair(self, pair: PreferencePair) -> Mapping[Side, Projection]:
+        draws: tuple[list[CritiqueDraw], list[CritiqueDraw]] = ([], [])
+        tries = 0
         try:
-            draws = [await self._draws(pair, side) for side in SIDES]
+            while tries < self._settings.samples:
+                seeds = range(tries + 1, min(tries + self._settings.at_once, self._settings.samples) + 1)
+                for side, own in zip(SIDES, draws, strict=True):
+                    own += await self._draws(pair, side, seeds)
+                tries = seeds[-1]
+                couple = agreeing(*draws, pair.preference, self._settings)
+                if couple is not None:
+                    sides = zip(SIDES, couple, strict=True)
+                    return {side: self._kept(pair, side, draw, tries) for side, draw in sides}
         except RequestError as error:
-            return {side: self._dropped(pair, side, error.reason, str(error)) for side in SIDES}
-        couple = agreeing(draws[0], draws[1], pair.preference, self._settings)
-        if couple is None:
-            tries = self._settings.samples
-            message = f"In {tries} critiques of each picture the judge never saw it as you do."
-            return {side: self._dropped(pair, side, "disagrees", message) for side in SIDES}
-        return {side: self._kept(pair, side, draw) for side, draw in zip(SIDES, couple, strict=True)}
+            return {side: self._dropped(pair, side, error.reason, str(error), tries) for side in SIDES}
+        message = f"In {tries} critiques of each picture the judge never saw it as you do."
+        return {side: self._dropped(pair, side, "disagrees", message, tries) for side in SIDES}
 
-    async def _draws(self, pair: PreferencePair, side: Side) -> list[CritiqueDraw]:
+    async def _draws(self, pair: PreferencePair, side: Side, seeds: Sequence[int]) -> list[CritiqueDraw]:
         """Readable critiques of one candidate. Raises BackendError, and RequestError for a picture that has gone."""
         request = await asyncio.to_thread(self._run.request, pair)
         picture = await asyncio.to_thread(self._run.store.open, pair.first if side == "A" else pair.second)
-        seeds = range(1, self._settings.samples + 1)
         outcomes = await asyncio.gather(
             *(self._scorer.sample(request, picture, temperature=self._settings.temperature, seed=s) for s in seeds),
             return_exceptions=True,
@@ -140,20 +149,17 @@ class OwnCritic:
                 raise outcome
         return draws
 
-    def _kept(self, pair: PreferencePair, side: Side, draw: CritiqueDraw) -> Projection:
+    def _kept(self, pair: PreferencePair, side: Side, draw: CritiqueDraw, tries: int) -> Projection:
         return Projection(
             key=f"{pair.key}:{side}", pair=pair, side=side, rationale=OWN, critique=draw.critique,
-            reply=draw.critique.raw, provenance=self._provenance(pair, draw.seed), usage=self._usage(),
+            reply=draw.critique.raw, provenance=self._provenance(pair, draw.seed), usage=Usage(requests=tries),
         )  # fmt: skip
 
-    def _dropped(self, pair: PreferencePair, side: Side, reason: str, message: str) -> Projection:
+    def _dropped(self, pair: PreferencePair, side: Side, reason: str, message: str, tries: int) -> Projection:
         return Projection(
             key=f"{pair.key}:{side}", pair=pair, side=side, rationale=OWN, reason=reason, message=message,
-            provenance=self._provenance(pair, None), usage=self._usage(),
+            provenance=self._provenance(pair, None), usage=Usage(requests=tries),
         )  # fmt: skip
-
-    def _usage(self) -> Usage:
-        return Usage(requests=self._settings.samples)
 
     def _provenance(self, pair: PreferencePair, seed: int | None) -> Provenance:
         rubric = self._scorer.rubrics[pair.kind]
@@ -163,21 +169,30 @@ class OwnCritic:
         )  # fmt: skip
 
 
-def draw_own(run: ParrotRun, scorer: Scorer, settings: OwnSettings, limit: int | None = None) -> Tally:
-    """Critique every pair of the run that has none yet; closes the scorer.
+def draw_own(
+    run: ParrotRun,
+    scorer: Scorer,
+    settings: OwnSettings,
+    limit: int | None = None,
+    wanted: Callable[[PreferencePair], bool] = lambda _: True,
+) -> Tally:
+    """Critique every `wanted` pair of the run that has no critique yet; closes the scorer.
 
     Writes `critiques-own.jsonl`, which is byte for byte the same however often it was stopped, as far as the judge
     repeats a seeded draw. ConfigError if the run holds such critiques by another judge or with other settings.
     """
     identity = {**asdict(settings), "judge": scorer.backend.identity}
 
+    def pairs() -> Iterator[PreferencePair]:
+        return filter(wanted, run.pairs(limit=limit))
+
     async def work(journal: Journal, bar: Any) -> Tally:
         critic = OwnCritic(run, scorer, scorer.backend.identity, settings)
         # A pair is one task's work, of twice as many critiques as there are samples.
-        workers = 2 * max(1, -(-scorer.backend.concurrency // settings.samples))
+        workers = 2 * max(1, -(-scorer.backend.concurrency // settings.at_once))
         try:
             return await run_job(
-                own_tasks(run.pairs(limit=limit)), critic, journal, done=records, workers=workers,
+                own_tasks(pairs()), critic, journal, done=records, workers=workers,
                 on_record=lambda _: bar.update(),
             )  # fmt: skip
         finally:
@@ -186,7 +201,7 @@ def draw_own(run: ParrotRun, scorer: Scorer, settings: OwnSettings, limit: int |
     with Journal(run.stage_file(STAGE, Shard()), current=run.is_current) as journal:
         run.settle(STAGE, identity, journal.path)
         records = run.done(STAGE)
-        tasks = [task.key in records for task in own_tasks(run.pairs(limit=limit))]
+        tasks = [task.key in records for task in own_tasks(pairs())]
         with tqdm(desc="critiques", unit=" pictures", total=len(tasks), initial=sum(tasks), disable=None) as bar:
             tally = asyncio.run(work(journal, bar))
     run.note({"stage": STAGE, "kept": tally.kept, "dropped": dict(tally.dropped), "failed": dict(tally.failed)})

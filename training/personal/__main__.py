@@ -1,5 +1,6 @@
 """`rationalrewards train`: a judge of your own, and a generator tuned by it; the single stages under their own names.
 
+rationalrewards train picks --out example
 rationalrewards train judge --picks picks/export --base models/LLM/RationalRewards-8B-T2I --teacher judge --run runs/mine
 rationalrewards train generator --judge runs/mine/sft --run runs/generator
 rationalrewards train sft presets
@@ -22,7 +23,7 @@ from .. import PACKAGE
 from ..data.importers.labels import Labels
 from ..parrot.own_critiques import OwnSettings
 from ..sft.config import PRESETS as SFT_PRESETS
-from .job import JudgeJob
+from .job import MINIATURE, JudgeJob
 from .placing import comfyui_folder
 from .plan import agreed
 
@@ -48,13 +49,19 @@ def build_parser() -> argparse.ArgumentParser:
                        help="how the picks say which is better")  # fmt: skip
     judge.add_argument("--preset", choices=sorted(SFT_PRESETS), default="", help="fine-tuning settings to start from")
     judge.add_argument("--samples", type=int, default=OwnSettings().samples,
-                       help="critiques of each picture that the base writes where there is no teacher")  # fmt: skip
+                       help="most critiques of each picture that the base writes where there is no teacher")  # fmt: skip
     judge.add_argument("--device", default="auto")
     _common(judge, "runs/judge")
     generator = commands.add_parser("generator", help="tune a generator by a judge (DiffusionNFT)")
     generator.add_argument("--judge", required=True, help="adapter folder, miniature, local:FOLDER or server:NAME")
     generator.add_argument("--preset", default="single_24gb", help="settings to start from (see docs/nft.md)")
     _common(generator, "runs/generator")
+    picks = commands.add_parser(
+        "picks", help="picks of the miniature's pictures by somebody who likes red, to try it out"
+    )
+    picks.add_argument("--out", type=Path, required=True, help="folder to write")
+    picks.add_argument("--count", type=int, default=60)
+    picks.add_argument("--seed", type=int, default=2)
     for stage in STAGES:
         commands.add_parser(stage, help=f"the commands of `python -m training.{stage}`", add_help=False)
     return parser
@@ -83,7 +90,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(words_given)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        return _judge(arguments) if arguments.command == "judge" else _generator(arguments)
+        return {"judge": _judge, "generator": _generator, "picks": _picks}[arguments.command](arguments)
     except ConfigError as error:
         print(f"train: {error}", file=sys.stderr)
         return WRONG_USE
@@ -117,18 +124,23 @@ def _judge(arguments: argparse.Namespace) -> int:
         print(json.dumps(judge.to_json(), indent=2))
     else:
         print(f"adapter: {judge.adapter}\nlook at: {judge.page}")
-        print(_next_step(judge.placed))
+        print(_next_step(judge.placed, job.base))
     return DONE
 
 
-def _next_step(placed: Path | None) -> str:
+def _next_step(placed: Path | None, base: str) -> str:
+    checkpoint = "checkpoint miniature, precision auto" if base == MINIATURE else "the same checkpoint"
+    engine = f"on Load Rational Scorer choose engine local, {checkpoint}, and adapter"
     if placed is None:
-        return (
-            "In ComfyUI: copy the adapter's folder to models/rationalrewards/, and choose it on Load Rational Scorer."
-        )
-    return (
-        f"In ComfyUI: choose rationalrewards/{placed.name} as the adapter on Load Rational Scorer, with the same base."
-    )
+        return f"In ComfyUI: copy the adapter's folder to models/rationalrewards/NAME; {engine} rationalrewards/NAME."
+    return f"In ComfyUI: {engine} rationalrewards/{placed.name}."
+
+
+def _picks(arguments: argparse.Namespace) -> int:
+    from .example_picks import write_example
+
+    print(f"{arguments.count} picks: {write_example(arguments.out, arguments.count, arguments.seed)}")
+    return DONE
 
 
 def _generator(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.storage import replacing
+from rationalrewards_core.storage import replace_file
 
 from ..nft.__main__ import resolved
 from ..nft.config import NFTConfig, changed
@@ -89,13 +89,18 @@ def dry_run(job: GeneratorJob) -> Mapping[str, Any]:
 
 
 def make_generator(job: GeneratorJob, comfyui: Path | None, name: str) -> tuple[Path, Path | None]:
-    """Tune to the end, or go on. Returns the LoRA file and where ComfyUI finds it."""
+    """Tune to the end, or go on. Returns the LoRA file (a folder after full tuning) and where ComfyUI finds it."""
+    from ..nft.lora_file import FILE, PREVIEW
     from ..nft.train import train
 
-    checkpoint = Path(train(job.nft(), job.run))
-    if comfyui is None or checkpoint.suffix != ".safetensors":
-        return checkpoint, None
+    folder = Path(train(job.nft(), job.run))
+    lora = folder / FILE
+    if not lora.is_file():
+        return folder, None
+    if comfyui is None:
+        return lora, None
     target = comfyui / LORAS / f"{name}.safetensors"
-    with checkpoint.open("rb") as source, replacing(target) as file:
-        shutil.copyfileobj(source, file)
-    return checkpoint, target
+    for source, copy in ((lora, target), (folder / PREVIEW, target.with_suffix(".preview.png"))):
+        if source.is_file():
+            replace_file(copy, [source.read_bytes()])
+    return lora, target

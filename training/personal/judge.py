@@ -12,6 +12,7 @@ from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.storage import replace_file
 
 from ..data.job import Tally
+from ..data.splits import assign_splits
 from ..parrot import commands
 from ..parrot.calibration import Calibration
 from ..parrot.export import Exporter, ExportSettings
@@ -73,7 +74,8 @@ def make_judge(
     if job.teacher:
         _taught(job, run, rubrics)
     else:
-        _finished(draw_own(run, scorer, job.own))
+        parts = assign_splits(run.pairs(), picks.shares)
+        _finished(draw_own(run, scorer, job.own, wanted=lambda pair: parts[pair.key] == "train"))
     say("[2/5] examples")
     examples = _exported(job, run, rubrics, picks)
     say(f"[3/5] training on {examples} critiques")

@@ -27,7 +27,22 @@ class Stage:
     name: str
     work: str
     seconds: float | None = None
-    """None where it depends on a server."""
+    """At most; None where it depends on a server."""
+    least: float | None = None
+    """Seconds at least, where that is another number."""
+
+    @property
+    def time(self) -> str:
+        """In words."""
+        if self.seconds is None:
+            return "depends on the server"
+        return spell(self.seconds if self.least is None else self.least, self.seconds)
+
+
+def spell(least: float, most: float) -> str:
+    """Seconds from one number to another, in words."""
+    shortest, longest = duration(least), duration(most)
+    return longest if shortest == longest else f"{shortest} to {longest}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +55,24 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of the stages whose time is known."""
+        """At most, of the stages whose time is known."""
         return sum(stage.seconds or 0.0 for stage in self.stages)
 
+    @property
+    def least(self) -> float:
+        """Seconds at least."""
+        return sum(stage.seconds or 0.0 if stage.least is None else stage.least for stage in self.stages)
+
     def __str__(self) -> str:
-        rows = [
-            (s.name, s.work, "depends on the server" if s.seconds is None else duration(s.seconds)) for s in self.stages
-        ]
+        rows = [(stage.name, stage.work, stage.time) for stage in self.stages]
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
         table = [f"  {name:<{widths[0]}}  {work:<{widths[1]}}  {seconds}" for name, work, seconds in rows]
         more = " and the teacher's time" if any(s.seconds is None for s in self.stages) else ""
-        total = (
-            f"  about {duration(self.seconds)} in all{more}; training needs about {self.peak_gib:.1f} GiB (measured)"
-        )
+        total = f"  about {spell(self.least, self.seconds)} in all{more}; training needs about {self.peak_gib:.1f} GiB (measured)"
         return "\n".join([*table, total, *(f"  note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "seconds": self.seconds}
+        return {**asdict(self), "seconds": self.seconds, "least": self.least}
 
 
 def plan(job: JudgeJob, picks: Picks, measured: Probe) -> Plan:
@@ -83,17 +99,19 @@ def _explaining(job: JudgeJob, picks: Picks, measured: Probe) -> Stage:
     if job.teacher:
         work = f"{job.teacher} explains every pick: about {QUESTIONS_A_PAIR * picks.pairs} questions"
         return Stage(name="explanations", work=work)
-    critiques = 2 * picks.pairs * job.own.samples
-    work = f"{critiques} critiques by the judge itself; those that agree with you are kept"
-    return Stage(name="explanations", work=work, seconds=critiques * measured.critique_seconds)
+    pictures, own = 2 * picks.splits["train"], job.own
+    few = min(own.at_once, own.samples)
+    work = f"{pictures} pictures critiqued {few} to {own.samples} times by the judge itself, until it agrees with you"
+    each = pictures * measured.critique_seconds
+    return Stage(name="explanations", work=work, seconds=own.samples * each, least=few * each)
 
 
 def _notes(job: JudgeJob, picks: Picks, test: int) -> list[str]:
     notes = [f"left out: {reason}" for reason in picks.left_out]
     if not job.teacher:
         notes.append(
-            "without --teacher the judge learns to say more often what it already says sometimes, and no new words; "
-            "a teacher that sees well teaches more"
+            "without --teacher the scores learn your taste and the words do not: the judge repeats what it said by chance "
+            "when it agreed with you; a teacher that sees well says why"
         )
     if test < 50:
         notes.append(f"{test} test pairs tell a gain only within {100 * 0.98 / max(1, test) ** 0.5:.0f} points")

@@ -78,7 +78,7 @@ class ScalarTrainer:
         self.folder = PairFolder(Path(self._sft.export))
         self.pairs = with_winner(self.folder.pairs("train"), f"{self.folder.path}, split train")[: config.pairs or None]
         self.dev = development_pairs(self.folder, self._sft) if self._sft.evaluate_every != 0 else []
-        self.steps = planned_steps(self._sft, len(self.pairs))
+        self.steps = self.run.total = planned_steps(self._sft, len(self.pairs))
         self._evaluate_every = interval(self._sft.evaluate_every, self.steps)
         self._save_every = interval(self._sft.save_every, self.steps)
         self._named = {**self.trainee.trainable, **{f"head.{n}": p for n, p in head.named_parameters()}}

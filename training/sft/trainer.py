@@ -94,7 +94,7 @@ class SftTrainer:
         self.trainee = load_trainee(config, str(self.accelerator.device))
         self.examples = Examples(ChatFile(Path(config.export) / "train.jsonl"), self._encoder(), config.max_length)
         unreadable = self.examples.unreadable.sentence(len(self.examples.file), "examples")
-        self.steps = planned_steps(config, len(self.examples), self.examples.too_long, unreadable)
+        self.steps = self.run.total = planned_steps(config, len(self.examples), self.examples.too_long, unreadable)
         self.evaluate_every = interval(config.evaluate_every, self.steps)
         self.save_every = interval(config.save_every, self.steps)
         self.progress = Progress()

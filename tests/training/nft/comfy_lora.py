@@ -30,6 +30,8 @@ import torch
 def load(file: Path, case: dict[str, Any]) -> Any:
     """A model of ComfyUI with the weights of a diffusers transformer."""
     weights = comfy.utils.load_torch_file(str(file))
+    if case["model"] == "Flux2":  # it has none, and ComfyUI reads the width off it
+        weights["x_embedder.bias"] = torch.zeros(len(weights["x_embedder.weight"]))
     converted = comfy.model_detection.convert_diffusers_mmdit(dict(weights), "") or weights
     settings = {**(comfy.model_detection.detect_unet_config(dict(converted), "") or {}), **case["settings"]}
     config = getattr(comfy.supported_models, case["model"])(settings)

@@ -1,7 +1,8 @@
-"""TensorBoard: every figure of a run becomes an event; without the package the run says what to install."""
+"""TensorBoard and Weights & Biases get every figure of a run; without the package the run says what to install."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import warnings
@@ -67,3 +68,31 @@ def test_without_the_package_the_run_says_what_to_install(tmp_path: Path, monkey
     with pytest.raises(ConfigError, match="pip install tensorboard"):
         Board(tmp_path)
     Board(None).add(1, {"reward": 0.5})
+
+
+def test_weights_and_biases_gets_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline, by its own library: what it keeps for a later `wandb sync` holds every figure."""
+    if importlib.util.find_spec("wandb") is None:
+        why = "NOT TESTED: Weights & Biases; pip install 'rationalrewards[wandb]' to test that it gets the figures."
+        warnings.warn(why, stacklevel=1)
+        pytest.skip(why)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    (tmp_path / "mine").mkdir()
+    board = Board(None, "taste", tmp_path / "mine")
+    board.add(1, {"reward": 0.25})
+    board.add(2, {"reward": 0.5})
+    board.close()
+    importlib.import_module("wandb").teardown()  # ends the process that writes
+    kept = list((tmp_path / "mine" / "wandb").glob("offline-run-*-mine/run-mine.wandb"))
+    assert len(kept) == 1
+    content = kept[0].read_bytes()
+    assert b"reward" in content
+    assert b"0.25" in content
+    assert b"0.5" in content
+
+
+def test_without_wandb_the_run_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        Board(None, "taste", tmp_path)

@@ -63,15 +63,28 @@ QWEN = {
     "num_attention_heads": 2, "attention_head_dim": 16, "joint_attention_dim": 16, "axes_dims_rope": [8, 4, 4],
     "out_channels": 4,
 }  # fmt: skip
+FLUX2 = {
+    "image_model": "flux2", "in_channels": 16, "out_channels": 16, "vec_in_dim": None, "context_in_dim": 48,
+    "hidden_size": 32, "mlp_ratio": 3.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "axes_dim": [4] * 4,
+    "theta": 2000, "patch_size": 1, "qkv_bias": False, "guidance_embed": False, "txt_ids_dims": [3],
+    "global_modulation": True, "mlp_silu_act": True, "ops_bias": False,
+}  # fmt: skip
 CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "sd3": (sd3, "SD3", {}),
     "flux": (TINY.flux, "Flux", FLUX),
+    "flux2": (TINY.flux2, "Flux2", {**FLUX2, "guidance_embed": True}),
+    "flux2_klein": (TINY.flux2_klein, "Flux2", FLUX2),
     "qwen_image": (TINY.qwen_image, "QwenImage", QWEN),
     "z_image": (TINY.z_image, "ZImage", Z_IMAGE),
 }
 """Family -> pipeline, ComfyUI's class, what its detection cannot tell of so small a model."""
-NOT_LOADED = ("t_embedder",)
-"""Z-Image's time embedding has one size in diffusers and follows the width in ComfyUI; no adapter touches it."""
+NOT_LOADED = {
+    "z_image": ("t_embedder",),
+    "flux2": (FLUX2_REST := ("time_in", "guidance_in", "stream_modulation", "final_layer")),
+    "flux2_klein": FLUX2_REST,
+}
+"""No adapter touches them: Z-Image's time embedding has one size in diffusers and follows the width in ComfyUI, and of
+FLUX.2's weights in diffusers' names ComfyUI's own table knows little more than the blocks."""
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +113,18 @@ def write_case(name: str, folder: Path) -> None:
     save_weights(policy, family, folder / name)
     (folder / name / FILE).rename(folder / name / "lora.safetensors")
     fused = make().transformer  # the same seed, the same weights
-    _save(fused, folder / name / "base.safetensors")
+    _save(fused, name, folder / name / "base.safetensors")
     fused.load_lora_adapter(load_file(folder / name / "lora.safetensors"), prefix="transformer")
     fused.fuse_lora()
     fused.unload_lora()
-    _save(fused, folder / name / "fused.safetensors")
-    case = {"model": model, "settings": settings, "not_loaded": NOT_LOADED}
+    _save(fused, name, folder / name / "fused.safetensors")
+    case = {"model": model, "settings": settings, "not_loaded": NOT_LOADED.get(name, ())}
     (folder / name / "case.json").write_text(json.dumps(case))
 
 
-def _save(transformer: Any, file: Path) -> None:
-    kept = {k: v.contiguous() for k, v in transformer.state_dict().items() if not k.startswith(NOT_LOADED)}
+def _save(transformer: Any, name: str, file: Path) -> None:
+    left_out = NOT_LOADED.get(name, ())
+    kept = {k: v.contiguous() for k, v in transformer.state_dict().items() if not k.startswith(left_out)}
     save_file(kept, file)
 
 

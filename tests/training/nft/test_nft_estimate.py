@@ -84,6 +84,7 @@ def test_the_sizes_are_those_of_the_real_classes() -> None:
                 transformers.CLIPTextConfig(**large, projection_dim=1280)
             ),
             shapes.T5_XXL: transformers.T5EncoderModel(t5),
+            shapes.FLUX2_VAE: diffusers.AutoencoderKLFlux2(),
             shapes.QWEN_VAE: diffusers.AutoencoderKLQwenImage(),
         }
     assert all(sum(p.numel() for p in model.parameters()) == wanted for wanted, model in made.items())

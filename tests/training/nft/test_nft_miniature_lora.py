@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +17,16 @@ pytest.importorskip("peft")
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature import EXAMPLE, generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from training.nft.config import PolicyConfig
-from training.nft.families import family_class
-from training.nft.lora_file import save_weights
+from training.nft.families import MODULES, family_class
+from training.nft.lora_file import PREVIEW, save_weights
+from training.nft.lora_metadata import lora_metadata
 from training.nft.policy import LoraPolicy
 from training.nft.presets import miniature_cpu
 
@@ -38,7 +43,10 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     with torch.no_grad():
         for number, parameter in enumerate(policy.parameters):
             parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(number))
-    file = save_weights(policy, family, tmp_path_factory.mktemp("tuned"))
+    run = tmp_path_factory.mktemp("tuned")
+    (run / "samples").mkdir()
+    Image.new("RGB", (800, 400), "red").save(run / "samples" / "000005.png")
+    file = save_weights(policy, family, run / "weights", {"name": "tuned", "judge": "miniature", "epochs": 5})
     return file, pixels(MiniatureGenerator(family.pipeline).generate(EXAMPLE, 0))
 
 
@@ -64,6 +72,30 @@ def test_the_tuned_generator_draws_what_the_policy_draws(
     assert 0 < np.abs(pixels(generator.generate(EXAMPLE, 0)) - shipped).mean() < np.abs(changed - shipped).mean()
     generator.tune(None)
     assert np.array_equal(pixels(generator.generate(EXAMPLE, 0)), shipped)
+
+
+def test_the_file_says_what_lora_managers_read(tuned: tuple[Path, np.ndarray]) -> None:
+    """Both vocabularies; the scale lies in the weights, so alpha is the rank and strength 1 is what was trained."""
+    with safe_open(tuned[0], framework="np") as file:
+        header = file.metadata()
+    assert header["modelspec.architecture"] == "rationalrewards-miniature/lora"
+    assert header["ss_network_dim"] == header["ss_network_alpha"] == "4"
+    assert header["ss_base_model_version"] == "rationalrewards_miniature"
+    assert "for the judge miniature" in header["modelspec.description"]
+    assert "no trigger words" in header["modelspec.usage_hint"]
+    assert json.loads(header["rationalrewards"])["epochs"] == 5
+    kind, _, content = header["modelspec.thumbnail"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (256, 128)
+    assert (tuned[0].parent / PREVIEW).is_file()
+
+
+@pytest.mark.parametrize("family", MODULES)
+def test_every_family_has_a_name_that_managers_know(family: str) -> None:
+    header = lora_metadata(family, "base", 8, (512, 512), {}, None)
+    assert header["modelspec.architecture"].endswith("/lora")
+    assert all(isinstance(value, str) for value in header.values()), "safetensors holds texts alone"
+    assert "modelspec.thumbnail" not in header
 
 
 @pytest.mark.parametrize("how", ["layer", "size", "nothing", "text"])

@@ -11,11 +11,16 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    MistralConfig,
+    PixtralVisionConfig,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLProcessor,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
     T5Config,
     T5EncoderModel,
@@ -85,6 +90,62 @@ def flux(kind: str = "FluxPipeline", guidance: bool = True) -> Any:
         transformer=transformer, vae=vae(4), text_encoder=clip(CLIPTextModel), tokenizer=captions(),
         text_encoder_2=t5(), tokenizer_2=captions(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+    )  # fmt: skip
+
+
+def flux2_transformer(guidance: bool) -> Any:
+    return diffusers.Flux2Transformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=48, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=guidance,
+    )  # fmt: skip
+
+
+def flux2_vae() -> Any:
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    made = diffusers.AutoencoderKLFlux2(
+        sample_size=32, block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=1, **blocks
+    )
+    made.bn.running_mean.normal_(std=0.3)  # what the latents are normalised by
+    made.bn.running_var.uniform_(0.5, 2.0)
+    return made
+
+
+def flux2() -> Any:
+    """The text is read off layers 10, 20 and 30."""
+    torch.manual_seed(0)
+    tokeniser = chats()
+    tokeniser.chat_template = (
+        "{% for m in messages %}{% for p in m['content'] %}{{ p['text'] }}{% endfor %}{% endfor %}"
+    )
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    encoder = Mistral3ForConditionalGeneration(
+        Mistral3Config(
+            text_config=MistralConfig(
+                **sizes, num_hidden_layers=30, num_key_value_heads=2, head_dim=8, vocab_size=len(tokeniser) + 8
+            ),
+            vision_config=PixtralVisionConfig(**sizes, num_hidden_layers=1, image_size=28, patch_size=14),
+        )
+    )
+    return diffusers.Flux2Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True), vae=flux2_vae(),
+        text_encoder=encoder, tokenizer=tokeniser, transformer=flux2_transformer(guidance=True),
+    )  # fmt: skip
+
+
+def flux2_klein() -> Any:
+    """The text is read off layers 9, 18 and 27."""
+    torch.manual_seed(0)
+    tokeniser = chats()
+    tokeniser.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    encoder = Qwen3ForCausalLM(
+        Qwen3Config(
+            hidden_size=16, intermediate_size=16, num_hidden_layers=27, num_attention_heads=2, num_key_value_heads=2,
+            vocab_size=len(tokeniser) + 8, head_dim=8,
+        )
+    )  # fmt: skip
+    return diffusers.Flux2KleinPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True), vae=flux2_vae(),
+        text_encoder=encoder, tokenizer=tokeniser, transformer=flux2_transformer(guidance=False),
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ MODULES = {
     "sd3": "StableDiffusion3",
     "flux": "Flux",
     "flux_kontext": "FluxKontext",
+    "flux2": "Flux2",
+    "flux2_klein": "Flux2Klein",
     "qwen_image": "QwenImage",
     "qwen_image_edit": "QwenImageEdit",
     "z_image": "ZImage",

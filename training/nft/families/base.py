@@ -107,8 +107,8 @@ class ModelFamily(ABC):
         """Latents to pictures."""
 
     @abstractmethod
-    def shift(self) -> float | None:
-        """The scheduler's `mu` for this size; None where the shift is fixed."""
+    def shift(self, steps: int) -> float | None:
+        """The scheduler's `mu` for this size and so many steps; None where the shift is fixed."""
 
     def sigmas(self, steps: int) -> list[float] | None:
         """Times before the shift, where the pipeline does not leave them to its scheduler."""
@@ -119,7 +119,7 @@ class ModelFamily(ABC):
     def times(self, steps: int) -> Tensor:
         """The pipeline's own times, `[steps + 1]`, from (nearly) 1 down to 0."""
         scheduler = type(self.pipeline.scheduler).from_config(self.pipeline.scheduler.config)
-        mu, sigmas = self.shift(), self.sigmas(steps)
+        mu, sigmas = self.shift(steps), self.sigmas(steps)
         steps_or_sigmas = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
         scheduler.set_timesteps(**steps_or_sigmas, **({} if mu is None else {"mu": mu}))
         sigmas_T: Tensor = scheduler.sigmas.float().cpu()

@@ -79,7 +79,7 @@ class Flux(ModelFamily):
     def sigmas(self, steps: int) -> list[float] | None:
         return even_times(steps)
 
-    def shift(self) -> float | None:
+    def shift(self, steps: int) -> float | None:
         from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
         rows, columns = self.grid()

@@ -68,7 +68,7 @@ class StableDiffusion3(ModelFamily):
         )
         return images
 
-    def shift(self) -> float | None:
+    def shift(self, steps: int) -> float | None:
         if not self.pipeline.scheduler.config.get("use_dynamic_shifting"):
             return None
         from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift

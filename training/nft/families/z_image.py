@@ -51,7 +51,7 @@ class ZImage(ModelFamily):
     def sigmas(self, steps: int) -> list[float] | None:
         return even_times(steps)
 
-    def shift(self) -> float | None:
+    def shift(self, steps: int) -> float | None:
         from diffusers.pipelines.z_image.pipeline_z_image import calculate_shift
 
         _, height, width = self.latent_shape()
