@@ -71,6 +71,10 @@ def _floats(images: Any) -> np.ndarray:
         )
     if 0 in shape:
         raise RequestError("There is no image to judge; the batch is empty.")
+    if not hasattr(images, "is_floating_point"):
+        raise RequestError(
+            f"This is no tensor of images but a {type(images).__name__}; turn it into one by torch.from_numpy."
+        )
     if not images.is_floating_point():
         raise RequestError(
             f"The image holds whole numbers ({images.dtype}) where ComfyUI's images go from 0 to 1: divide it by 255 first."

@@ -112,29 +112,35 @@ def score_part(critique: Critique) -> Critique:
 
 
 def critique_from_json(table: Mapping[str, Any]) -> Critique:
-    """The inverse of `Critique.to_json`; a missing key is a KeyError."""
+    """The inverse of `Critique.to_json`; a missing key is a KeyError, a text that is none a TypeError."""
     refinement = table["refinement"]
     return Critique(
-        rubric=table["rubric"],
-        analysis=table["analysis"],
+        rubric=_text(table["rubric"]),
+        analysis=_text(table["analysis"]),
         judgements=tuple(_judgement_from_json(row) for row in table["judgements"]),
-        summary=table["summary"],
+        summary=_text(table["summary"]),
         refinement=None
         if refinement is None
-        else Refinement(comments=refinement["comments"], request=refinement["request"]),
-        raw=table["raw"],
+        else Refinement(comments=_text(refinement["comments"]), request=_text(refinement["request"])),
+        raw=_text(table["raw"]),
     )
 
 
 def _judgement_from_json(row: Mapping[str, Any]) -> Judgement:
     return Judgement(
-        key=row["key"],
-        justification=row["justification"],
+        key=_text(row["key"]),
+        justification=_text(row["justification"]),
         score=row["score"],
         expected=row["expected"],
         spread=row["spread"],
         samples=row.get("samples", 0),  # absent before critiques could be sampled
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
 
 
 def with_probabilities(critique: Critique, statistics: Mapping[str, tuple[float, float]]) -> Critique:

@@ -63,7 +63,7 @@ class JsonLine:
         row = self.row()
         try:
             return build(row)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise DamagedLine(self.path, self.number, f"is no record of this version ({error!r})") from error
 
 

@@ -12,8 +12,8 @@ from .errors import RequestError
 MOST_PROPORTION: Final = 200
 """How many times longer than wide a picture may be: the image processors of the Qwen-VL family refuse more."""
 
-UNREADABLE: Final = (OSError, SyntaxError, ValueError, AssertionError, AttributeError)
-"""What Pillow raises for damaged files; the last two for a file that was closed before its pixels were read."""
+UNREADABLE: Final = (OSError, SyntaxError, ValueError, TypeError, AssertionError, AttributeError)
+"""What Pillow raises for damaged files and odd remarks in them; the last two for a file that was closed too early."""
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,6 +79,10 @@ def _flattened(picture: Image.Image) -> Image.Image:
         return _from_16_bit(picture)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
+    clear = picture.info.get("transparency")
+    if isinstance(clear, tuple) and max(clear) > 255:  # of 16 bits, where Pillow kept the high bytes of the pixels
+        picture = picture.copy()
+        picture.info["transparency"] = tuple(value >> 8 for value in clear)
     layered = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
     white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, layered).convert("RGB")

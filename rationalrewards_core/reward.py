@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 from .critique import Critique
+from .numerals import finite_number
 from .rubric import Rubric
 
 
@@ -50,7 +51,10 @@ def check_scores(critique: Critique, rubric: Rubric) -> None:
                 continue
             is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
             if not is_number or not low - slack <= number <= high + slack:
-                raise ValueError(f"{dimension.key} has {number!r}, which is no number from {low:g} to {high:g}.")
+                raise ValueError(f"{dimension.key} has {number!r:.40}, which is no number from {low:g} to {high:g}.")
+        spread = finite_number(judgement.spread)
+        if judgement.spread is not None and (spread is None or spread < 0):
+            raise ValueError(f"{dimension.key} has the spread {judgement.spread!r:.40}, which is no number from 0.")
 
 
 def reward_spread(critique: Critique, rubric: Rubric) -> float | None:

@@ -58,8 +58,8 @@ class Scale:
     def __post_init__(self) -> None:
         if not self.minimum < self.maximum:
             raise ConfigError(f"scale.minimum ({self.minimum}) must be below scale.maximum ({self.maximum}).")
-        whole = float(self.minimum).is_integer() and float(self.maximum).is_integer()
-        if not (whole and -100 <= self.minimum <= self.maximum <= 100):
+        within = -100 <= self.minimum <= self.maximum <= 100
+        if not (within and float(self.minimum).is_integer() and float(self.maximum).is_integer()):
             raise ConfigError("scale.minimum and scale.maximum must be whole numbers from -100 to 100.")
         if self.decimals not in (0, 1, 2):
             raise ConfigError("scale.decimals must be 0, 1 or 2.")
@@ -95,7 +95,7 @@ class Dimension:
     """Share in the reward, relative to the other applicable dimensions."""
 
     def __post_init__(self) -> None:
-        if not self.key.isidentifier():
+        if not isinstance(self.key, str) or not self.key.isidentifier():
             raise ConfigError(f"dimensions.key {self.key!r} must be an identifier such as 'text_faithfulness'.")
         _check_title(self.title)
         if not 0.0 <= self.weight <= 1000.0:

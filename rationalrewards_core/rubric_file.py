@@ -200,7 +200,10 @@ def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] =
         kind = types.get(types_by_name[key])
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise ConfigError(f"{where}.{key} must be {KIND_OF_VALUE[types_by_name[key]]}, not {value!r}.")
-        values[key] = float(value) if types_by_name[key] == "float" else value
+        try:
+            values[key] = float(value) if types_by_name[key] == "float" else value
+        except OverflowError:
+            raise ConfigError(f"{where}.{key} is too large a number.") from None
     return cls(**values)
 
 

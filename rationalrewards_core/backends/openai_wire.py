@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..images import data_url, for_server
 from ..messages import Message
+from ..numerals import finite_number
 from ..picture_grid import PictureGrid
 from ..thinking import thinks_aloud
 from .base import TokenChoice
@@ -192,7 +193,7 @@ def _alternative(entry: Any) -> tuple[str, float] | None:
     """(token, probability), or None for what is neither; a little above 1 is a server's rounding."""
     if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
         return None
-    logprob = entry.get("logprob")
-    if not isinstance(logprob, (int, float)) or not logprob <= 0.01:
+    logprob = finite_number(entry.get("logprob"))
+    if logprob is None or logprob > 0.01:
         return None
     return entry["token"], min(1.0, math.exp(logprob))

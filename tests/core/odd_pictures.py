@@ -114,6 +114,10 @@ def lossless() -> dict[str, tuple[bytes, np.ndarray]]:
         "16-bit grey, one shade is clear": (
             png_16_bit(np.where(CLEAR, 300, deep)[..., None], 0, struct.pack(">H", 300)), over_white(shades),
         ),
+        "16-bit rgb, one colour is clear": (
+            png_16_bit(np.where(CLEAR[..., None], 300, whole.astype(np.uint16) * 256 + 91), 2, struct.pack(">3H", 300, 300, 300)),
+            over_white(whole),
+        ),
         "on its side": (_turned("PNG"), whole),
         "on its side, webp": (_turned("WEBP", lossless=True), whole),
         "long text": (_saved(Image.fromarray(whole), icc_profile=bytes(2_000_000)), whole),

@@ -69,6 +69,10 @@ class TestPixels:
 
 
 class TestRefusals:
+    def test_an_array_is_no_tensor(self, tensors: Any, refusal: Any) -> None:
+        with pytest.raises(refusal, match=r"no tensor of images but a ndarray"):
+            tensors.to_pictures(np.zeros((1, 8, 8, 3), np.float32))
+
     @pytest.mark.parametrize(
         "shape", [(8, 8, 3), (2, 8, 8), (1, 3, 8, 8), (1, 8, 8, 1), (1, 8, 8, 2), (1, 2, 8, 8, 3), (8,)]
     )

@@ -72,7 +72,7 @@ class RemoteJudge:
             if kind in table:
                 try:
                     self._rubrics[kind] = _rubric(table[kind], self._rubrics[kind])
-                except (ConfigError, KeyError, TypeError, ValueError) as error:
+                except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                     message = f"The reward server {self._url} has a {kind} rubric that cannot be used: {error}"
                     raise BackendError(message, reason="reward_server") from error
 
@@ -98,7 +98,7 @@ class RemoteJudge:
                 return Unscored(reason=str(item["unscored"]["reason"]), message=str(item["unscored"]["message"]))
             critique = critique_from_json(item["critique"])
             check_scores(critique, self.rubric_for(case.request))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"The reward server {self._url} sent a critique that cannot be used: {error}"
             return Unscored(reason="reward_server", message=message)
         return critique
@@ -118,7 +118,7 @@ class RemoteJudge:
                     why = f"HTTP {answer.status}: {complaint(json.dumps(content), '')}"
                     if answer.status < 500 and answer.status != 429:
                         break
-            except (ClientError, asyncio.TimeoutError, ValueError) as error:
+            except (ClientError, asyncio.TimeoutError, ValueError, RecursionError) as error:
                 why = f"{type(error).__name__} {error}".strip()
             log.info("%s%s, attempt %d: %s", self._url, path, attempt + 1, why)
         raise BackendError(f"The reward server {self._url} did not answer {path}: {why}", reason="reward_server")

@@ -9,6 +9,7 @@ import json
 import math
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any, Final
 
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.images import data_url
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.numerals import finite_number
 
 SECONDS: Final = 600.0
 GREETING_SECONDS: Final = 10.0
@@ -29,7 +31,7 @@ class RemoteScalar:
         try:
             with urllib.request.urlopen(f"{self._url}/health", timeout=GREETING_SECONDS) as answer:  # noqa: S310
                 answer.read()
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise ConfigError(
                 f"No scalar reward answers at {self._url} ({error}); start one there with `python -m training.nft.bridges "
                 "--judge scalar:NAME`."
@@ -51,7 +53,8 @@ class RemoteScalar:
             raise BackendError(
                 f"{self._url} gave no rewards: {table.get('error', table)!s:.300}", reason="scalar_server"
             )
-        return [float(value) if type(value) in (int, float) else math.nan for value in rewards]
+        numbers = [finite_number(value) for value in rewards]
+        return [math.nan if number is None else number for number in numbers]
 
     def _compute(self, body: dict[str, Any]) -> dict[str, Any]:
         call = urllib.request.Request(  # noqa: S310 - the user's own address
@@ -60,7 +63,7 @@ class RemoteScalar:
         try:
             with urllib.request.urlopen(call, timeout=SECONDS) as answer:  # noqa: S310
                 table = json.loads(answer.read())
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise BackendError(f"{self._url} did not answer: {error}", reason="scalar_server") from error
         return table if isinstance(table, dict) else {}
 

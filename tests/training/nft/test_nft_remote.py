@@ -124,6 +124,11 @@ def somebody_elses(change: Callable[[list[Any]], Any]) -> web.Application:
         ("an expected score off the scale", lambda items: [item(4.0, expected=10.0), *items[1:]], {0}),
         ("no score where one is due", lambda items: [item(None), *items[1:]], {0}),
         ("another dimension", lambda items: [item(4.0, key="overall"), *items[1:]], {0}),
+        ("more than a float can hold", lambda items: [item(10**400), *items[1:]], {0}),
+        ("an expected score without end", lambda items: [item(4.0, expected=10**400), *items[1:]], {0}),
+        ("a spread in words", lambda items: [item(4.0, spread="small"), *items[1:]], {0}),
+        ("a spread without end", lambda items: [item(4.0, spread=10**400), *items[1:]], {0}),
+        ("a justification that is no text", lambda items: [item(4.0, justification=5), *items[1:]], {0}),
         ("no object", lambda items: [None, *items[1:]], {0}),
         ("no critique", lambda items: [{"unscored": None}, *items[1:]], {0}),
     ],
@@ -143,7 +148,8 @@ def test_bad_answers_fail_the_pictures_concerned_and_no_others(
 
 
 @pytest.mark.parametrize(
-    ("status", "content"), [(200, "[]"), (200, "null"), (400, '{"error": "no"}'), (500, '["no"]'), (200, '{"items"')]
+    ("status", "content"),
+    [(200, "[]"), (200, "null"), (400, '{"error": "no"}'), (500, '["no"]'), (200, '{"items"'), (200, "[" * 200_000)],
 )
 def test_an_answer_that_is_no_object_is_no_answer(status: int, content: str) -> None:
     async def odd(_: web.Request) -> web.Response:
@@ -161,6 +167,8 @@ def test_an_answer_that_is_no_object_is_no_answer(status: int, content: str) -> 
         {"name": "g"},
         {"name": "g", "scale": ["1", "4"], "dimensions": []},
         {"name": "g", "scale": [1, 4], "dimensions": []},
+        {"name": "g", "scale": [1, 10**400], "dimensions": []},
+        {"name": "g", "scale": [1, 4], "dimensions": [{"key": 5, "title": "T", "optional": False, "weight": 1.0}]},
     ],
 )
 def test_a_rubric_that_cannot_be_used_is_said_and_never_replaced_by_ours(table: dict[str, Any]) -> None:

@@ -164,6 +164,8 @@ def test_a_wrong_schema_is_told_in_every_file_format(tmp_path: Path) -> None:
     [
         ("x.json", '[{"a": 1}, {"a"', "ends in the middle"),
         ("x.json", '[{"a": 1}', "ends in the middle of its array"),
+        ("x.json", '[{"a": 1}]\n[{"a": 2}]', "goes on behind its array"),
+        ("x.json", '[{"a": 1}] {"a": 2}', "goes on behind its array"),
         ("x.json", '[{"a": 1}, 3]', "JSON objects"),
         ("x.json", '"text"', "JSON array"),
         ("x.parquet", "PAR?", "no Parquet file"),
@@ -416,7 +418,7 @@ class TestLabels:
             ("number", ["1", "2", "0"], ["A", "B", "TIE"]),
             ("winner", ["a.png", "c.png", "both"], ["A", "B", "TIE"]),
             ("words", ["A", "second", "both bad"], ["A", "B", "TIE"]),
-            ("words", [" LEFT ", "Image B", "None"], ["A", "B", "TIE"]),
+            ("words", [" LEFT ", "Image B", "Neither"], ["A", "B", "TIE"]),
         ],
     )
     def test_an_option_says_what_they_mean(
@@ -424,6 +426,21 @@ class TestLabels:
     ) -> None:
         assert own(tmp_path, labelled(*labels), "mine.csv", "--labels", meaning) == 0
         assert own_labels(tmp_path) == wanted
+
+    @pytest.mark.parametrize("meaning", ["words", "index", "winner"])
+    def test_none_is_a_tie_to_people_and_no_answer_to_programs(
+        self, meaning: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert own(tmp_path, labelled("both", "None"), "mine.csv", "--labels", meaning) == 2
+        assert "line 3: the label 'None' can be read in two ways; write TIE, or nothing" in capsys.readouterr().err
+
+    def test_a_number_without_end_costs_its_row_alone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        images_in(tmp_path, ["a.png", "b.png"])
+        row = {"image1": "a.png", "image2": "b.png", "votes_image2": 1, "model1": "m", "model2": "n"}
+        rows = [{**row, "prompt": f"p {votes}"[:9], "votes_image1": votes} for votes in (10**400, 7)]
+        (tmp_path / "rows.json").write_text(json.dumps(rows))
+        assert main(["import", "rapidata", str(tmp_path / "rows.json"), "--run", str(tmp_path / "run")]) == 0
+        assert "1 pairs (0 ties); left out: 1 no number in votes_image1" in capsys.readouterr().out
 
     def test_zeros_of_json_are_labels(self, tmp_path: Path) -> None:
         rows = [{"request": f"r {n}", "first": "a.png", "second": "b.png", "preference": n} for n in (0, 1)]

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.jsonl import encoded
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.numerals import finite_number
 from rationalrewards_core.storage import replacing
 
 from ...left_out import LeftOut
@@ -78,7 +79,7 @@ class Intake:
                 self.leave_out(skip, row)
             except KeyError as missing:
                 self.leave_out(Skip(f"no column {missing.args[0]}"), row)
-            except (TypeError, ValueError, AttributeError, IndexError) as error:
+            except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
                 self.leave_out(Skip("a value of another kind", error), row)
             else:
                 yield converted
@@ -130,10 +131,10 @@ def text(row: Row, column: str) -> str:
 
 def number(row: Row, column: str) -> float:
     """A finite number. Raises Skip."""
-    value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
+    value = finite_number(row.get(column))
+    if value is None:
         raise Skip(f"no number in {column}")
-    return float(value)
+    return value
 
 
 def models_of(row: Row, first: str, second: str) -> tuple[str, str] | None:

@@ -9,13 +9,13 @@ from typing import Any, Final
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 
-_TIES: Final = dict.fromkeys(("tie", "both", "none", "equal", "both bad", "both good"), Verdict.TIE)
+_TIES: Final = dict.fromkeys(("tie", "draw", "both", "neither", "equal", "both bad", "both good"), Verdict.TIE)
 _WORDS: Final[Mapping[str, Verdict]] = {
     **dict.fromkeys(("a", "first", "left", "image a", "image_a"), Verdict.A),
     **dict.fromkeys(("b", "second", "right", "image b", "image_b"), Verdict.B),
     **_TIES,
 }
-SPELLINGS: Final = "A, B or TIE; first, second, left, right, both, none are taken too"
+SPELLINGS: Final = "A, B or TIE; first, second, left, right, both, neither are taken too"
 
 
 class Labels(Enum):
@@ -49,6 +49,11 @@ def read_label(value: Any, labels: Labels, first: Any, second: Any, where: str) 
         return _WORDS[word]
     if word in _TIES:
         return _TIES[word]
+    if word == "none":  # what people write for neither, and programs for no answer
+        place = f"{where}: " if where else ""
+        raise ConfigError(
+            f"{place}the label {value!r} can be read in two ways; write TIE, or nothing where there is none."
+        )
     number = _number(word)
     if number is not None or isinstance(value, bool):
         if labels is Labels.WORDS:

@@ -284,6 +284,9 @@ def json_elements(file: IO[str], name: str) -> Iterator[Any]:
         yield element
     if opening == "[" and mark != "]":
         raise ConfigError(f"{name} ends in the middle of its array.")
+    window.place += 1
+    if opening == "[" and window.next_mark():
+        raise ConfigError(f"{name} goes on behind its array; put all rows into one array.")
 
 
 def _hub_rows(identity: str, check: CheckColumns, split: str) -> Iterator[Row]:
