@@ -20,6 +20,7 @@ NODES = {
     "compare_images": "CompareImages",
     "critique_to_text": "CritiqueToText",
     "custom_rubric": "CustomRubric",
+    "write_rubric": "WriteRubric",
     "miniature_generate": "MiniatureGenerate",
     "preference_pick": "PreferencePick",
 }

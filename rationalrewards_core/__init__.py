@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .replies.parsing import parse_critique
     from .rubric import Dimension, Rubric
     from .rubric_file import edit_rubric, generation_rubric, load_rubric
+    from .rubric_writing import write_rubric
     from .scorer import Case, ScoreBatch, Scorer, ScorerSettings
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _WHERE = {
     "replies.parsing": ("parse_critique",),
     "rubric": ("Dimension", "Rubric"),
     "rubric_file": ("edit_rubric", "generation_rubric", "load_rubric"),
+    "rubric_writing": ("write_rubric",),
     "scorer": ("Case", "ScoreBatch", "Scorer", "ScorerSettings"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
@@ -65,6 +67,7 @@ __all__ = [
     "make_scorer",
     "parse_critique",
     "render_critique",
+    "write_rubric",
 ]
 
 

@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):  # its words are read by the training package, which is not imported for their sake
         _quieten()
         return _run("train", words[1:])
+    if words[:2] == ["rubric", "write"]:  # a command of its own, with options that the other has for something else
+        words[:2] = ["rubric write"]
     parser = build_parser()
     arguments = parser.parse_args(words)
     if arguments.version:
@@ -102,7 +104,7 @@ def _command(name: str) -> Callable[..., int]:
 
 
 def _named(module: ModuleType, name: str) -> Callable[..., int]:
-    command: Callable[..., int] = getattr(module, f"{name}_command")
+    command: Callable[..., int] = getattr(module, f"{name.replace(' ', '_')}_command")
     return command
 
 

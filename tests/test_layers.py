@@ -39,6 +39,7 @@ CORE_LAYERS = [
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo", "round_robin"],
     ["scorer"],
+    ["rubric_writing"],
     ["serving", "loop"],
     ["report", "miniature"],
     ["engines", "generators"],

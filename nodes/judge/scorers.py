@@ -17,6 +17,7 @@ from ...rationalrewards_core.messages import UserRequest
 from ...rationalrewards_core.replies.parsing import Mode, Reason
 from ...rationalrewards_core.rubric import Rubric
 from ...rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
+from ...rationalrewards_core.rubric_writing import write_rubric
 from ...rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
 from ..sockets import Critiques
 from .engines import Engine, broken_off, engine_notes
@@ -115,6 +116,18 @@ class LoadedScorer:
             return await scorer.compare(request, first, second, method)
 
         return await self._run(work, NodeProgress(node_id, 2))
+
+    async def write_rubric(self, request: UserRequest, node_id: str | None = None) -> Rubric:
+        """A rubric for this request, written by the judge's model. Raises like `compare`."""
+        base = self.rubric
+        if base is not None:
+            check_sources(request, base)
+        scorer = self._scorer(self.rubric_for(request))
+
+        async def work() -> Rubric:
+            return await write_rubric(scorer, request, base)
+
+        return await self._run(work, NodeProgress(node_id, 1))
 
     def unload(self) -> None:
         """Give the model's memory back; it is loaded again when it is needed."""

@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _refine(commands.add_parser("refine", help="generate, critique and refine until the score is reached"))
     _serve(commands.add_parser("serve", help="answer critiques over HTTP (for trainers and other programs)"))
     _rubric(commands.add_parser("rubric", help="show, check or start a rubric of your own"))
+    _rubric_write(commands.add_parser("rubric write", help="have a model write the rubric that a request calls for"))
     add_doctor_arguments(commands.add_parser("doctor", help="check an engine from end to end, and say what to do"))
     commands.add_parser(
         "train", help="train a judge of your own, or tune a generator (see: train --help)", add_help=False
@@ -184,6 +185,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-waiting", type=int, default=512, help="images queued before new ones get 429")
     _samples(parser)
+    _engine(parser)
+
+
+def _rubric_write(parser: argparse.ArgumentParser) -> None:
+    _request(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="TOML file to write (default: print it)")
     _engine(parser)
 
 

@@ -12,7 +12,9 @@ from ..grammar import critique_grammar
 from ..messages import UserRequest, critique_messages, pairwise_messages
 from ..rubric import Rubric
 from ..rubric_file import BUILT_IN, load_rubric, rubric_to_toml, shipped_profiles
-from .judging import DONE, scorer_of, show_json
+from ..rubric_writing import write_rubric
+from ..storage import replace_file
+from .judging import DONE, judge_of, run, scorer_of, show_json
 
 
 def serve_command(arguments: argparse.Namespace) -> int:
@@ -93,3 +95,19 @@ def _text(rubric: Rubric) -> str:
     lines += ["", f"Also here: {', '.join(name for name in (*BUILT_IN, *shipped_profiles()) if name != rubric.name)}"]
     lines += ["", "Start your own from it: rationalrewards rubric NAME --toml > my_rubric.toml"]
     return "\n".join(lines)
+
+
+def rubric_write_command(arguments: argparse.Namespace) -> int:
+    scorer, request = judge_of(arguments)
+    base = scorer.rubric_for(request) if arguments.rubric is not None else None
+    rubric = run(scorer, write_rubric(scorer, request, base))
+    if arguments.out is not None:
+        replace_file(arguments.out, [rubric_to_toml(rubric).encode()])
+    if arguments.json:
+        show_json(_table(rubric))
+    elif arguments.out is not None:
+        print(_text(rubric).partition("\n\nAlso here")[0])
+        print(f"\nWritten to {arguments.out}; edit it as you like, and judge by it: --rubric {arguments.out}")
+    else:
+        print(rubric_to_toml(rubric), end="")
+    return DONE

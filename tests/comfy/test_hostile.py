@@ -32,6 +32,7 @@ NODES = [
     "RR_CompareImages",
     "RR_CritiqueToText",
     "RR_CustomRubric",
+    "RR_WriteRubric",
     "RR_MiniatureGenerate",
     "RR_PreferencePick",
 ]

@@ -37,6 +37,11 @@ class ScriptedScorer:
         self.calls.append({"request": request, "method": method, "node": node_id})
         return await self._scorer(self.rubric_for(request)).compare(request, first, second, method)
 
+    async def write_rubric(self, request: Any, node_id: Any) -> Any:
+        self.calls.append({"request": request, "node": node_id})
+        writing = self._pack.core("rubric_writing")
+        return await writing.write_rubric(self._scorer(self.rubric_for(request)), request)
+
     def _scorer(self, rubric: Any) -> Any:
         core = self._pack.core("scorer")
         return core.Scorer(self._backend, {rubric.kind: rubric}, core.ScorerSettings(ask_again=0))

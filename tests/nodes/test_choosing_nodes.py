@@ -156,3 +156,57 @@ def test_custom_rubric_mistakes(pack: Pack, typed: dict[str, str], said: str) ->
     node = pack.module("nodes.custom_rubric").CustomRubric
     with pytest.raises(pack.core("errors").ConfigError, match=said):
         node.execute(**{"base": "generation", "weights": "", "dimensions": "", "name": "x", **typed})
+
+
+WRITTEN = "\n".join(
+    f"{n}. {title} (weight {6 - n})\nQuestion: Is it there?\n4: Yes.\n3: Nearly.\n2: Hardly.\n1: No."
+    for n, title in enumerate(("Red Umbrella", "Three Cats"), 1)
+)
+
+
+def test_write_rubric_shows_what_the_model_wrote(pack: Pack, scorer: Any) -> None:
+    node = pack.module("nodes.write_rubric").WriteRubric
+    judge = scorer(WRITTEN)
+    out = asyncio.run(node.execute(judge, "three cats under a red umbrella"))
+    rubric, toml = out[0], out[1]
+    assert [(d.title, d.weight) for d in rubric.dimensions] == [("Red Umbrella", 5.0), ("Three Cats", 4.0)]
+    assert judge.calls[0]["request"].text == "three cats under a red umbrella"
+    assert pack.core("rubric_file").parse_rubric(toml, "text") == rubric
+
+
+def test_write_rubric_asks_nothing_for_a_text(pack: Pack, scorer: Any) -> None:
+    node = pack.module("nodes.write_rubric").WriteRubric
+    toml = asyncio.run(node.execute(scorer(WRITTEN), "cats"))[1].replace("weight = 5.0", "weight = 1.5")
+    judge = scorer()
+    edited = asyncio.run(node.execute(judge, "cats", toml))[0]
+    assert [d.weight for d in edited.dimensions] == [1.5, 4.0]
+    assert not judge.calls
+    errors = pack.core("errors")
+    for text, message in ((MARKUP, "text is not valid TOML"), ("x" * 60_000, "60000 characters")):
+        with pytest.raises(errors.ConfigError, match=message):
+            asyncio.run(node.execute(judge, "cats", text))
+
+
+def test_write_rubric_stops_at_what_is_no_rubric(pack: Pack, scorer: Any) -> None:
+    node = pack.module("nodes.write_rubric").WriteRubric
+    with pytest.raises(pack.core("errors").CritiqueParseError, match="is no rubric"):
+        asyncio.run(node.execute(scorer("I would rather not."), "cats"))
+    with pytest.raises(pack.core("errors").RequestError, match="request is empty"):
+        asyncio.run(node.execute(scorer(), " "))
+
+
+MARKUP = "<img src=x onerror=alert(1)> {braces} # Summary:"
+
+
+def test_judge_two_images_by_a_judge_that_compares(pack: Pack, scorer: Any, images: Any) -> None:
+    """The report and the margin come from its votes; another method is refused by name."""
+    node = pack.module("nodes.compare_images").CompareImages
+    profile = pack.core("rubric_file").load_rubric("skyjm-gen")
+    judge = scorer("It is <b>sharper</b>. \\boxed{B}", "No cat. \\boxed{A}")
+    judge.rubric_for = lambda request: profile
+    pair = images(2)
+    winner, _, report, margin, orders = asyncio.run(node.execute(judge, pair[:1], pair[1:], "a cat", "pairwise")).args
+    assert (winner, margin, orders) == ("B", -1.0, True)
+    assert "| Preference | 0.0 | 1.0 |" in report
+    with pytest.raises(pack.core("errors").ConfigError, match="choose the method pairwise"):
+        asyncio.run(node.execute(judge, pair[:1], pair[1:], "a cat", "pointwise"))

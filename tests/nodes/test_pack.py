@@ -23,6 +23,7 @@ NODE_IDS = {
     "RR_CompareImages": "Judge Two Images",
     "RR_CritiqueToText": "Critique to Text",
     "RR_CustomRubric": "Custom Rubric",
+    "RR_WriteRubric": "Write Rubric",
     "RR_MiniatureGenerate": "Miniature Generate",
     "RR_PreferencePick": "Preference Pick",
 }
