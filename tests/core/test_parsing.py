@@ -17,6 +17,7 @@ from rationalrewards_core.replies.parsing import Mode, Reason, parse_critique, r
 from rationalrewards_core.rewording.refined_text import refined_words
 from rationalrewards_core.rubric import Dimension, Layout, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+from rationalrewards_core.spelling import plain
 
 RUBRICS = {"generation": generation_rubric(), "edit": edit_rubric()}
 Scores = dict[str, float | None]
@@ -292,22 +293,30 @@ def rubrics(draw: st.DrawFn) -> Rubric:
     return custom_rubric(draw(titles()), scale, layout)
 
 
+def scores_nothing(text: str, rubric: Rubric) -> bool:
+    """Whether a text has no title before a number: that would be a score in words, and contradict the real one."""
+    folded = plain(text).casefold()
+    places = [folded.find(plain(dimension.title).casefold()) for dimension in rubric.dimensions]
+    return not any(place >= 0 and any(letter.isdigit() for letter in folded[place:]) for place in places)
+
+
 @st.composite
 def critiques(draw: st.DrawFn, rubric: Rubric) -> Critique:
     scale = rubric.scale
+    texts, lines = (strategy.filter(lambda text: scores_nothing(text, rubric)) for strategy in (free_texts, own_lines))
     steps = st.integers(int(scale.minimum) * 10**scale.decimals, int(scale.maximum) * 10**scale.decimals)
 
     def judgement(dimension: Dimension) -> Judgement:
         applies = not dimension.optional or draw(st.booleans())
         score = draw(steps) / 10**scale.decimals if applies else None
-        return Judgement(key=dimension.key, justification=draw(free_texts).strip(), score=score)
+        return Judgement(key=dimension.key, justification=draw(texts).strip(), score=score)
 
-    refinement = Refinement(comments=draw(free_texts).strip(), request=draw(requests))
+    refinement = Refinement(comments=draw(texts).strip(), request=draw(requests))
     return Critique(
         rubric=rubric.name,
         judgements=tuple(judgement(dimension) for dimension in rubric.dimensions),
-        analysis=draw(own_lines),
-        summary=draw(own_lines),
+        analysis=draw(lines),
+        summary=draw(lines),
         refinement=refinement if rubric.layout.refinement else None,
     )
 
