@@ -31,7 +31,7 @@ CORRECTIONS: Final = (
 
 _DECORATION: Final = re.compile(
     r"(?:[\s>]+|[-+*•·–](?=\s)|\#{1,6}|[*_`]{1,3}"  # quotes, bullets, headings, emphasis
-    r"|\(?[0-9]{1,2}[.):\]、]\)?(?=\D|$)|[0-9]?\ufe0f?\u20e3"  # 1.  (1)  1、  and keycaps
+    r"|\(?[0-9]{1,2}(?:[.:]?[)\]、]|[.:](?=\D|$))|[0-9]?\ufe0f?\u20e3"  # 1.  (1)  1、  and keycaps
     r"|[\u2600-\u27bf\u2b50\u2b55\ufe0f\U0001f300-\U0001faff])*"  # pictures
 )
 _NUMBER: Final = re.compile(r"([0-9]{1,2})[.):\]、\ufe0f\u20e3]")

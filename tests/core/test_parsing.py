@@ -550,6 +550,12 @@ class TestScoresTakenBack:
         scores = TWO.replace("## Score: 3.5", f"## Score: 3.5\n{line}")
         assert read(f"{HEAD}{scores}{OPEN_THIRD}## Score: N/A\n{TAIL}", generation) == "conflicting_scores"
 
+    @pytest.mark.parametrize("number", ["1、", "1）", "1)", "(1)", "1.)", "1. ", "1: "])
+    def test_a_numbered_title_may_begin_with_a_digit(self, number: str) -> None:
+        rubric = custom_rubric(("3D Look",), layout=Layout(refinement=False))
+        text = f"# Detailed Judgement\n{number}3D Look\n## Justification: Flat.\n## Score: 2.5\n# Summary: Flat.\n"
+        assert read(text, rubric).scores == {"d0": 2.5}
+
     @pytest.mark.parametrize(
         "rest",
         [
