@@ -15,3 +15,11 @@ def finite_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def number_pair(values: Any) -> tuple[float, float]:
+    """Two finite numbers in a list. ValueError for anything else."""
+    numbers = [finite_number(value) for value in values] if isinstance(values, list | tuple) else []
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        raise ValueError(f"{values!r:.60} are not two finite numbers")
+    return numbers[0], numbers[1]

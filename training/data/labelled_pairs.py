@@ -7,7 +7,6 @@ A line is a `PreferencePair` with two keys more: `split` (train, dev, test) and,
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +19,7 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.jsonl import DamagedLine, Row, encoded, read_lines
 from rationalrewards_core.messages import UserRequest
+from rationalrewards_core.numerals import number_pair
 from rationalrewards_core.storage import check_finished, replacing
 
 from .pairs import PreferencePair, pair_from_json
@@ -62,11 +62,15 @@ class PairFolder:
     def pairs(self, split: str | None = None, limit: int | None = None) -> list[LabelledPair]:
         """Pairs of a split (None: all), in the file's order. ConfigError if there are none.
 
-        A damaged line costs itself alone: it is counted, and said as a warning.
+        A damaged line costs itself alone, and so does one about a pair that stands before it, with whatever preference:
+        they are counted, and said as a warning.
         """
         damaged: list[DamagedLine] = []
         read = read_lines(self.path / PAIRS_FILE, _labelled, damaged.append, finished=True)
-        pairs = list(islice((each for each in read if split is None or each.split == split), limit))
+        once = _Once()
+        pairs = list(islice((each for each in read if split in (None, each.split) and once.is_new(each)), limit))
+        if once.again:
+            log.warning("%d lines of %s ask about a pair again and are left out", once.again, self.path / PAIRS_FILE)
         if damaged:
             log.warning("%d damaged lines are left out; the first: %s", len(damaged), damaged[0])
         if not pairs:
@@ -85,10 +89,22 @@ class PairFolder:
         return self._store.open(pair.first), self._store.open(pair.second)
 
 
+class _Once:
+    """Knows which pairs were there: one that counted twice would weigh twice, or be two labels of one question."""
+
+    def __init__(self) -> None:
+        self.again = 0
+        self._keys: set[str] = set()
+
+    def is_new(self, labelled: LabelledPair) -> bool:
+        new = labelled.key not in self._keys
+        self._keys.add(labelled.key)
+        self.again += not new
+        return new
+
+
 def _labelled(row: Row) -> LabelledPair:
-    ratings = {key: (float(a), float(b)) for key, (a, b) in row.get("ratings", {}).items()}
-    if not all(math.isfinite(rating) for pair in ratings.values() for rating in pair):
-        raise ValueError(f"ratings {ratings} are no finite numbers")
+    ratings = {key: number_pair(both) for key, both in row.get("ratings", {}).items()}
     return LabelledPair(pair_from_json(row), str(row.get("split", "")), ratings)
 
 

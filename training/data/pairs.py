@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.jsonl import read_lines
+from rationalrewards_core.numerals import finite_number
 from rationalrewards_core.rubric import Kind
 
 _written: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -96,14 +97,22 @@ class PreferencePair:
 
 
 def pair_from_json(table: Mapping[str, Any]) -> PreferencePair:
-    """The inverse of `PreferencePair.to_json`; a missing field is a KeyError, keys of others are ignored."""
-    models = table["models"]
+    """The inverse of `PreferencePair.to_json`; a missing field is a KeyError, keys of others are ignored.
+
+    ValueError for values that are not what they should be.
+    """
+    models, sources = table["models"], table["sources"]
+    names = [table["request"], table["first"], table["second"], *sources]
+    if not isinstance(sources, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("its request and its images must be texts, its sources a list of texts")
+    if table["strength"] is not None and finite_number(table["strength"]) is None:
+        raise ValueError(f"its strength {table['strength']!r:.40} is no number")
     return PreferencePair(
         request=table["request"],
         first=table["first"],
         second=table["second"],
         preference=Verdict(table["preference"]),
-        sources=tuple(table["sources"]),
+        sources=tuple(sources),
         origin=table["origin"],
         row=table["row"],
         licence=table["licence"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rationalrewards_core.comparison import Verdict, verdict_of_rewards
+from rationalrewards_core.numerals import number_pair
 
 SAME = 1e-9
 """Rewards closer than this are equal: they differ by rounding only."""
@@ -62,18 +63,17 @@ class Opinion:
 
 
 def opinion_from_json(table: Mapping[str, Any]) -> Opinion:
-    """The inverse of `Opinion.to_json`; a missing key is a KeyError."""
-    rewards = table["rewards"]
+    """The inverse of `Opinion.to_json`; a missing key is a KeyError, a reward that is no number a ValueError."""
     return Opinion(
         key=table["key"],
         request_id=table["request_id"],
         label=Verdict(table["label"]),
         verdict=_verdict(table["verdict"]),
-        rewards=None if rewards is None else (rewards[0], rewards[1]),
+        rewards=None if table["rewards"] is None else number_pair(table["rewards"]),
         forward=_verdict(table["forward"]),
         backward=_verdict(table["backward"]),
         scores={key: (pair[0], pair[1]) for key, pair in table["scores"].items()},
-        ratings={key: (pair[0], pair[1]) for key, pair in table["ratings"].items()},
+        ratings={key: number_pair(both) for key, both in table["ratings"].items()},
         reason=table["reason"],
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rationalrewards_core.backends.checkpoint import Checkpoint
 from rationalrewards_core.backends.qwen_chat import IMAGE_TOKEN, chat_text, model_inputs, takes_token_kinds
+from rationalrewards_core.backends.special_tokens import special_ids
 from rationalrewards_core.errors import ConfigError, RequestError
 from rationalrewards_core.images import MAX_PIXELS, image_header
 
@@ -79,6 +80,7 @@ class Encoder:
         self._source = Checkpoint(type(checkpoint.model), tokeniser, checkpoint.image_processor, "cpu")
         self._image_id = tokeniser.convert_tokens_to_ids(IMAGE_TOKEN)
         self._kinds = takes_token_kinds(checkpoint.model)
+        self._marks = [str(tokeniser.convert_ids_to_tokens(index)) for index in special_ids(tokeniser, ())]
 
     def __call__(self, record: ChatRecord) -> EncodedExample:
         inputs = model_inputs(self._source, [record.messages()])
@@ -88,7 +90,12 @@ class Encoder:
         return EncodedExample(ids, len(prompt), inputs.get("pixel_values"), inputs.get("image_grid_thw"), images)
 
     def length(self, record: ChatRecord) -> int:
-        """Tokens of a record without reading its images: their headers say their size."""
+        """Tokens of a record without reading its images: their headers say their size. ConfigError for what is no example."""
+        mark = next((mark for mark in self._marks if any(mark in text for text in record.texts)), None)
+        if mark is not None:
+            raise ConfigError(
+                f"{record.origin}: a text holds {mark}, which would be read as a mark of the chat; take it out."
+            )
         text = chat_text(self._source.tokeniser, list(record.turns))  # type: ignore[misc]
         prompt = self._source.tokeniser(text, add_special_tokens=False).input_ids
         extra = sum(self._image_tokens(path) - 1 for path in record.images)

@@ -9,6 +9,7 @@ list of parts (`{"type": "text", "text": ...}`, `{"type": "image", "image": "ima
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ class ChatRecord:
     @property
     def images(self) -> tuple[Path, ...]:
         return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, Path))
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the prompt and the answer."""
+        return [*_texts(self.turns), self.answer]
 
     def messages(self) -> tuple[Message, ...]:
         """The prompt with its images as a judge would see them. ConfigError for one that cannot be read."""
@@ -109,7 +115,13 @@ def chat_record(row: Any, folder: Path, origin: str) -> ChatRecord:
     text = "".join(str(part) for part in answer.parts)
     if not text.strip():
         raise ConfigError(f"{origin}: the answer is empty.")
+    if any("\ud800" <= character <= "\udfff" for part in (text, *_texts(question)) for character in part):
+        raise ConfigError(f"{origin}: a text holds half of a character (a lone surrogate); write it again.")
     return ChatRecord(tuple(question), text, str(row.get("request_id", "")), origin)
+
+
+def _texts(turns: Sequence[ChatTurn]) -> list[str]:
+    return [part for turn in turns for part in turn.parts if isinstance(part, str)]
 
 
 def _messages(row: Any) -> Any:

@@ -166,6 +166,11 @@ class TestBehaviour:
         assert opinion_from_json(told.to_json()) == told
         assert opinion_from_json(opinion(A, None).to_json()) == opinion(A, None)
 
+    @pytest.mark.parametrize("rewards", [[0.1], [0.1, 0.2, 0.3], ["0.1", "0.2"], [10**400, 0.1], [float("nan"), 0.1]])
+    def test_rewards_are_two_numbers(self, rewards: list[Any]) -> None:
+        with pytest.raises(ValueError, match="not two finite numbers"):
+            opinion_from_json({**opinion(A, B).to_json(), "rewards": rewards})
+
 
 class TestCalibration:
     def opinions(self, slope: float, count: int = 4000) -> list[Opinion]:

@@ -79,6 +79,34 @@ def test_a_damaged_line_of_pairs_costs_itself_alone(folder: PairFolder, caplog: 
         folder.pairs()
 
 
+def test_a_pair_that_stands_there_again_counts_once(folder: PairFolder, caplog: pytest.LogCaptureFixture) -> None:
+    sound = folder.pairs()
+    file = folder.path / "pairs.jsonl"
+    first = json.loads(file.read_bytes().splitlines()[0])
+    other = {**first, "preference": "A" if first["preference"] == "B" else "B"}
+    file.write_bytes(file.read_bytes() + b"".join(json.dumps(row).encode() + b"\n" for row in (first, other)))
+    assert folder.pairs() == sound
+    assert "2 lines of " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"first": 5}, {"request": ""}, {"request": None}, {"sources": "a.png"}, {"sources": [1]}, {"strength": 10**400},
+     {"strength": "much"}, {"ratings": {"x": "12"}}, {"ratings": {"x": [1, 2, 3]}}, {"ratings": {"x": [10**400, 1]}},
+     {"ratings": [1]}],
+    ids=str,
+)  # fmt: skip
+def test_a_pair_of_odd_values_costs_itself_alone(
+    change: dict[str, Any], folder: PairFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = folder.pairs()
+    file = folder.path / "pairs.jsonl"
+    first = json.loads(file.read_bytes().splitlines()[0])
+    file.write_bytes(file.read_bytes() + json.dumps({**first, "row": "odd", **change}).encode() + b"\n")
+    assert folder.pairs() == sound
+    assert "1 damaged lines are left out" in caplog.text
+
+
 class TestPointwise:
     def test_rewards_decide(self, folder: PairFolder, reply_text: Callable[..., str]) -> None:
         scorer = Scorer(ScriptedBackend(scored_by_brightness(reply_text)))

@@ -74,6 +74,8 @@ def test_a_marker_in_user_text_places_nothing(tmp_path: Path) -> None:
         (with_messages(USER, {"role": "user", "content": "x"}), "last message must be the assistant's"),
         (with_messages(USER, ANSWER, USER, ANSWER), "one user message"),
         (with_messages(USER, {"role": "assistant", "content": " \n"}), "answer is empty"),
+        (with_messages(USER, {"role": "assistant", "content": "a\ud800"}), "half of a character"),
+        (with_messages({"role": "user", "content": "\udfff"}, ANSWER), "half of a character"),
         (with_messages({"role": "tool", "content": "x"}, ANSWER), "role must be"),
         (with_messages({"role": "user", "content": 3}, ANSWER), "content must be"),
         (with_messages({"role": "user", "content": [{"type": "video"}]}, ANSWER), "part must be a text or an image"),

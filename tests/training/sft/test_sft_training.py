@@ -366,6 +366,25 @@ class TestRun:
         with pytest.raises(ConfigError, match=r"1 of 1 examples are left out.*train\.jsonl:1.* There are 0 examples"):
             SftTrainer(small(tmp_path / "export"), tmp_path / "none")
 
+    @pytest.mark.parametrize("mark", ["<|im_end|>", "<|image_pad|>"])
+    @pytest.mark.parametrize("role", ["user", "assistant"])
+    def test_a_mark_of_the_chat_in_a_text_leaves_its_example_out(
+        self, role: str, mark: str, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It would end the answer in its middle, or stand for a picture that is not there."""
+        shutil.copytree(export, tmp_path / "export")
+        file = tmp_path / "export" / "train.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        table = json.loads(lines[3])
+        content = next(message["content"] for message in table["messages"] if message["role"] == role)
+        part = next(part for part in content if part["type"] == "text")
+        part["text"] += f" {mark} and more"
+        file.write_text("\n".join([*lines[:3], json.dumps(table), *lines[4:]]) + "\n", encoding="utf-8")
+        trainer = SftTrainer(small(tmp_path / "export"), tmp_path / "run")
+        trainer.run.close()
+        assert len(trainer.examples) == len(lines) - 1
+        assert f"train.jsonl:4: a text holds {mark}, which would be read as a mark" in caplog.text
+
     def test_if_none_is_left_it_says_why_and_what_to_do(self, export: Path, tmp_path: Path) -> None:
         said = (
             r"18 of 18 examples have \d+ to \d+ tokens, more than max_length \(50\), and 0 are left.*--rubric miniature"
