@@ -9,6 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.judged import best
 from .judge.ranking import blocked
 from .schema import schema
 from .sockets import CritiqueSocket
@@ -52,26 +53,20 @@ class PickBest(io.ComfyNode):
             raise ConfigError(
                 f"There are {len(candidates)} images and {len(values)} rewards; connect the critiques of these images."
             )
-        best = highest(values)
-        if best is None:
+        index = best(values)
+        if index is None:
             reason = blocked(f"None of the {len(candidates)} images could be judged, so none is the best.")
             return io.NodeOutput(reason, reason, reason)
-        return io.NodeOutput(candidates[best], best, values[best])
+        return io.NodeOutput(candidates[index], index, values[index])
 
 
-def rewards_of(critique: Sequence[Any] | None, rewards: Sequence[float] | None) -> list[float]:
-    """One number per image, NaN where it is unscored, from whichever input is connected.
+def rewards_of(critique: Sequence[Any] | None, rewards: Sequence[float] | None) -> list[float | None]:
+    """One number per image, None where it is unscored, from whichever input is connected.
 
-    Infinity is no reward: it stands for a failure of whatever computed it.
+    NaN, which a FLOAT wire carries for an unscored image, and infinity are no rewards.
     """
     if (critique is None) == (rewards is None):
         raise ConfigError("Connect either critique or rewards, and not both.")
     if rewards is not None:
-        return [float(value) if math.isfinite(value) else math.nan for value in rewards]
-    return [math.nan if value is None else value for critiques in critique or () for value in critiques.rewards]
-
-
-def highest(values: Sequence[float]) -> int | None:
-    """Index of the highest number, the first of equals; None if there is none."""
-    ranking = [(value, -index) for index, value in enumerate(values) if not math.isnan(value)]
-    return -max(ranking)[1] if ranking else None
+        return [float(value) if math.isfinite(value) else None for value in rewards]
+    return [value for critiques in critique or () for value in critiques.rewards]

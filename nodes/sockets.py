@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.critique import Critique
-from ..rationalrewards_core.reward import reward
+from ..rationalrewards_core.judged import best, reward_of
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.messages import UserRequest
@@ -43,13 +42,12 @@ class Critiques:
     @property
     def rewards(self) -> tuple[float | None, ...]:
         """Per image in [0, 1]; None where it is unscored."""
-        return tuple(reward(o, self.rubric) if isinstance(o, Critique) else None for o in self.outcomes)
+        return tuple(reward_of(outcome, self.rubric) for outcome in self.outcomes)
 
     @property
     def best(self) -> int | None:
         """Index of the highest reward, the first of equals; None when nothing was scored."""
-        ranking = [(value, -index) for index, value in enumerate(self.rewards) if value is not None]
-        return -max(ranking)[1] if ranking else None
+        return best(self.rewards)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 Reading order: `rubric` (what is judged), `messages` (how it is asked), `backends` (who answers),
 `replies` and `critique` (what came back), `reward` (the number), `scorer` (all of that in one call),
-`loop` (generate, critique, refine), `serving` (the same over HTTP).
+`judged` (both together), `loop` (generate, critique, refine), `one_call` (without a scorer of one's own), `serving` (the same over HTTP).
 
 Importing this package imports no torch, no transformers and nothing of ComfyUI.
 """
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from .comparison import Comparison, Verdict
     from .critique import Critique, Judgement, Refinement, Unscored, render_critique
     from .engines import EngineOptions, make_scorer
+    from .judged import Judged
     from .loop.refine import RefinePolicy, RefineState, RefineStep
     from .loop.refine_loop import LoopEnd, RefineLoop
     from .messages import UserRequest
+    from .one_call import judge
     from .replies.parsing import parse_critique
     from .rubric import Dimension, Rubric
     from .rubric_file import edit_rubric, generation_rubric, load_rubric
@@ -31,9 +33,11 @@ _WHERE = {
     "comparison": ("Comparison", "Verdict"),
     "critique": ("Critique", "Judgement", "Refinement", "Unscored", "render_critique"),
     "engines": ("EngineOptions", "make_scorer"),
+    "judged": ("Judged",),
     "loop.refine": ("RefinePolicy", "RefineState", "RefineStep"),
     "loop.refine_loop": ("LoopEnd", "RefineLoop"),
     "messages": ("UserRequest",),
+    "one_call": ("judge",),
     "replies.parsing": ("parse_critique",),
     "rubric": ("Dimension", "Rubric"),
     "rubric_file": ("edit_rubric", "generation_rubric", "load_rubric"),
@@ -47,6 +51,7 @@ __all__ = [
     "Critique",
     "Dimension",
     "EngineOptions",
+    "Judged",
     "Judgement",
     "LoopEnd",
     "RefineLoop",
@@ -63,6 +68,7 @@ __all__ = [
     "Verdict",
     "edit_rubric",
     "generation_rubric",
+    "judge",
     "load_rubric",
     "make_scorer",
     "parse_critique",

@@ -21,6 +21,7 @@ from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards
 from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities, with_samples
 from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
 from .grammar import critique_grammar
+from .judged import Judged, reward_of
 from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
 from .probabilities import score_statistics
@@ -210,6 +211,20 @@ class Scorer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return ScoreBatch(tuple(o for o in outcomes if o is not None))
+
+    async def judge_many(
+        self,
+        cases: Sequence[Case],
+        mode: Mode = "critique",
+        on_outcome: Callable[[int, Outcome], None] | None = None,
+    ) -> tuple[Judged, ...]:
+        """`score_many`, each outcome with its case and its reward."""
+        batch = await self.score_many(cases, mode, on_outcome)
+        return tuple(map(self.judged, cases, batch.outcomes))
+
+    def judged(self, case: Case, outcome: Outcome) -> Judged:
+        """An outcome with its case and its reward."""
+        return Judged(case, outcome, reward_of(outcome, self.rubric_for(case.request)))
 
     async def compare(
         self,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...rationalrewards_core.critique import Critique, Unscored
 from ...rationalrewards_core.errors import ConfigError
+from ...rationalrewards_core.judged import best
 from ...rationalrewards_core.loop.endings import ending
 from ...rationalrewards_core.loop.history import step_to_json
 from ...rationalrewards_core.loop.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
@@ -112,8 +113,7 @@ def best_of_batch(images: int, critiques: Sequence[Critiques], rewards: Sequence
         values = [_reward(value) for value in rewards]
         outcomes = outcomes or [_number_only(value) for value in values]
         outcomes = [_unrewarded(outcome, value) for outcome, value in zip(outcomes, values, strict=True)]
-    ranking = [(value, -index) for index, value in enumerate(values) if value is not None]
-    index = -max(ranking)[1] if ranking else 0
+    index = best(values) or 0
     return IterationCandidate(index=index, outcome=outcomes[index], reward=values[index])
 
 

@@ -17,6 +17,7 @@ from ..critique import Critique, Judgement, Unscored
 from ..engines import EngineOptions, make_scorer
 from ..errors import ConfigError, RequestError
 from ..images import MAX_PIXELS, PICTURE_SUFFIXES, open_image
+from ..judged import reward_of
 from ..memo import Memo
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
@@ -121,7 +122,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     with tqdm(total=len(cases), unit="image", disable=arguments.json or len(cases) < 2, file=sys.stderr) as bar:
         remaining = iter(run(scorer, scorer.score_many(cases, "score", lambda *_: bar.update())).outcomes)
     outcomes = [picture if isinstance(picture, Unscored) else next(remaining) for picture in opened]
-    rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in outcomes]
+    rewards = [reward_of(outcome, scorer.rubric_for(request)) for outcome in outcomes]
     order = sorted(range(len(outcomes)), key=lambda i: -1.0 if rewards[i] is None else rewards[i] or 0.0, reverse=True)
     if arguments.json:
         for index in order:

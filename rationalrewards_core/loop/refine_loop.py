@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..critique import Critique
 from ..errors import ConfigError
+from ..judged import Judged
 from ..messages import UserRequest
-from ..scorer import Case, Outcome, Scorer
+from ..scorer import Case, Scorer
 from .history import History, check_there, load_history
 from .refine import Move, RefinePolicy, RefineState, RefineStep, StopReason, next_move
 
@@ -93,24 +93,23 @@ class RefineLoop:
         started = time.perf_counter()
         image = await generated(self._generate, move.request, move.seed)
         image_ready = time.perf_counter()
-        outcome = await self._judged(state.request, image)
-        reward = self._scorer.reward(outcome, state.request) if isinstance(outcome, Critique) else None
+        judged = await self._judged(state.request, image)
         return RefineStep(
             index=len(state.steps),
             request=move.request,
             seed=move.seed,
             origin=move.origin,
-            outcome=outcome,
-            reward=reward,
-            accepted=state.accepts(reward),
+            outcome=judged.outcome,
+            reward=judged.reward,
+            accepted=state.accepts(judged.reward),
             generate_seconds=image_ready - started,
             judge_seconds=time.perf_counter() - image_ready,
             image=image,
         )
 
-    async def _judged(self, request: UserRequest, image: Image.Image) -> Outcome:
+    async def _judged(self, request: UserRequest, image: Image.Image) -> Judged:
         """Always against the original request."""
-        return (await self._scorer.score_many([Case(request, image)])).outcomes[0]
+        return (await self._scorer.judge_many([Case(request, image)]))[0]
 
 
 async def generated(generate: Generate, request: str, seed: int) -> Image.Image:

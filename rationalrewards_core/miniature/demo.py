@@ -266,14 +266,12 @@ async def _rival(
     started = time.perf_counter()
     cases = [Case(ends[i].state.request, image) for (i, _), image in zip(jobs, pictures, strict=True)]
     fresh = Scorer(scorer.backend, scorer.rubrics, scorer.settings)  # the loop's critiques would answer for nothing
-    batch = await fresh.score_many(cases, "score")
+    judged = await fresh.judge_many(cases, "score")
     clock.rival_judge = time.perf_counter() - started
     rows: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
     position = 0
-    for end, n in zip(ends, counts, strict=True):
-        outcomes = batch.outcomes[position : position + n]
-        rewards = tuple(scorer.reward(o, end.state.request) if isinstance(o, Critique) else None for o in outcomes)
-        rows.append((pictures[position : position + n], rewards))
+    for n in counts:
+        rows.append((pictures[position : position + n], tuple(one.reward for one in judged[position : position + n])))
         position += n
     return rows
 
