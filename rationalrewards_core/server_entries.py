@@ -75,7 +75,7 @@ def found_program(kind: EntryKind, program: str | None) -> str:
     name = program or PROGRAMS[kind]
     path = shutil.which(Path(name).expanduser())
     if path is None:
-        hint = " To judge with a GGUF file without it: --backend gguf:FILE." if kind == "llama.cpp" else ""
+        hint = " To judge with a GGUF file without it: --engine gguf:FILE." if kind == "llama.cpp" else ""
         raise ConfigError(f"There is no program {name!r} here; install {kind}, or name it with --program PATH.{hint}")
     return str(Path(path).absolute())
 

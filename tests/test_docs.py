@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,13 @@ DOCUMENTS = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "training/LOG.md",
+    "docs/architecture.md",
+    "docs/comfyui.md",
+    "docs/command-line.md",
+    "docs/http.md",
+    "docs/miniature.md",
+    "docs/python.md",
+    "docs/rubrics.md",
     "docs/parrot.md",
     "docs/training-your-own.md",
     "docs/nft.md",
@@ -31,6 +40,11 @@ DOCUMENTS = [
 ]
 CARDS = ["scorer", "generator"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+USER_PAGES = "\n".join(
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", *(f"docs/{page}.md" for page in ("comfyui", "command-line", "http", "python", "rubrics")))
+)
+"""What a newcomer reads: the front door and the pages it leads to first."""
 JUDGES = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
 
 
@@ -43,7 +57,7 @@ def commands(program: str, document: str = README) -> list[str]:
     return [line for line in lines if line.startswith(program + " ")]
 
 
-@pytest.mark.parametrize("line", commands("rationalrewards"))
+@pytest.mark.parametrize("line", commands("rationalrewards", USER_PAGES))
 def test_every_command_of_the_readme_is_understood(line: str) -> None:
     words = shlex.split(line.split(" > ")[0], comments=True)
     parsed = build_parser().parse_args(words[1:])
@@ -63,9 +77,9 @@ def test_the_page_on_judges_marks_every_row_measured_or_not() -> None:
         assert re.match(r"(yes|no|on an? )\b", row.split("|")[6].strip()), row
 
 
-def test_the_readme_shows_every_command() -> None:
-    shown = {shlex.split(line, comments=True)[1] for line in commands("rationalrewards")}
-    mentioned = set(re.findall(r"`(?:\S*/)?rationalrewards (\w+)", README))
+def test_the_pages_show_every_command() -> None:
+    shown = {shlex.split(line, comments=True)[1] for line in commands("rationalrewards", USER_PAGES)}
+    mentioned = set(re.findall(r"`(?:\S*/)?rationalrewards (\w+)", USER_PAGES))
     subcommands = {"critique", "score", "compare", "refine", "rubric", "serve", "servers", "doctor"}
     assert subcommands <= shown | mentioned
 
@@ -76,19 +90,58 @@ def test_every_make_target_of_the_readme_exists(line: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-def test_the_readmes_python_is_python() -> None:
-    blocks = code_blocks(README, "python")
-    assert blocks
+def test_the_python_of_the_pages_is_python() -> None:
+    blocks = code_blocks(USER_PAGES, "python")
+    assert len(blocks) >= 3
     for block in blocks:
-        compile(block, "README.md", "exec")
+        compile(block, "python", "exec")
         for names in re.findall(r"from rationalrewards_core import (.+)", block):
             import rationalrewards_core
 
             assert all(hasattr(rationalrewards_core, name.strip()) for name in names.split(","))
 
 
-def test_the_readmes_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = code_blocks(README, "toml")
+@pytest.mark.model
+@pytest.mark.parametrize("block", code_blocks(USER_PAGES, "python"))
+def test_the_python_of_the_pages_runs(block: str, tmp_path: Path) -> None:
+    """Literally, in a process of its own, beside a picture of what it asks for."""
+    if "picture.png" not in block:
+        pytest.skip("a fragment")
+    pytest.importorskip("diffusers")
+    from rationalrewards_core.miniature import generator_folder
+    from rationalrewards_core.miniature.generator import MiniatureGenerator
+
+    request = re.findall(r'"(a large [^"]+)"', block)[0]
+    MiniatureGenerator.load(generator_folder()).generate(request, 3).save(tmp_path / "picture.png")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+    assert re.match(r"[01]\.\d+ ", process.stdout), process.stdout
+
+
+def test_the_first_python_is_three_lines() -> None:
+    first = [line for line in code_blocks(README, "python")[0].splitlines() if line.strip()]
+    assert len(first) == 3
+    assert "asyncio" not in code_blocks(README, "python")[0]
+
+
+def test_the_front_door_is_short_and_leads_somewhere() -> None:
+    assert len(README.splitlines()) <= 120
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) > 20
+    for link in links:
+        assert "://" in link or (ROOT / link).exists(), link
+
+
+def test_moving_pictures_are_small() -> None:
+    for picture in (ROOT / "docs" / "images").glob("*.webp"):
+        assert picture.stat().st_size < 3_000_000
+
+
+def test_the_configuration_of_the_pages_is_read() -> None:
+    (block,) = code_blocks(USER_PAGES, "toml")
     assert tomllib.loads(block)["servers"]["judge"]["url"]
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...rationalrewards_core.loop.refine import RefinePolicy
 from ..sockets import CritiqueSocket, FlowSocket
 
 MAX_ITERATIONS = 100
+RULES = RefinePolicy()
+"""The rules of a loop that nobody has told otherwise."""
 BODY_INPUTS = ("image", "critique", "reward", "refined_prompt")
 """What an iteration makes; a kept one is not asked for it."""
 
@@ -39,7 +42,7 @@ def until_inputs() -> list[Any]:
         io.Float.Input(
             "threshold",
             lazy=True,
-            default=0.85,
+            default=RULES.threshold,
             min=0.0,
             max=1.0,
             step=0.01,
@@ -48,7 +51,7 @@ def until_inputs() -> list[Any]:
         io.Int.Input(
             "max_iterations",
             lazy=True,
-            default=4,
+            default=RULES.max_iterations,
             min=1,
             max=MAX_ITERATIONS,
             tooltip="The loop ends after this many iterations.",
@@ -56,7 +59,7 @@ def until_inputs() -> list[Any]:
         io.Int.Input(
             "patience",
             lazy=True,
-            default=3,
+            default=RULES.patience,
             min=1,
             max=MAX_ITERATIONS,
             tooltip="The loop ends when this many iterations in a row brought no improvement.",
@@ -64,7 +67,7 @@ def until_inputs() -> list[Any]:
         io.Float.Input(
             "minimum_gain",
             lazy=True,
-            default=0.0,
+            default=RULES.minimum_gain,
             min=0.0,
             max=1.0,
             step=0.01,
@@ -73,7 +76,7 @@ def until_inputs() -> list[Any]:
         io.Float.Input(
             "minimum_score",
             lazy=True,
-            default=3.0,
+            default=RULES.minimum_score,
             min=-100.0,
             max=100.0,
             step=0.1,
@@ -91,7 +94,7 @@ def until_inputs() -> list[Any]:
             "refine_from",
             lazy=True,
             options=["best", "latest"],
-            default="best",
+            default=RULES.refine_from,
             tooltip="Whose refined prompt is tried next: the best iteration's, or the latest one's.",
         ),
         io.Combo.Input(

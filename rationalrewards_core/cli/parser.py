@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..loop.refine import RefinePolicy
 from .server_arguments import add_doctor_arguments, add_servers_arguments
 
 ENGINE_HELP = """\
-engines (--backend):
+engines (--engine):
   miniature            the small model that comes with the package; judges coloured shapes only (default)
   local:FOLDER_OR_ID   a Qwen3-VL-class checkpoint, for example local:/models/RationalRewards-8B-T2I
   gguf:FILE            a GGUF model with its mmproj file beside it, run by llama.cpp (pip install xllamacpp)
@@ -48,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _engine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("engine")
     group.add_argument(
+        "--engine",
         "--backend",
+        dest="backend",
         default="miniature",
         metavar="ENGINE",
         help="miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME",
@@ -156,24 +159,36 @@ def _refine(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="of the first image (default: 0)")
     # No defaults here: what is not given comes from RefinePolicy, or from the run that goes on.
+    policy = RefinePolicy()
     rules = parser.add_argument_group("rules of the loop (with --resume: those of the run, unless given)")
-    rules.add_argument("--threshold", type=float, help="reward (0..1) at which to stop (default: 0.85)")
+    rules.add_argument("--threshold", type=float, help=f"reward (0..1) at which to stop (default: {policy.threshold})")
     rules.add_argument(
         "--minimum-score",
         "--minimum",
         type=float,
-        help="score below which a dimension changes the prompt (default: 3.0)",
-    )
-    rules.add_argument("--max-iterations", "--images", type=int, help="most images in all (default: 4)")
-    rules.add_argument("--first", type=int, help="images of the original prompt before refining (default: 1)")
-    rules.add_argument("--patience", type=int, help="images without improvement before giving up (default: 3)")
-    rules.add_argument(
-        "--minimum-gain", "--margin", type=float, help="reward by which an image must win (default: 0.0)"
+        help=f"score below which a dimension changes the prompt (default: {policy.minimum_score})",
     )
     rules.add_argument(
-        "--seeds", choices=("fixed", "increment", "random"), help="seeds of later images (default: increment)"
+        "--max-iterations", "--images", type=int, help=f"most images in all (default: {policy.max_iterations})"
     )
-    rules.add_argument("--refine-from", choices=("best", "latest"), help="whose critique to follow (default: best)")
+    rules.add_argument(
+        "--first", type=int, help=f"images of the original prompt before refining (default: {policy.first})"
+    )
+    rules.add_argument(
+        "--patience", type=int, help=f"images without improvement before giving up (default: {policy.patience})"
+    )
+    rules.add_argument(
+        "--minimum-gain",
+        "--margin",
+        type=float,
+        help=f"reward by which an image must win (default: {policy.minimum_gain})",
+    )
+    rules.add_argument(
+        "--seeds", choices=("fixed", "increment", "random"), help=f"seeds of later images (default: {policy.seeds})"
+    )
+    rules.add_argument(
+        "--refine-from", choices=("best", "latest"), help=f"whose critique to follow (default: {policy.refine_from})"
+    )
     _engine(parser)
 
 

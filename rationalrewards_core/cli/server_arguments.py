@@ -18,7 +18,7 @@ def add_servers_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what you call it: --backend server:NAME")
+    parser.add_argument("name", metavar="NAME", help="what you call it: --engine server:NAME")
     parser.add_argument(
         "kind",
         choices=("vllm", "llama.cpp", "sglang"),

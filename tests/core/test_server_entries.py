@@ -127,7 +127,7 @@ def test_the_commands(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ["add", "x", "vllm", "m", "--program", "/no/vllm"],
             "There is no program '/no/vllm' here; install vllm, or name it",
         ),
-        (["add", "x", "llama.cpp", "m.gguf", "--program", "/no"], "without it: --backend gguf:FILE"),
+        (["add", "x", "llama.cpp", "m.gguf", "--program", "/no"], "without it: --engine gguf:FILE"),
         (["add", "x", "llama.cpp", "m.gguf", "--program", sys.executable], "needs --mmproj FILE"),
         (
             ["add", "x", "llama.cpp", "m.gguf", "--program", sys.executable, "--mmproj", "n"],

@@ -95,7 +95,7 @@ def _add_pairs(parser: argparse.ArgumentParser) -> None:
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:
     judges = "miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME or head:FOLDER"
-    parser.add_argument("--judge", default="miniature", help=judges)
+    parser.add_argument("--judge", "--engine", default="miniature", help=judges)
     parser.add_argument("--adapter", help="LoRA adapter folder (local judges)")
     parser.add_argument("--rubric", help="rubric file, or the name of a judge profile")
     parser.add_argument("--device", default="auto")

@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--judge",
+        "--engine",
         default="miniature",
         help="miniature, local:FOLDER, server:NAME, or scalar:NAME in an environment that has it",
     )

@@ -71,7 +71,7 @@ def _teacher(parser: argparse.ArgumentParser, *, pairs: bool = False) -> None:
 def _own(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     usual = OwnSettings()
-    parser.add_argument("--judge", required=True, help="miniature, local:FOLDER_OR_ID, or server:NAME")
+    parser.add_argument("--judge", "--engine", required=True, help="miniature, local:FOLDER_OR_ID, or server:NAME")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=8)

@@ -108,5 +108,5 @@ def _card(config: SftConfig) -> str:
     return (
         f"# LoRA adapter for {Path(config.model).name}\n\n"
         f"Trained by rationalrewards {__version__} (`python -m training.sft`); settings and figures: `training.json`.\n"
-        "Judge with it: `rationalrewards critique IMAGE --prompt ... --backend local:MODEL --adapter FOLDER`.\n"
+        "Judge with it: `rationalrewards critique IMAGE --prompt ... --engine local:MODEL --adapter FOLDER`.\n"
     )

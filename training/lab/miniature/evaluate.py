@@ -214,7 +214,7 @@ def evaluate(engine: str, precision: str, *, guided: bool, images: int, pairs: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="miniature", help="miniature or local:FOLDER")
+    parser.add_argument("--engine", "--backend", dest="backend", default="miniature", help="miniature or local:FOLDER")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--precisions", nargs="+", default=["bf16", "int8", "nf4"])

@@ -141,7 +141,7 @@ def main() -> None:
     defaults = RecipeOptions()
     parser.add_argument("--out", type=Path, default=Path("runs/nft-recipes"))
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
-    parser.add_argument("--judge", default=defaults.judge, help="the reward (default: %(default)s)")
+    parser.add_argument("--judge", "--engine", default=defaults.judge, help="the reward (default: %(default)s)")
     for name in ("seeds", "epochs", "milestones", "development", "refinements", "held_out", "images"):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
