@@ -28,7 +28,7 @@ from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Layout, Rubric
 from rationalrewards_core.rubric_file import carried_rubrics, edit_rubric, generation_rubric, rubric_to_toml
-from training.parrot.chat import FORMATS, chat_rows
+from training.parrot.chat import chat_rows
 
 GOLDEN = Path(__file__).with_name("golden.json")
 REPLIES = Path(__file__).with_name("replies")
@@ -87,7 +87,7 @@ def exports(rubric: Rubric) -> Any:
     sources = (picture,) if rubric.kind == "edit" else ()
     messages = critique_messages(UserRequest(REQUEST, sources), picture, rubric)
     names = [f"images/{number}.png" for number in range(len(sources) + 1)]
-    return {form: chat_rows(messages, "an answer", names, form) for form in FORMATS}
+    return {form: chat_rows(messages, "an answer", names, form) for form in ("chat", "trl", "llamafactory")}
 
 
 def digest(value: Any) -> str:
