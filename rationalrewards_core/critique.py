@@ -11,17 +11,8 @@ from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any, Final
 
-from .rubric import (
-    ANALYSIS,
-    COMMENTS,
-    JUDGEMENT,
-    JUSTIFICATION,
-    REFINED,
-    REFINEMENT,
-    SCORE,
-    SUMMARY,
-    Rubric,
-)
+from .reply_layout import Slot, reply_layout, written_out
+from .rubric import SUMMARY, Rubric
 
 SUMMARY_LINE: Final = f"\n# {SUMMARY}"
 """Where a reply in `score` mode is stopped: every score stands before it."""
@@ -186,22 +177,15 @@ class Unscored:
 
 def render_critique(critique: Critique, rubric: Rubric) -> str:
     """Write a critique in the rubric's grammar, the way a well-trained judge would."""
-    lines = [f"# {ANALYSIS}", critique.analysis] if rubric.layout.analysis else []
-    lines.append(f"# {JUDGEMENT}")
-    for number, dimension in enumerate(rubric.dimensions, 1):
-        judgement = critique.judgement(dimension.key)
-        body = [
-            f"## {JUSTIFICATION}: {judgement.justification}",
-            f"## {SCORE}: {rubric.scale.format(judgement.score)}",
-        ]
-        lines.append(f"{number}. {dimension.title}:")
-        lines += reversed(body) if rubric.layout.score_first else body
-    lines.append(f"# {SUMMARY}: {critique.summary}")
-    if rubric.layout.refinement and critique.refinement is not None:
-        lines += [
-            "",
-            f"# {REFINEMENT}:",
-            f"## {COMMENTS}: {critique.refinement.comments}",
-            f"## {REFINED}: {critique.refinement.request}",
-        ]
-    return "\n".join(lines)
+    if critique.refinement is None:
+        rubric = replace(rubric, layout=replace(rubric.layout, refinement=False))
+    return written_out(reply_layout(rubric), lambda slot: _slot_text(slot, critique, rubric))
+
+
+def _slot_text(slot: Slot, critique: Critique, rubric: Rubric) -> str:
+    if slot.dimension is not None:
+        judgement = critique.judgement(slot.dimension.key)
+        return judgement.justification if slot.kind == "justification" else rubric.scale.format(judgement.score)
+    refinement = critique.refinement or Refinement(comments="", request="")
+    texts = {"analysis": critique.analysis, "summary": critique.summary}
+    return {**texts, "comments": refinement.comments, "refined": refinement.request}[slot.kind]

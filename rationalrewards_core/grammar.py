@@ -13,6 +13,7 @@ from typing import Final
 from .free_lines import SPACES, free_line_rules
 from .headings import CORRECTIONS, OVERALL
 from .replies.parsing import Mode
+from .reply_layout import LayoutPart, LineEnd, Slot, reply_layout
 from .rubric import (
     ANALYSIS,
     COMMENTS,
@@ -22,11 +23,15 @@ from .rubric import (
     REFINED,
     REFINEMENT,
     SCORE,
+    SCORE_A,
+    SCORE_B,
     SUMMARY,
+    WINNER,
     Rubric,
     Scale,
 )
 
+TIE: Final = "It's a tie"
 _HEADINGS: Final = (
     *(ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SUMMARY, REFINEMENT, COMMENTS, REFINED),
     *OVERALL,
@@ -41,39 +46,49 @@ def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
     Texts are free but for lines that `parse_critique` would take for a heading. One blank line may stand
     between two lines and before a heading.
     """
-    layout = rubric.layout
-    parts = [_literal(f"# {ANALYSIS}\n"), "line (break line)*", "break"] if layout.analysis else []
-    parts.append(_literal(f"# {JUDGEMENT}\n"))
-    for number, dimension in enumerate(rubric.dimensions, 1):
-        score = "applicable" if dimension.optional else "score"
-        fields = [
-            [_literal(f"## {JUSTIFICATION}: "), "justification"],
-            [_literal(f"## {SCORE}: "), score],
-        ]
-        first, second = reversed(fields) if layout.score_first else fields
-        last = number == len(rubric.dimensions)
-        parts += [_literal(f"{number}. {dimension.title}:\n"), *first]
-        if not (last and mode == "score" and layout.score_first):
-            parts += ["break", *second]
-        if not last:
-            parts.append("break")
-    if mode == "critique":
-        parts += ["break", _literal(f"# {SUMMARY}: "), "text"]
-        if layout.refinement:
-            parts += ["break", _literal(f"# {REFINEMENT}:\n## {COMMENTS}: "), "text"]
-            parts += ["break", _literal(f"## {REFINED}: "), "words"]
+    return "\n".join([_root(reply_layout(rubric, mode)), *_rules(rubric, _HEADINGS)])
+
+
+@lru_cache(maxsize=64)
+def comparison_grammar(rubric: Rubric) -> str:
+    """EBNF of a comparison's reply under `rubric`: what it allows, `parse_comparison` reads, but for a winner that has
+    the lower score."""
+    winners = f"{_literal('Image A')} | {_literal('Image B')} | {_literal(TIE)}"
     rules = [
-        f"root ::= {' '.join(parts)}",
+        f"winner ::= {winners}",
+        f"applicable-winner ::= winner | {_literal(NOT_APPLICABLE)}",
+    ]
+    root = _root(reply_layout(rubric, pairwise=True))
+    return "\n".join([root, *_rules(rubric, (*_HEADINGS, SCORE_A, SCORE_B, WINNER)), *rules])
+
+
+def _root(parts: tuple[LayoutPart, ...]) -> str:
+    words = [
+        _literal(part) if isinstance(part, str) else "break" if isinstance(part, LineEnd) else _rule_of(part)
+        for part in parts
+    ]
+    return f"root ::= {' '.join(words)}"
+
+
+def _rule_of(slot: Slot) -> str:
+    if slot.kind in ("score", "winner"):
+        applicable = slot.dimension is not None and slot.dimension.optional
+        return {"score": ("score", "applicable"), "winner": ("winner", "applicable-winner")}[slot.kind][applicable]
+    rules = {"analysis": "line (break line)*", "justification": "justification", "refined": "words"}
+    return rules.get(slot.kind, "text")
+
+
+def _rules(rubric: Rubric, headings: tuple[str, ...]) -> list[str]:
+    return [
         r'break ::= "\n" "\n"?',
         rf"words ::= [^{SPACES}\n\r] rest",
         "text ::= words (break line)*",
         "justification ::= words (break evidence)* (break list)?",
         'list ::= "1" [.)] " " mark* opening ending (break (item | evidence))*',
-        *free_line_rules([*_HEADINGS, *(dimension.title for dimension in rubric.dimensions)]),
+        *free_line_rules([*headings, *(dimension.title for dimension in rubric.dimensions)]),
         f"score ::= {_numbers(rubric.scale)}",
         f"applicable ::= score | {_literal(NOT_APPLICABLE)}",
     ]
-    return "\n".join(rules)
 
 
 def _numbers(scale: Scale) -> str:

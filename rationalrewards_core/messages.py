@@ -21,21 +21,8 @@ from PIL import Image
 from .errors import RequestError
 from .judge_profile import JudgeProfile
 from .pixels import judgeable
-from .rubric import (
-    ANALYSIS,
-    COMMENTS,
-    JUDGEMENT,
-    JUSTIFICATION,
-    NOT_APPLICABLE,
-    REFINED,
-    REFINEMENT,
-    SCORE,
-    SCORE_A,
-    SCORE_B,
-    SUMMARY,
-    WINNER,
-    Rubric,
-)
+from .reply_layout import Slot, reply_layout, written_out
+from .rubric import NOT_APPLICABLE, Rubric
 
 MAX_REQUEST_CHARACTERS: Final = 20_000
 """A request longer than this is refused: no judge reads it with care, and it would crowd out the rubric."""
@@ -190,36 +177,30 @@ def pairwise_guidelines(rubric: Rubric) -> str:
 
 def reply_format(rubric: Rubric) -> str:
     """The skeleton of a reply, derived from the rubric's dimensions and layout."""
-    lines = [f"# {ANALYSIS}", "<what the user wants>"] if rubric.layout.analysis else []
-    lines.append(f"# {JUDGEMENT}")
-    for number, dimension in enumerate(rubric.dimensions, 1):
-        body = [f"## {JUSTIFICATION}: <evidence>", f"## {SCORE}: {_score_slot(rubric, dimension.optional)}"]
-        lines += [f"{number}. {dimension.title}:", *(reversed(body) if rubric.layout.score_first else body)]
-    lines.append(f"# {SUMMARY}: <one or two sentences>")
-    if rubric.layout.refinement:
-        lines += [
-            "",
-            f"# {REFINEMENT}:",
-            f"## {COMMENTS}: <what to change in the instruction>",
-            f"## {REFINED}: <the complete refined instruction in one paragraph>",
-        ]
-    return "\n".join(lines)
+    return written_out(reply_layout(rubric), lambda slot: _SLOT_TEXTS.get(slot.kind) or _slot_text(slot, rubric))
 
 
 def pairwise_reply_format(rubric: Rubric) -> str:
     """The skeleton of a comparison's reply."""
-    lines = [f"# {JUDGEMENT}"]
-    for number, dimension in enumerate(rubric.dimensions, 1):
-        slot = _score_slot(rubric, dimension.optional)
-        winner = "<Image A | Image B | It's a tie" + (f" | {NOT_APPLICABLE}>" if dimension.optional else ">")
-        lines += [
-            f"{number}. {dimension.title}:",
-            f"## {JUSTIFICATION}: <evidence from both images>",
-            f"## {SCORE_A}: {slot}",
-            f"## {SCORE_B}: {slot}",
-            f"## {WINNER}: {winner}",
-        ]
-    return "\n".join([*lines, f"# {SUMMARY}: <one or two sentences>"])
+    texts = {**_SLOT_TEXTS, "justification": "<evidence from both images>"}
+    parts = reply_layout(rubric, pairwise=True)
+    return written_out(parts, lambda slot: texts.get(slot.kind) or _slot_text(slot, rubric))
+
+
+_SLOT_TEXTS: Final[dict[str, str]] = {
+    "analysis": "<what the user wants>",
+    "justification": "<evidence>",
+    "summary": "<one or two sentences>",
+    "comments": "<what to change in the instruction>",
+    "refined": "<the complete refined instruction in one paragraph>",
+}
+
+
+def _slot_text(slot: Slot, rubric: Rubric) -> str:
+    optional = slot.dimension is not None and slot.dimension.optional
+    if slot.kind == "winner":
+        return "<Image A | Image B | It's a tie" + (f" | {NOT_APPLICABLE}>" if optional else ">")
+    return _score_slot(rubric, optional)
 
 
 def _check_pictures(*pictures: Any) -> None:

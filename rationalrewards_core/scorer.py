@@ -20,7 +20,7 @@ from .backends.base import Backend, Finish, Reply, Sampling, introduce
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
 from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities, with_samples
 from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
-from .grammar import critique_grammar
+from .grammar import comparison_grammar, critique_grammar
 from .judged import Judged, reward_of
 from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
@@ -35,6 +35,8 @@ log = logging.getLogger("rationalrewards.scorer")
 
 Outcome = Critique | Unscored
 CompareMethod = Literal["pointwise", "pairwise"]
+Way = Literal["critique", "score", "pairwise"]
+"""How a judge is asked: about one candidate in one of the modes, or about two."""
 Scope = Callable[[UserRequest], None]
 """What a judge declares of itself: raises OutOfScopeError for a request that it knows nothing of."""
 MAX_SAMPLES: Final = 100
@@ -336,8 +338,8 @@ class Scorer:
         whole_critique = self.memo.get(key, whole) or await self._under_way(whole)
         return score_part(whole_critique or await self._remembered(key, question, sampling, mode, again))
 
-    def _key(self, question: _Question, sampling: Sampling, mode: Mode) -> str:
-        return address_key(self._judge_identity(question.rubric), question.place, sampling, mode)
+    def _key(self, question: _Question, sampling: Sampling, way: Way) -> str:
+        return address_key(self._judge_identity(question.rubric), question.place, sampling, way)
 
     def _judge_identity(self, rubric: Rubric) -> str:
         """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt.
@@ -347,11 +349,11 @@ class Scorer:
         unweighted = rubric.with_weights(dict.fromkeys((d.key for d in rubric.dimensions), 1.0))
         return f"{self.backend.identity}#{rubric_to_toml(unweighted)}"
 
-    async def _remembered(self, key: str, question: _Question, sampling: Sampling, mode: Mode, again: int) -> Critique:
+    async def _remembered(self, key: str, question: _Question, sampling: Sampling, way: Way, again: int) -> Critique:
         """Ask, together with whoever asks the same now, and keep the answer."""
 
         async def call() -> Critique:
-            critique = await self._asked(question, sampling, mode, again)
+            critique = await self._asked(question, sampling, way, again)
             self.memo.put(key, critique)
             return critique
 
@@ -364,12 +366,12 @@ class Scorer:
         except (CritiqueParseError, BackendError, RequestError):
             return None
 
-    async def _asked(self, question: _Question, sampling: Sampling, mode: Mode, again: int) -> Critique:
+    async def _asked(self, question: _Question, sampling: Sampling, way: Way, again: int) -> Critique:
         """Ask, and up to `again` times more if the reply cannot be read; the last failure is raised."""
         for attempt in range(again + 1):
             reply = await self.backend.reply(question.messages, sampling.again(attempt))
             try:
-                return read_reply(reply, question.rubric, mode)
+                return _read(reply, question.rubric, way)
             except CritiqueParseError as error:
                 self.failures[error.reason] += 1
                 if attempt == again:
@@ -398,17 +400,18 @@ class Scorer:
             return None
 
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
+        """One order. What is kept is the reply's text, so that every caller's weights decide for themselves."""
         self._check_scope(request)
         rubric = self.rubric_for(request)
-        sampling = Sampling(temperature=self.settings.temperature, max_tokens=self._longest(rubric))
+        question = _Question(pairwise_messages(request, first, second, rubric), rubric)
+        sampling = self._sampling(rubric, "pairwise")
         await introduce(self.backend)
-        reply = await self.backend.reply(pairwise_messages(request, first, second, rubric), sampling)
-        try:
-            check_finished(reply)
-            return parse_comparison(reply.text, rubric)
-        except CritiqueParseError as error:
-            self.failures[error.reason] += 1
-            raise
+        again = self.settings.ask_again
+        if not sampling.repeatable:
+            return parse_comparison((await self._asked(question, sampling, "pairwise", again)).raw, rubric)
+        key = self._key(question, sampling, "pairwise")
+        answer = self.memo.get(key) or await self._remembered(key, question, sampling, "pairwise", again)
+        return parse_comparison(answer.raw, rubric)
 
     def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
         judgements = tuple(
@@ -423,14 +426,17 @@ class Scorer:
         verdict: Verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
         return Comparison(judgements=judgements, verdict=verdict, raw=(first.raw, second.raw))
 
-    def _sampling(self, rubric: Rubric, mode: Mode) -> Sampling:
+    def _sampling(self, rubric: Rubric, way: Way) -> Sampling:
         settings = self.settings
+        grammar = None
+        if settings.guided and rubric.profile is None:
+            grammar = comparison_grammar(rubric) if way == "pairwise" else critique_grammar(rubric, way)
         return Sampling(
             temperature=settings.temperature,
             max_tokens=self._longest(rubric),
-            stop=(SUMMARY_LINE,) if mode == "score" and rubric.profile is None else (),
-            grammar=critique_grammar(rubric, mode) if settings.guided and rubric.profile is None else None,
-            alternatives=settings.alternatives,
+            stop=(SUMMARY_LINE,) if way == "score" and rubric.profile is None else (),
+            grammar=grammar,
+            alternatives=0 if way == "pairwise" else settings.alternatives,
         )
 
     def _longest(self, rubric: Rubric) -> int:
@@ -448,6 +454,15 @@ class Scorer:
                 f"{reasons.total()} of {len(finished)} cases failed ({most}); stopped. Fix the cause or raise max_failure_rate.",
                 tuple(outcomes),
             )
+
+
+def _read(reply: Reply, rubric: Rubric, way: Way) -> Critique:
+    """A reply as the memo keeps it; of a comparison that can be read, the text alone."""
+    if way != "pairwise":
+        return read_reply(reply, rubric, way)
+    check_finished(reply)
+    parse_comparison(reply.text, rubric)
+    return Critique(rubric=rubric.name, judgements=(), raw=reply.text)
 
 
 def read_reply(reply: Reply, rubric: Rubric, mode: Mode) -> Critique:

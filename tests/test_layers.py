@@ -32,6 +32,7 @@ CORE_LAYERS = [
     ["jsonl"],
     ["headings", "pixels", "judge_profile"],
     ["rubric"],
+    ["reply_layout"],
     ["rubric_file", "messages", "critique"],
     ["reward", "rewording", "images", "servers"],
     ["picture_grid", "managed", "server_entries", "gguf"],
