@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from rationalrewards_core.miniature import scorer_folder
 from tests.core.serve_checkpoint import DECLARED, OPERATORS, loads
 
@@ -26,10 +28,11 @@ def main() -> None:
             DECLARED.define(operator)
     os.environ["ROOT_IMAGE_DIR"] = str(export)  # images are named from inside the export
     os.environ["MODELSCOPE_CACHE"] = str(out / "cache")
-    from swift import get_processor, get_template, load_dataset
+    from swift import get_model_processor, get_template, load_dataset
 
-    processor = get_processor(str(scorer_folder()), model_type="qwen3_vl")
+    model, processor = get_model_processor(str(scorer_folder()), model_type="qwen3_vl", torch_dtype=torch.float32)
     template = get_template(processor, max_length=4096)
+    template.model = model  # its collator asks the model for positions
     template.set_mode("train")
     rows, _ = load_dataset([str(export / "train.jsonl")], load_from_cache_file=False)
     labels = template.data_collator([template.encode(dict(row)) for row in rows])["labels"].tolist()
