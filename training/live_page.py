@@ -27,7 +27,7 @@ POINTS: Final = 400
 COLOURS: Final = ("#4c6ef5", "#12805c", "#d9480f", "#9c36b5", "#e8a100", "#0c8599", "#c2255c", "#5c940d")
 HELD_OUT_REST: Final = ("held_out_reward", "held_out_perfect", "held_out_unscored", "held_out_diversity")
 PANELS: Final[Sequence[tuple[str, Callable[[str], bool]]]] = (
-    ("Loss", lambda name: name in ("loss", "policy_loss", "kl")),
+    ("Loss", lambda name: name in ("loss", "kl")),
     ("Development pairs ordered as people did", lambda name: name == "pair_accuracy"),
     ("Reward", lambda name: name in ("reward", "held_out_reward", "held_out_perfect")),
     ("Dimensions", lambda name: name.startswith("dimension_")),
@@ -39,10 +39,10 @@ PANELS: Final[Sequence[tuple[str, Callable[[str], bool]]]] = (
     ("Spread", lambda name: name in ("group_std", "diversity", "held_out_diversity")),
 )
 STYLE: Final = """
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; }
+.panels { margin-top: 14px; display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; }
 .panels h3 { margin: 0 0 8px; font-size: 15px; } .legend span { margin-right: 14px; font-size: 12px; }
 .sheets { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 14px; }
-.sheets img { width: 100%; border-radius: 8px; image-rendering: pixelated; }
+.sheets figure { margin: 0; } .sheets img { width: 100%; border-radius: 8px; image-rendering: pixelated; }
 """
 Rows = Sequence[Mapping[str, Any]]
 
@@ -137,4 +137,4 @@ def _chart(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
 
 def _sheet(file: Path, run: Path) -> str:
     name = file.relative_to(run).as_posix()
-    return f'<figure class=sheet><img src="{escaped(name)}" alt=""><figcaption>step {escaped(file.stem.lstrip("0") or "0")}</figcaption></figure>'
+    return f'<figure><img src="{escaped(name)}" alt=""><figcaption>step {escaped(file.stem.lstrip("0") or "0")}</figcaption></figure>'

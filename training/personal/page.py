@@ -25,6 +25,11 @@ from ..run import METRICS
 from .gain import Gain
 from .job import JudgeJob
 
+WITHOUT_TEACHER: Final = (
+    "Made without a teacher: the scores learned your taste, the words did not. Below, what it says against a picture is "
+    "often what it said by chance when it agreed with you. Use it where scores decide; where you read critiques or refine by "
+    "them, give it a --teacher."
+)
 STYLE: Final = """
 .both { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 18px; margin-top: 12px; }
 .both img { width: 150px; }
@@ -38,6 +43,7 @@ def write_page(
     title = f"Your judge: {job.run.name}"
     body = [
         f"<h1>{escaped(title)}</h1><p class=lead>{escaped(gain.sentence[0].upper() + gain.sentence[1:])}.</p>",
+        "" if job.teacher else f"<p class=lead>{escaped(WITHOUT_TEACHER)}</p>",
         _figures(job, gain),
         f"<h2>Training</h2><section class=chart>{_curves(job)}</section>",
         "<h2>What was kept and dropped</h2>",

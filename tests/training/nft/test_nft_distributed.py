@@ -5,6 +5,7 @@ The sharded runs read the configuration file of the docs, with two processes in 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from safetensors.torch import load_file
 
 from rationalrewards_core.errors import ConfigError
 from tests.training.nft.test_nft_train import same
-from tests.training.nft.train_worker import settings
+from tests.training.nft.train_worker import SETTINGS, settings
 from training.nft.config import NFTConfig, changed
 from training.nft.gathering import evaluated, most_passes
 from training.nft.presets import single_24gb
@@ -74,6 +75,25 @@ def test_two_processes_are_one(alone: dict[str, Any], tmp_path: Path, options: t
         assert largest > 0
         for a, b in zip(first, second, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=float(1e-5 * largest))
+
+
+@pytest.mark.slow
+def test_the_command_in_two_processes_trains_the_weights_of_one(tmp_path: Path) -> None:
+    """`accelerate launch -m training.nft` to its end, judged by the oracle."""
+    train(settings("lora"), tmp_path / "one")
+    launcher = ["accelerate.commands.launch", *DDP, "--num_processes", "2", "--main_process_port", "0", "-m"]
+    words = ["training.nft", "--preset", "miniature_cpu", "--run", str(tmp_path / "two")]
+    changes = [f"{group}.{key}={json.dumps(value)}" for group, keys in SETTINGS.items() for key, value in keys.items()]
+    words += [word for change in changes for word in ("--set", change)]
+    command = [sys.executable, "-m", *launcher, *words]
+    variables = {**CPU_ONLY, "PYTHONPATH": str(HERE.parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
+    assert (tmp_path / "one" / "evaluation.jsonl").read_text() == (tmp_path / "two" / "evaluation.jsonl").read_text()
 
 
 @pytest.mark.slow
