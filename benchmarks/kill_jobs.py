@@ -33,7 +33,7 @@ NFT = (
     "policy.rank=4", "policy.alpha=8", "optimiser.micro_batch=8", "run.epochs=4", "run.save_every=1",
     "run.audit_every=2", "run.evaluate_every=2", "run.evaluate_prompts=4",
 )  # fmt: skip
-JUDGE = ("max_steps=6", "save_every=2", "evaluate_every=3", "dev_pairs=4", "lora_rank=4", "lora_alpha=8")
+PERSONAL = ("max_steps=6", "save_every=2", "evaluate_every=3", "dev_pairs=4", "lora_rank=4", "lora_alpha=8")
 PICTURES = 24
 
 
@@ -165,7 +165,7 @@ def _picks(folder: Path) -> None:
 
 def _judge(inputs: Path, run: Path) -> list[list[str]]:
     own = ["--picks", str(inputs / "picks"), "--base", "miniature", "--samples", "16", "--device", "cpu"]
-    return [["rationalrewards_core", "train", "judge", *own, "--run", str(run), "--yes", *_sets(JUDGE)]]
+    return [["rationalrewards_core", "train", "judge", *own, "--run", str(run), "--yes", *_sets(PERSONAL)]]
 
 
 JOBS = {
