@@ -188,6 +188,8 @@ class LineWriter:
         tail = self.file.read(end - start)
         if _parsed(tail) is not None:
             self.file.write(b"\n")
+        elif tail.strip(b"\0 \t\r")[:1] not in (b"", b"{"):  # no line of ours began so: it is somebody's file
+            raise ConfigError(f"{self.path} ends in something that is no JSON line; choose another file.")
         else:
             self.file.truncate(start)
             log.warning(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from .backends.base import Sampling
 from .critique import Critique, critique_from_json
+from .errors import ConfigError
 from .jsonl import DamagedLine, LineWriter, Row, read_lines
 from .messages import Message
 from .shared_calls import SharedCalls
@@ -96,6 +97,8 @@ class Memo:
         damaged: list[DamagedLine] = []
         for key, critique in read_lines(path, _entry, damaged.append):
             self._insert(key, critique)
+        if damaged and not self._kept:
+            raise ConfigError(f"{path} holds no critiques; choose another file for the memo.")
         if damaged:
             log.warning("%s: %d unreadable lines were skipped; what they held is asked again", path, len(damaged))
 

@@ -124,6 +124,7 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
     _check_precision(config)
     config, device = config.resolved(), choose_device(config.device)
     try:
+        _check_floats(config)
         tokeniser, image_processor, model, report = _loaded(config, device)
     except RationalRewardsError:
         raise
@@ -225,6 +226,25 @@ def _check_source(config: CheckpointConfig) -> None:
             f"{config.model!r} is neither a folder nor in the local Hugging Face cache. "
             f"Download it with `hf download {config.model}`, or allow the download (--download)."
         )
+
+
+def _check_floats(config: CheckpointConfig) -> None:
+    """BackendError for a folder of whole numbers that does not say how they were quantised: they would be taken as they are."""
+    from safetensors import safe_open
+
+    path = Path(config.model).expanduser()
+    if not path.is_dir() or own_quantisation(config) is not None:
+        return
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - it is no mapping
+                kind = weights.get_slice(name).get_dtype()
+                if name.endswith(("weight", "bias")) and kind[0] in "IU":
+                    raise BackendError(
+                        f"{config.model} is quantised in a way that its config.json does not say: {name} holds whole "
+                        f"numbers ({kind}); get the checkpoint that it was made from.",
+                        reason="load_failed",
+                    )
 
 
 def own_quantisation(config: CheckpointConfig) -> str | None:

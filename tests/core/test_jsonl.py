@@ -90,6 +90,18 @@ def test_a_file_that_was_written_in_one_piece_has_no_torn_end(tmp_path: Path) ->
         list(read_lines(path, dict, finished=True))
 
 
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n3,4", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a list\nof mine", b"[1"])
+def test_the_end_of_somebodys_file_is_never_cut_off(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match="is no JSON line; choose another file"):
+        LineWriter(file)
+    assert file.read_bytes() == content
+    file.write_bytes(b'{"x": 1}\n\0\0\0')  # what a file system may leave of a line whose machine lost power
+    LineWriter(file).close()
+    assert file.read_bytes() == b'{"x": 1}\n'
+
+
 def test_old_files_load(tmp_path: Path) -> None:
     """A byte order mark, Windows line ends, blank lines."""
     path = tmp_path / "old.jsonl"

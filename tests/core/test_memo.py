@@ -14,6 +14,7 @@ from PIL import Image
 from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Judgement, Refinement, critique_from_json
+from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.memo import Memo, memo_key
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.rubric_file import generation_rubric
@@ -100,6 +101,11 @@ class TestFile:
         found = Memo(path=path)
         assert (len(found), found.get("k")) == (1, CRITIQUE)
         assert "1 unreadable lines" in caplog.text
+
+    def test_somebodys_file_is_no_memo(self, tmp_path: Path) -> None:
+        (tmp_path / "scores.csv").write_bytes(b"image,reward\na.png,0.5\n")
+        with pytest.raises(ConfigError, match=r"scores\.csv holds no critiques; choose another file"):
+            Memo(path=tmp_path / "scores.csv")
 
     def test_the_limit_holds_while_reading(self, tmp_path: Path) -> None:
         path = tmp_path / "memo.jsonl"

@@ -119,6 +119,16 @@ def test_a_weight_that_is_no_number_is_refused_at_every_precision(precision: str
         load(copy, precision=precision)
 
 
+def test_whole_numbers_without_their_scales_are_no_weights(copy: Path) -> None:
+    """transformers would take them as they are: a judge of such weights scores, and its scores are nothing."""
+    name = "model.language_model.layers.1.self_attn.q_proj.weight"
+    rewrite(copy, lambda weights: {**weights, name: (weights[name] * 100).to(torch.int8)})
+    with pytest.raises(
+        BackendError, match=rf"quantised in a way that its config\.json does not say: {re.escape(name)}"
+    ):
+        load(copy)
+
+
 def test_large_weights_are_numbers(copy: Path) -> None:
     """Their sum overflows; they do not."""
 
