@@ -270,7 +270,7 @@ def _save(trainer: NFTTrainer, run: RunDir | None) -> None:
 def _purpose(trainer: NFTTrainer, run: RunDir | None) -> dict[str, Any]:
     """What the file says it was trained for, and its newest held-out pictures."""
     rewards, name = trainer.config.rewards, "" if run is None else run.path.name
-    judge = rewards.judge + (f" + {Path(rewards.adapter).parent.name}" if rewards.adapter else "")
+    judge = rewards.judge + (f" + {'/'.join(Path(rewards.adapter).parts[-3:])}" if rewards.adapter else "")
     return {"name": name, "judge": judge, "epochs": trainer.epoch, "alpha": trainer.config.policy.alpha}
 
 
