@@ -15,7 +15,7 @@ from .drafts import Draft, Drafter, ReplyMemory
 from .flat_text import Deepstack, FlatText
 from .image_features import VisionTower
 from .kv_cache import KeyValueCache, place_of
-from .pass_cost import WIDTHS, PassCost
+from .pass_cost import PassCost
 from .prompts import Prompt, PromptReader, common_length
 from .recorded_pass import CannotRecord, RecordedPasses
 from .row_maker import RowMaker
@@ -116,7 +116,7 @@ class Decoder:
         """Logits [rows, width, vocabulary] after each row's last token and along its draft, and the drafts."""
         import torch
 
-        proposals = [row.propose(WIDTHS[-1] - 1) if row.live else Draft() for row in live]
+        proposals = [row.propose(self._cost.reach - 1) if row.live else Draft() for row in live]
         width = self._cost.best_width([draft.chances for draft in proposals])
         drafts = [draft.cut(width - 1) for draft in proposals]
         lines = [[*row.ids[-1:], *draft.tokens] for row, draft in zip(live, drafts, strict=True)]

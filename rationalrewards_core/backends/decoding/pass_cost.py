@@ -13,6 +13,8 @@ WIDTHS: Final = (1, 2, 4, 8, 16, 32)
 """Tokens per row of a pass, the last accepted one included: few shapes, so that a pass can be recorded once."""
 KEEP: Final = 0.8
 """Share of the old estimate in the new one."""
+REACH: Final = 4
+"""Drafts are made for passes up to so many times as wide as the last."""
 FIXED_SHARE: Final = 0.5
 """What a pass is expected to cost at least, against a wider one, before it was tried."""
 
@@ -22,6 +24,7 @@ class PassCost:
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[int, int], float] = {}
+        self._last = WIDTHS[-1]
 
     def observe(self, rows: int, width: int, seconds: float) -> None:
         """What a pass took. A single slow one, of a busy machine, moves little; a faster one is believed at once."""
@@ -50,6 +53,11 @@ class PassCost:
         slope = (seconds - beside[0][1]) / (count - beside[0][0]) if beside else 0.0
         return seconds + max(0.0, slope) * (tokens - count)
 
+    @property
+    def reach(self) -> int:
+        """The widest pass worth drafting for: what lies far beyond the last one's width would be thrown away."""
+        return min(WIDTHS[-1], REACH * self._last)
+
     def best_width(self, chances: Sequence[Sequence[float]]) -> int:
         """The width with the most expected tokens per second.
 
@@ -59,7 +67,8 @@ class PassCost:
         widths = [width for width in WIDTHS if width <= longest + 1]
         if widths[-1] < longest + 1 and widths[-1] != WIDTHS[-1]:
             widths.append(WIDTHS[len(widths)])
-        return max(widths, key=lambda width: self._gain(chances, width))
+        self._last = max(widths, key=lambda width: self._gain(chances, width))
+        return self._last
 
     def _gain(self, chances: Sequence[Sequence[float]], width: int) -> float:
         expected = sum(1.0 + sum(row[: width - 1]) for row in chances)

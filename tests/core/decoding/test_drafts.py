@@ -15,6 +15,7 @@ from rationalrewards_core.backends.decoding.drafts import (
     Draft,
     Drafter,
     ReplyMemory,
+    contexts,
 )
 
 PHRASE = list(range(100, 130))
@@ -28,16 +29,21 @@ def told(prompt: list[int], reply: list[int], memory: ReplyMemory | None = None)
     return drafter
 
 
+def remember(memory: ReplyMemory, tokens: list[int]) -> None:
+    for position in range(1, len(tokens)):
+        memory.count(contexts(tokens[:position]), tokens[position])
+
+
 def test_continuations_count_every_context_up_to_six() -> None:
     table = Continuations()
     table.learn([1, 2, 3, 1, 2, 4])
     assert table.after((1, 2)) == {3: 1, 4: 1}
     assert table.after((3, 1)) == {2: 1}
     assert table.after((2, 3, 1, 2)) == {4: 1}
-    assert table.after((9,)) == {}
+    assert table.after((9,)) is None
     table.learn(list(range(10)))
     assert table.after(tuple(range(ORDER))) == {ORDER: 1}
-    assert table.after(tuple(range(ORDER + 1))) == {}
+    assert table.after(tuple(range(ORDER + 1))) is None
 
 
 def test_what_the_prompt_says_is_drafted_word_for_word() -> None:
@@ -50,14 +56,14 @@ def test_what_the_prompt_says_is_drafted_word_for_word() -> None:
 
 def test_what_an_earlier_reply_said_is_drafted_too() -> None:
     memory = ReplyMemory()
-    memory.learn([50, *PHRASE])
+    remember(memory, [50, *PHRASE])
     assert told([1, 2, 3], [50], memory).draft(15).tokens[:3] == tuple(PHRASE[:3])
     assert told([1, 2, 3], [50]).draft(15).tokens == ()
 
 
 def test_this_reply_outweighs_an_earlier_one() -> None:
     memory = ReplyMemory()
-    memory.learn([1, 2, 3, 60])
+    remember(memory, [1, 2, 3, 60])
     assert told([9], [1, 2, 3, 61, 8, 1, 2, 3], memory).draft(1).tokens == (61,)
 
 
@@ -66,7 +72,7 @@ def test_words_of_the_prompt_outweigh_words_of_other_requests() -> None:
     article, fox, bear = 1, 60, 61
     memory = ReplyMemory()
     for animal in (fox, fox, fox, bear):
-        memory.learn([article, animal])
+        remember(memory, [article, animal])
     assert told([7, bear, 8], [article], memory).draft(1).tokens == (bear,)
     assert told([7, 8], [article], memory).draft(1).tokens == (fox,)
 
@@ -89,24 +95,35 @@ def test_a_row_whose_drafts_fail_is_trusted_less_but_never_given_up() -> None:
 @given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), max_size=40), st.integers(-1, 15))
 def test_a_draft_is_never_longer_than_it_may_be(prompt: list[int], reply: list[int], most: int) -> None:
     draft = told(prompt, reply).draft(most)
-    assert len(draft.tokens) == len(draft.chances) <= max(0, most)
+    assert len(draft.tokens) == len(draft.chances) == len(draft.kinds) <= max(0, most)
     assert set(draft.tokens) <= {*prompt, *reply}
-    assert draft.cut(2) == Draft(draft.tokens[:2], draft.chances[:2])
+    assert draft.cut(2) == Draft(draft.tokens[:2], draft.chances[:2], draft.kinds[:2])
+
+
+def test_a_kind_of_token_that_is_rarely_right_is_claimed_less_surely_by_every_row() -> None:
+    """One row's drafts fail: the next row, which has seen nothing of it, expects less of the same kind."""
+    memory = ReplyMemory()
+    prompt, reply = [1, *PHRASE], [1, *PHRASE[:6]]
+    before = told(prompt, reply, memory).draft(1).chances[0]
+    failing = told(prompt, reply, memory)
+    for _ in range(20):
+        failing.verified(failing.draft(1), 0)
+    assert told([5, *prompt], reply, memory).draft(1).chances[0] < 0.5 * before
 
 
 def test_the_memory_of_replies_is_bounded_and_keeps_the_latest() -> None:
     memory = ReplyMemory(contexts=2_000)
     for number in range(200):
-        memory.learn(range(100 * number, 100 * number + 50))
+        remember(memory, list(range(100 * number, 100 * number + 50)))
         assert len(memory._young) + len(memory._old) <= 2_000 + 2 * 50 * ORDER
     assert memory.after((19_900,)) == {19_901: 1}
-    assert memory.after((0,)) == {}
+    assert memory.after((0,)) is None
 
 
 def test_both_halves_of_the_memory_count() -> None:
-    memory = ReplyMemory(contexts=8)
-    memory.learn([1, 2, 3, 4, 5])
-    memory.learn([1, 2, 9])
+    memory = ReplyMemory(contexts=20)
+    remember(memory, [1, 2, 3, 4, 5])
+    remember(memory, [1, 2, 9])
     assert memory.after((1,)) == {2: 2}
     assert memory.after((2,)) == {3: 1, 9: 1}
 
@@ -136,10 +153,10 @@ def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_second_critique_of_a_request_takes_few_passes() -> None:
-    """Critiques of an 8B's length, two held out; with counts alone it was 2.9 tokens a pass."""
+    """Critiques of an 8B's length, two held out; by counts alone 2.9 tokens a pass, by unchecked chances 3.7."""
     pytest.importorskip("torch")
     from benchmarks.replay import cases, tokens_per_pass
 
     seconds = [tokens_per_pass(case)[1] for case in cases()]
     assert min(seconds) > 3.0
-    assert sum(seconds) / len(seconds) > 3.5
+    assert sum(seconds) / len(seconds) > 3.75

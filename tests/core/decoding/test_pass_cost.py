@@ -70,3 +70,14 @@ def test_a_narrower_width_is_tried_though_only_a_wide_one_was() -> None:
     cost = costs(rows=8, w16=2.0)
     assert cost.best_width([DOUBTFUL] * 8) < 16
     assert cost.relative(8, 1) == 1.0 < cost.relative(8, 8) < cost.relative(8, 16) < 2.0
+
+
+def test_drafts_reach_a_little_beyond_the_last_pass_and_grow_again() -> None:
+    cost = PassCost()
+    assert cost.reach == WIDTHS[-1]
+    assert cost.best_width([[]]) == 1
+    reached = []
+    while cost.reach < WIDTHS[-1]:
+        reached.append(cost.reach)
+        cost.best_width([[0.99] * (cost.reach - 1)])
+    assert reached == [4, 16]
