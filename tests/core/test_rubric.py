@@ -247,7 +247,8 @@ class TestMistakes:
             with pytest.raises(ConfigError) as caught:
                 load_rubric(source)
             said = str(caught.value)
-            assert said.startswith(f"Rubric {str(source)!r} is neither built in (generation, edit) nor a readable")
+            assert said.startswith(f"Rubric {str(source)!r} is neither built in (generation, edit, ")
+            assert ") nor a readable" in said
             assert said.endswith(".")
 
     def test_the_file_is_named_in_mistakes_of_its_content(self, tmp_path: Path) -> None:
