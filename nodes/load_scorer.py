@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import shipped_profiles
-from .models.choices import (
+from .models.engine_choice import (
     DEVICES,
     GGUF_DEVICES,
     IMAGES_TOGETHER,

@@ -79,11 +79,11 @@ def _run(command: str, arguments: object) -> int:
 def _command(name: str) -> Callable[..., int]:
     """The function behind a command; its module is imported only when it is used."""
     if name in ("critique", "score", "compare"):
-        from .cli import judging
+        from .cli import judge_commands as judging
 
         return _named(judging, name)
     if name in ("demo", "refine"):
-        from .cli import making
+        from .cli import loop_commands as making
 
         return _named(making, name)
     if name == "doctor":
@@ -98,7 +98,7 @@ def _command(name: str) -> Callable[..., int]:
         from .cli import servers
 
         return _named(servers, name)
-    from .cli import service
+    from .cli import serve_command as service
 
     return _named(service, name)
 

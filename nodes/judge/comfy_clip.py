@@ -23,8 +23,8 @@ from ...rationalrewards_core.rubric import Kind, Rubric
 from ...rationalrewards_core.scorer import Scope
 from ..models.memory import evict, evict_others
 from ..tensors import to_images
+from .interruptible import Work, finish_beside
 from .progress import NodeProgress
-from .waiting import Work, finish_beside
 
 FULL_REPLY: Final = 2048
 LEAST_PIXELS: Final = 65_536

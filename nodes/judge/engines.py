@@ -22,10 +22,10 @@ from ...rationalrewards_core.rubric import Kind, Rubric
 from ...rationalrewards_core.scorer import Scope
 from ..models.folders import stamp
 from ..models.memory import ResidentModel, comfy_device
+from .interruptible import Work, finish_here
 from .managed_engine import ManagedEngine
 from .progress import NodeProgress, interrupted
 from .server_engine import FULL_REPLY, ServerEngine
-from .waiting import Work, finish_here
 
 T = TypeVar("T")
 

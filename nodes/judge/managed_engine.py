@@ -17,9 +17,9 @@ from ...rationalrewards_core.messages import Message
 from ...rationalrewards_core.rubric import Kind, Rubric
 from ...rationalrewards_core.scorer import Scope
 from ..models.memory import comfy_device, evict, evict_others, make_room
+from .interruptible import Work, finish_here
 from .progress import NodeProgress
 from .served import Served
-from .waiting import Work, finish_here
 
 if TYPE_CHECKING:
     from ..models.patcher import OccupantPatcher

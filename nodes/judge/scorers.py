@@ -21,9 +21,9 @@ from ...rationalrewards_core.rubric_writing import write_rubric
 from ...rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
 from ..sockets import Critiques
 from .engines import Engine, broken_off, engine_notes
+from .fewer_pixels import Judging
+from .interruptible import Work
 from .progress import NodeProgress
-from .smaller import Judging
-from .waiting import Work
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from ...rationalrewards_core.backends.server_profile import ServerProfile
 from ...rationalrewards_core.messages import Message
 from ...rationalrewards_core.rubric import Kind, Rubric
 from ...rationalrewards_core.scorer import Scope
+from .interruptible import Work, finish_beside
 from .progress import NodeProgress
 from .served import Served
-from .waiting import Work, finish_beside
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from ..engines import EngineName, EngineOptions, make_backend, make_rubrics, mak
 from ..errors import RationalRewardsError
 from ..picture_grid import grid_of_folder
 from ..scorer import Scorer
-from .judging import DONE, FAILED, show_json
+from .judge_commands import DONE, FAILED, show_json
 
 MARKS = {"good": "good ", "poor": "poor ", "stops": "STOPS"}
 

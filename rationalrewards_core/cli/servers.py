@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..server_entries import add_entry, entry_text, remove_entry, server_entry
 from ..servers import ServerConfig, default_config_path, load_servers
-from .judging import DONE, show_json
+from .judge_commands import DONE, show_json
 
 NAME = re.compile(r"[\w][\w .-]{0,63}")
 """What ComfyUI's list shows."""

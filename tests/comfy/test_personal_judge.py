@@ -21,7 +21,7 @@ from rationalrewards_core.rubric_file import load_rubric
 from tests.comfy.comfy_client import Client
 from tests.comfy.conftest import one_mode
 from tests.comfy.test_scorer_nodes import LOCAL, graph
-from training.lab.teacher.eyes import see
+from training.lab.teacher.sight import see
 from training.parrot.chat import chat_rows
 from training.personal.example_picks import TASTE, write_picks
 from training.personal.placing import FOLDER, place

@@ -10,7 +10,7 @@ import pytest
 
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.scripted import ScriptedBackend
-from rationalrewards_core.cli import judging
+from rationalrewards_core.cli import judge_commands as judging
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 

@@ -230,7 +230,7 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
 
 
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choices, node = pack.module("nodes.models.choices"), pack.module("nodes.load_scorer").LoadScorer
+    choices, node = pack.module("nodes.models.engine_choice"), pack.module("nodes.load_scorer").LoadScorer
     config = tmp_path / "config.toml"
     monkeypatch.setattr(choices, "default_config_path", lambda: config)
     choice = {"engine": "server", "server": "judge"}
@@ -253,7 +253,7 @@ def test_a_workflow_can_start_nothing_but_what_the_config_file_names(
     config = tmp_path / "rationalrewards" / "config.toml"
     config.parent.mkdir()
     config.write_text('[servers.own]\ncommand = ["theirs", "{port}"]\n')
-    choices = pack.module("nodes.models.choices")
+    choices = pack.module("nodes.models.engine_choice")
     hostile = {
         "command": ["touch", str(tmp_path / "here"), "{port}"],
         "environment": {"LD_PRELOAD": "x"},

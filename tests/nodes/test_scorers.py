@@ -49,7 +49,7 @@ def engine(pack: Pack) -> Callable[..., Any]:
             return await self.backend.reply(messages, sampling)
 
         async def run(self, work: Any, progress: Any) -> Any:
-            waiting = pack.module("nodes.judge.waiting")
+            waiting = pack.module("nodes.judge.interruptible")
             if self.here:
                 return waiting.finish_here(work, progress.show, self.stopped.set)
             return await waiting.finish_beside(work, progress.show)
@@ -268,7 +268,7 @@ def test_an_interrupt_stops_work_in_another_thread(pack: Pack) -> None:
         ended.append(await asyncio.to_thread(stopped.wait, 20))
 
     with pytest.raises(InterruptProcessingException):
-        pack.module("nodes.judge.waiting").finish_here(work, progress.show, stopped.set)
+        pack.module("nodes.judge.interruptible").finish_here(work, progress.show, stopped.set)
     assert ended == [True]
     assert not management.interrupted
 
@@ -286,12 +286,12 @@ def test_an_interrupt_cancels_work_beside(pack: Pack) -> None:
             raise
 
     with pytest.raises(InterruptProcessingException):
-        asyncio.run(pack.module("nodes.judge.waiting").finish_beside(work, progress.show))
+        asyncio.run(pack.module("nodes.judge.interruptible").finish_beside(work, progress.show))
     assert cancelled == [True]
 
 
 def test_what_work_raises_reaches_the_node(pack: Pack) -> None:
-    waiting = pack.module("nodes.judge.waiting")
+    waiting = pack.module("nodes.judge.interruptible")
 
     async def work() -> None:
         raise KeyError("bug")
@@ -351,7 +351,7 @@ def test_the_local_engine_unused_for_longest_is_unloaded(pack: Pack, monkeypatch
 
 
 def test_other_nodes_run_while_a_server_is_waited_for(pack: Pack) -> None:
-    waiting = pack.module("nodes.judge.waiting")
+    waiting = pack.module("nodes.judge.interruptible")
 
     async def both() -> list[str]:
         order: list[str] = []

@@ -22,8 +22,8 @@ from rationalrewards_core.storage import replace_file
 from ..contact_sheet import contact_sheet
 from .config import NFTConfig
 from .families.base import ModelFamily
-from .gathering import evaluated
 from .metrics import diversity
+from .processes import evaluated
 from .prompts import PromptSource
 from .rewards import CaseScorer, RewardQueue, collected
 from .rollout import ConditioningCache, sample_groups

@@ -29,11 +29,11 @@ from .board import Board
 from .config import LENGTH, NFTConfig
 from .evaluation import FILE as EVALUATION
 from .evaluation import evaluate, evaluation_figures, write_evaluation
-from .gathering import counted, gathered, most_passes, own
 from .lora_file import save_weights
 from .loss import optimality
 from .metrics import diversity, failure_figures, optimality_histogram, reward_figures
 from .policy import DECAYS, stepped
+from .processes import counted, gathered, most_passes, own
 from .prompts import TrainingPrompt
 from .records import EpochRecord, write_record
 from .rewards import CaseScorer, check_failures, collected, failures, group_rewards

@@ -22,7 +22,7 @@ from rationalrewards_core.scorer import read_reply
 
 from ..data.pairs import PreferencePair, digest
 from ..rewards.teaching import Teacher, TeacherQuestion
-from .hints import hint_mentions
+from .comparison_traces import hint_mentions
 from .language import Language, is_english
 from .prompts import TeacherTexts, projection_question
 from .records import Check, Projection, Rationale, Side

@@ -18,8 +18,8 @@ from rationalrewards_core.errors import ConfigError, RequestError
 from tests.training.evaluate import suites
 from training.data.store import ImageStore
 from training.evaluate.generation.command import SUITES, add_options, load
+from training.evaluate.generation.open_outputs import OpenOutput, cut_out, message, on_canvas, opened
 from training.evaluate.generation.outputs import BenchmarkQuestion, Expected, QuestionPicture, Setup
-from training.evaluate.generation.showing import OpenOutput, cut_out, message, on_canvas, opened
 from training.evaluate.generation.wording import python_literals
 
 

@@ -26,8 +26,8 @@ from rationalrewards_core.errors import ConfigError
 from tests.training.nft.test_nft_train import same
 from tests.training.nft.train_worker import SETTINGS, settings
 from training.nft.config import NFTConfig, changed
-from training.nft.gathering import evaluated, most_passes
 from training.nft.presets import single_24gb
+from training.nft.processes import evaluated, most_passes
 from training.nft.train import train
 from training.nft.trainer import check_shardable
 from training.sharding import wanted_sharding

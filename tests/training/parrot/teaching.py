@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.training.app_thread import serving as serving_application
+from training.lab.teacher.answers import Mind
 from training.lab.teacher.faults import NO_FAULTS, FaultShares
-from training.lab.teacher.mind import Mind
 from training.lab.teacher.server import TeacherServer, TeacherServing
 from training.parrot.__main__ import main
 from training.parrot.prompts import load_texts

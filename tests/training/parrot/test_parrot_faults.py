@@ -14,7 +14,7 @@ from rationalrewards_core.rubric_file import generation_rubric
 from tests.core.fault_server import Ask, completion, fault, serving
 from tests.training.parrot.teaching import Teaching, import_miniature, rows, teaching
 from training.lab.teacher.faults import NO_FAULTS
-from training.parrot.hints import hint_mentions
+from training.parrot.comparison_traces import hint_mentions
 from training.parrot.language import is_english
 from training.parrot.project import read_projection
 

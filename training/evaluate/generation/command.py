@@ -16,10 +16,10 @@ from ...data.job import Tally
 from ...data.store import ImageStore
 from ..running import JudgeSettings
 from .answers import AnswerFolder, BenchmarkAnswer
-from .asking import Asker, ask
 from .figures import Standing, standing, tables_of
 from .gedit import GEDIT
 from .imgedit import IMGEDIT
+from .output_questions import Asker, ask
 from .outputs import Expected, Output, Setup, Suite
 from .pica import PICA
 from .tables import About, write_tables

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .answers import BenchmarkAnswer
-from .asking import RUBRIC
+from .output_questions import RUBRIC
 from .outputs import Output, Scores, Sheet, Suite
 
 RESAMPLES: Final = 2000

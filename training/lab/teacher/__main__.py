@@ -15,8 +15,8 @@ from rationalrewards_core.miniature.world import COLOURS
 
 from ...parrot.prompts import load_texts
 from ...parrot.run import load_rubrics
+from .answers import Mind
 from .faults import NO_FAULTS, FaultShares
-from .mind import Mind
 from .server import TeacherServer, TeacherServing
 
 

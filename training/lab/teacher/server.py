@@ -16,9 +16,9 @@ from rationalrewards_core.errors import RequestError
 
 from ...data.records import reply_hash
 from ...parrot.prompts import TeacherTexts
-from .asks import read_ask
+from .answers import Mind, Said
 from .faults import FaultShares, dice
-from .mind import Mind, Said
+from .questions import read_ask
 
 NAME: Final = "miniature-teacher"
 

@@ -14,7 +14,7 @@ from ..rubric import Rubric
 from ..rubric_file import BUILT_IN, load_rubric, rubric_to_toml, shipped_profiles
 from ..rubric_writing import write_rubric
 from ..storage import replace_file
-from .judging import DONE, judge_of, run, scorer_of, show_json
+from .judge_commands import DONE, judge_of, run, scorer_of, show_json
 
 
 def serve_command(arguments: argparse.Namespace) -> int:

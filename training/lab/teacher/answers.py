@@ -12,10 +12,10 @@ from rationalrewards_core.rubric import Rubric
 
 from ...parrot.run import Rubrics
 from . import writing
-from .asks import Ask
-from .eyes import see
 from .faults import FaultShares, critique_fault, dice, rationale_fault
+from .questions import Ask
 from .reading import borne_out, predict, sentences
+from .sight import see
 
 ANSWERS: Final = {
     Verdict.A: "Answer: A is preferred",

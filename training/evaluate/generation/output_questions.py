@@ -26,8 +26,8 @@ from ...data.store import ImageStore
 from ...rewards.judges import Metered
 from ...rewards.teaching import AN_ANSWER
 from .answers import AnswerFolder, BenchmarkAnswer, answer_key
+from .open_outputs import OpenOutput, message, opened
 from .outputs import BenchmarkQuestion, Output, Scores
-from .showing import OpenOutput, message, opened
 
 RUBRIC: Final = "rubric"
 """Name of the one question of our own scorer."""

@@ -21,7 +21,7 @@ from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..report import Figure, ReportRow, write_report
 from ..rubric_file import generation_rubric
 from ..storage import replace_file, replace_text
-from .judging import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
+from .judge_commands import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
 
 
 def refine_command(arguments: argparse.Namespace) -> int:
