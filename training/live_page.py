@@ -77,8 +77,8 @@ def _left(rows: Rows, step: int, total: int) -> float | None:
     first = len(rows) - 1
     while first > 0 and rows[first - 1]["seconds"] <= rows[first]["seconds"]:
         first -= 1
-    done, seconds = step - rows[first]["step"], rows[-1]["seconds"] - rows[first]["seconds"]
-    return (total - step) * seconds / done if done > 0 else None
+    steps, seconds = step - rows[first]["step"], rows[-1]["seconds"] - rows[first]["seconds"]
+    return (total - step) * seconds / steps if steps > 0 else None
 
 
 def _figures(rows: Rows) -> str:

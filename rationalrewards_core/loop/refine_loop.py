@@ -93,15 +93,15 @@ class RefineLoop:
         started = time.perf_counter()
         image = await generated(self._generate, move.request, move.seed)
         image_ready = time.perf_counter()
-        judged = await self._judged(state.request, image)
+        answer = await self._judged(state.request, image)
         return RefineStep(
             index=len(state.steps),
             request=move.request,
             seed=move.seed,
             origin=move.origin,
-            outcome=judged.outcome,
-            reward=judged.reward,
-            accepted=state.accepts(judged.reward),
+            outcome=answer.outcome,
+            reward=answer.reward,
+            accepted=state.accepts(answer.reward),
             generate_seconds=image_ready - started,
             judge_seconds=time.perf_counter() - image_ready,
             image=image,

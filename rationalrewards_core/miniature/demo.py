@@ -266,12 +266,12 @@ async def _rival(
     started = time.perf_counter()
     cases = [Case(ends[i].state.request, image) for (i, _), image in zip(jobs, pictures, strict=True)]
     fresh = Scorer(scorer.backend, scorer.rubrics, scorer.settings)  # the loop's critiques would answer for nothing
-    judged = await fresh.judge_many(cases, "score")
+    outcomes = await fresh.judge_many(cases, "score")
     clock.rival_judge = time.perf_counter() - started
     rows: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
     position = 0
     for n in counts:
-        rows.append((pictures[position : position + n], tuple(one.reward for one in judged[position : position + n])))
+        rows.append((pictures[position : position + n], tuple(one.reward for one in outcomes[position : position + n])))
         position += n
     return rows
 

@@ -200,8 +200,8 @@ class RewardServer:
             item = await asyncio.to_thread(read_item, row, self._config.max_pixels)
             async with self._pixels.hold(item.pixels):
                 case = await asyncio.to_thread(item.case)
-                (judged,) = await self._scorer.judge_many([case], mode)
-        return judged.outcome, judged.reward
+                (answer,) = await self._scorer.judge_many([case], mode)
+        return answer.outcome, answer.reward
 
     def _answer(self, outcome: Outcome, reward: float | None, started: float) -> dict[str, Any]:
         seconds = time.perf_counter() - started

@@ -75,5 +75,5 @@ def _pair(rng: np.random.Generator) -> tuple[str, Image.Image, Image.Image]:
 
 def _picture(rng: np.random.Generator, wish: Content, colours: list[str]) -> Image.Image:
     things = tuple(replace(thing, colour=colour) for thing, colour in zip(wish.things, colours, strict=True))
-    shown = flawed(rng, replace(wish, things=things), 0)
-    return Image.fromarray(render(rng, shown, place(rng, shown.content)).picture)
+    content = flawed(rng, replace(wish, things=things), 0)
+    return Image.fromarray(render(rng, content, place(rng, content.content)).picture)

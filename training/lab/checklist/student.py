@@ -78,8 +78,8 @@ def teach(config: ChecklistLesson, path: Path, out: Path) -> None:
     model, tokeniser = load_student(config.lesson)
     run = RunDir(path, config)
     maker = BatchMaker(model, tokeniser, rubrics(), config.batch, ANSWERS[config.lesson])
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    optimiser = MuonAdamW(named, lr=config.lr, steps=config.steps, warmup=config.warmup)
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    optimiser = MuonAdamW(parameters, lr=config.lr, steps=config.steps, warmup=config.warmup)
     start = 0
     if state := run.load_state():
         model.load_state_dict(state["model"])
