@@ -171,6 +171,7 @@ def _outputs() -> list[Any]:
         CritiqueSocket.Output(
             "critique", tooltip="The scores as critiques (without a refined prompt), in batch order."
         ),
+        # A new output goes here while no dimension was gained: what is gained later then stands behind it.
         *map(_dimension_output, gained),
     ]
 
