@@ -79,13 +79,13 @@ def _run(command: str, arguments: object) -> int:
 def _command(name: str) -> Callable[..., int]:
     """The function behind a command; its module is imported only when it is used."""
     if name in ("critique", "score", "compare"):
-        from .cli import judge_commands as judging
+        from .cli import judge_commands
 
-        return _named(judging, name)
+        return _named(judge_commands, name)
     if name in ("demo", "refine"):
-        from .cli import loop_commands as making
+        from .cli import loop_commands
 
-        return _named(making, name)
+        return _named(loop_commands, name)
     if name == "doctor":
         from .cli import doctor
 
@@ -98,9 +98,9 @@ def _command(name: str) -> Callable[..., int]:
         from .cli import servers
 
         return _named(servers, name)
-    from .cli import serve_command as service
+    from .cli import serve_command
 
-    return _named(service, name)
+    return _named(serve_command, name)
 
 
 def _named(module: ModuleType, name: str) -> Callable[..., int]:

@@ -10,7 +10,7 @@ import pytest
 
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.scripted import ScriptedBackend
-from rationalrewards_core.cli import judge_commands as judging
+from rationalrewards_core.cli import judge_commands
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.scorer import Scorer, ScorerSettings
 
@@ -28,7 +28,7 @@ def scripted_judge(monkeypatch: pytest.MonkeyPatch) -> Script:
             memo = Memo(limit=0) if memo is None else memo
             return Scorer(backend, settings=replace(settings, ask_again=0, guided=False), memo=memo)
 
-        monkeypatch.setattr(judging, "make_scorer", scorer)
+        monkeypatch.setattr(judge_commands, "make_scorer", scorer)
         return backend
 
     return make

@@ -256,7 +256,7 @@ class TestRubric:
         assert "unknown key 'optionnal' in dimensions[1]" in sentence
 
     def test_no_such_rubric(self, capsys: Any) -> None:
-        assert "neither built in (generation, edit) nor a readable TOML file" in wrong(["rubric", "nope"], capsys)
+        assert "nor a readable TOML file" in wrong(["rubric", "nope"], capsys)
 
     def test_two_views_at_once_are_refused(self, capsys: Any) -> None:
         assert "not allowed with argument" in wrong(["rubric", "--toml", "--json"], capsys)
