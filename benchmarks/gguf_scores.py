@@ -26,7 +26,7 @@ from rationalrewards_core.miniature import scorer_folder
 if TYPE_CHECKING:
     from rationalrewards_core.scorer import Case, Outcome
 
-FORMS: Final = ("f32", "q8_0", "q5_1", "q4_0")
+FORMS: Final = ("f32", "q8_0", "q5_1", "q4_k_m", "q4_0")
 SIDES: Final = (48, 130, 512)
 """Pixels of the sides that the pictures of the world are shown at, in turn."""
 

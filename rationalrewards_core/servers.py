@@ -46,6 +46,8 @@ THINKING_SWITCHES: Final = ("enable_thinking", "thinking")
 """How chat templates call the switch: Qwen's and GLM's, and DeepSeek's."""
 PORT: Final = "{port}"
 KEY: Final = "{key}"
+_OURS: Final = frozenset(("messages", "model", "n", "stream"))
+"""Request fields without which a reply could not be asked for, or read."""
 _LEAST: Final = {
     "start_seconds": 1,
     "idle_seconds": 1,
@@ -115,6 +117,8 @@ class ServerConfig:
     """Tokens that a reply may have beside its limit, for what is thought first."""
     template: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     """What else the server's chat template takes, such as `language = "en"`; sent as chat_template_kwargs."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of every request, such as `reasoning_effort = "none"`; they go before ours of the same name."""
 
     def __post_init__(self) -> None:
         if self.command:
@@ -136,6 +140,7 @@ class ServerConfig:
                 raise ConfigError(
                     f"servers.{self.name}.template.{key} must be a plain name with a text, number or true or false."
                 )
+        self._check_fields()
 
     @property
     def chat_template(self) -> dict[str, bool | int | float | str]:
@@ -161,6 +166,15 @@ class ServerConfig:
                 raise ConfigError(f"{where}.environment must hold texts by the names of variables.")
         if not any(PORT in text for text in (*self.command, *self.environment.values())):
             raise ConfigError(f"{where}.command must say where the port goes: write {PORT} in its place.")
+
+    def _check_fields(self) -> None:
+        where = f"servers.{self.name}.fields"
+        for key in sorted(_OURS & self.fields.keys()):
+            raise ConfigError(f"{where} must leave {key} to this program.")
+        try:
+            json.dumps(self.fields, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where} must hold what JSON can say: no dates, and no infinite numbers.") from error
 
     def _check_url(self) -> None:
         where = f"servers.{self.name}.url"
@@ -239,6 +253,7 @@ def _server(name: str, row: Any, path: Path) -> ServerConfig:
         "tuple[str, ...]": list,
         "Mapping[str, str]": dict,
         "Mapping[str, bool | int | float | str]": dict,
+        "Mapping[str, Any]": dict,
     }
     types_by_field = {f.name: types[str(f.type)] for f in fields(ServerConfig) if f.name != "name"}
     for key, value in row.items():

@@ -25,6 +25,7 @@ from ..models.memory import ResidentModel, comfy_device
 from .interruptible import Work, finish_here
 from .managed_engine import ManagedEngine
 from .progress import NodeProgress, interrupted
+from .served import Served
 from .server_engine import FULL_REPLY, ServerEngine
 
 T = TypeVar("T")
@@ -212,8 +213,8 @@ def remember(engine: LocalEngine | ManagedEngine) -> None:
 
 
 def engine_notes(engine: Engine) -> list[str]:
-    """What the user should know of how an engine judges; only servers differ in that."""
-    return engine.notes if isinstance(engine, ServerEngine) else []
+    """What the user should know of how an engine judges; only servers differ in that, whoever runs them."""
+    return engine.notes if isinstance(engine, Served) else []
 
 
 def broken_off(engine: Engine) -> BackendError:

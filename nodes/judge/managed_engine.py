@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...rationalrewards_core.backends.base import Reply, Sampling
 from ...rationalrewards_core.backends.managed_chat import ManagedChat
-from ...rationalrewards_core.backends.server_profile import ServerProfile
 from ...rationalrewards_core.managed.managed_server import ManagedServer
 from ...rationalrewards_core.messages import Message
 from ...rationalrewards_core.rubric import Kind, Rubric
@@ -92,11 +91,6 @@ class ManagedEngine(Served[ManagedChat]):
         self._on_card = on_card
         self._brought = False
         self._under_way: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
-
-    @property
-    def profile(self) -> ServerProfile | None:
-        """What the server honours; None before it was asked anything."""
-        return self._backend.profile
 
     @property
     def present(self) -> bool:

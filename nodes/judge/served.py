@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from ...rationalrewards_core.backends.managed_chat import ManagedChat
 from ...rationalrewards_core.backends.openai_chat import OpenAIChat
+from ...rationalrewards_core.backends.server_profile import ServerProfile
 from ...rationalrewards_core.picture_grid import PictureGrid
 from ...rationalrewards_core.servers import ServerConfig
 
@@ -24,6 +25,17 @@ class Served(Generic[ChatT]):
     @property
     def config(self) -> ServerConfig:
         return self._backend.config
+
+    @property
+    def profile(self) -> ServerProfile | None:
+        """What the server honours; None before one that is started on demand was asked anything."""
+        return self._backend.profile
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how this server judges, a sentence each."""
+        profile = self.profile
+        return profile.shortcomings() if profile is not None else []
 
     @property
     def grid(self) -> PictureGrid | None:

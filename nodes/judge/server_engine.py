@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from ...rationalrewards_core.backends.base import Reply, Sampling
 from ...rationalrewards_core.backends.openai_chat import OpenAIChat
-from ...rationalrewards_core.backends.server_profile import ServerProfile
 from ...rationalrewards_core.messages import Message
 from ...rationalrewards_core.rubric import Kind, Rubric
 from ...rationalrewards_core.scorer import Scope
@@ -31,16 +30,6 @@ class ServerEngine(Served[OpenAIChat]):
         self.scope: Scope | None = None
         self._backend = backend
         self._runs = 0
-
-    @property
-    def profile(self) -> ServerProfile:
-        """What the server honours."""
-        return self._backend.profile
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of how this server judges, a sentence each."""
-        return self._backend.profile.shortcomings()
 
     async def introduce(self) -> None:
         await self._backend.introduce()

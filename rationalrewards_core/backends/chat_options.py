@@ -34,6 +34,8 @@ _OWN_DEFAULTS: Final = {
     "llama.cpp": {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
 }
 """What undoes the habits of servers, or of a checkpoint's generation_config that they follow; the local engine has none."""
+_THOUGHT_LIMIT: Final = {"vLLM": "thinking_token_budget", "llama.cpp": "thinking_budget_tokens"}
+"""Where a server takes the most tokens that may be thought; elsewhere `thinking_tokens` is only room for them."""
 
 
 class ChatOptions:
@@ -44,6 +46,7 @@ class ChatOptions:
         self.profile: ServerProfile = assumed_profile(config)
         self._noticed: set[str] = set()
         self._refused_grammars: set[str] = set()
+        self._limits_thoughts = True
 
     def body(self, model: str, wire: list[dict[str, Any]], sampling: Sampling) -> dict[str, Any]:
         """The whole request."""
@@ -65,7 +68,14 @@ class ChatOptions:
             body |= {"logprobs": True, "top_logprobs": min(sampling.alternatives, profile.alternatives)}
         if sampling.grammar is not None and sampling.grammar not in self._refused_grammars:
             body |= grammar_option(profile.grammar, sampling.grammar)
-        return body | _OWN_DEFAULTS.get(profile.software.partition(" ")[0], {})
+        if config.thinking_tokens and self._limits_thoughts and self._kind in _THOUGHT_LIMIT:
+            body[_THOUGHT_LIMIT[self._kind]] = config.thinking_tokens
+        return {**body, **_OWN_DEFAULTS.get(self._kind, {}), **config.fields}
+
+    @property
+    def _kind(self) -> str:
+        """What serves, without its version."""
+        return self.profile.software.partition(" ")[0]
 
     def breaks_over_stop_texts(self) -> None:
         """From now on replies are cut here alone."""
@@ -79,6 +89,10 @@ class ChatOptions:
         """
         if grammar is not None and self._guided(body) and _mentions(said, "structured", "grammar", "ebnf"):
             return self._refused_grammar(said, grammar)
+        if not body.keys().isdisjoint(_THOUGHT_LIMIT.values()) and _mentions(said, *_THOUGHT_LIMIT.values()):
+            self._limits_thoughts = False
+            self.notice("thoughts", f"does not limit thoughts, so they may take the reply's room: {said}")
+            return True
         if "logprobs" in body and _mentions(said, "logprob"):
             self._refused_logprobs(int(body["top_logprobs"]))
             return True

@@ -39,6 +39,7 @@ class ManagedChat:
         self.server: ManagedServer = managed_server(config)
         self._run: ServerRun | None = None
         self._chat: OpenAIChat | None = None
+        self._profile: ServerProfile | None = None
 
     @property
     def identity(self) -> str:
@@ -51,8 +52,8 @@ class ManagedChat:
 
     @property
     def profile(self) -> ServerProfile | None:
-        """What the server honours; None before it was asked anything."""
-        return self._chat.profile if self._chat is not None else None
+        """What the server honours, as it was last seen; None before it was asked anything."""
+        return self._chat.profile if self._chat is not None else self._profile
 
     @property
     def grid(self) -> PictureGrid | None:
@@ -78,6 +79,7 @@ class ManagedChat:
         """Close connections, which cannot outlive their event loop; the server goes on."""
         chat, self._chat, self._run = self._chat, None, None
         if chat is not None:
+            self._profile = chat.profile
             await chat.close()
 
     async def close(self) -> None:

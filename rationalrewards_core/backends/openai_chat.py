@@ -7,6 +7,7 @@ a question, `server_probe` finds out once what the server honours, `openai_reply
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,9 +61,10 @@ class OpenAIChat:
         """Address, model as the server lists it, and the settings that change replies."""
         config, profile = self.config, self.profile
         thinking = f":{sorted(config.chat_template.items())}:{config.thinking_tokens}"
+        fields = f":{json.dumps(config.fields, sort_keys=True)}" if config.fields else ""
         return (
             f"openai_chat:{config.url}:{config.model}:{config.max_pixels}:{','.join(profile.grammar)}:"
-            f"{bool(profile.alternatives)}{thinking}:{self._grid}:{self._listing}"
+            f"{bool(profile.alternatives)}{thinking}:{self._grid}:{self._listing}{fields}"
         )
 
     @property
@@ -140,7 +142,8 @@ class OpenAIChat:
         if not (config.probe or config.check_sight):
             return replace(assumed_profile(config), model=model)
         software = await software_of(session.calls, entry)
-        under = (config.structured, config.logprobs, config.chat_template, config.probe, config.check_sight)
+        asked = (config.structured, config.logprobs, config.chat_template, config.fields)
+        under = (*asked, config.probe, config.check_sight)
         context = context_of(entry) or software.context
         key = profile_key(self._place, model, self._listing, software, context, under)
         profile = remembered(key, on_disk=config.remember)

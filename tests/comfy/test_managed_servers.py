@@ -49,6 +49,11 @@ def test_what_the_memo_knows_starts_nothing(seen: dict[str, Any]) -> None:
     assert seen["lifetimes"]["memo"] == [[1.0], False]
 
 
+def test_what_it_does_not_do_is_told_as_of_any_server(seen: dict[str, Any]) -> None:
+    assert "Replies are not guided" in " ".join(seen["notes"]["tried"])
+    assert seen["notes"]["own"] == [], "its config says that it is not to be probed"
+
+
 def test_an_interrupt_ends_the_wait_and_not_the_server(seen: dict[str, Any]) -> None:
     run = seen["interrupted"]
     assert run["outcome"].startswith("InterruptProcessingException")

@@ -349,3 +349,12 @@ def test_a_wrong_entry_is_named(row: str, sentence: str, tmp_path: Path) -> None
     with pytest.raises(ConfigError) as caught:
         load_servers(path)
     assert sentence in str(caught.value)
+
+
+def test_what_it_honours_is_known_after_its_connections_are_closed() -> None:
+    chat = ManagedChat(config(probe=True))
+    assert chat.profile is None
+    ask(chat)
+    assert chat.profile is not None
+    assert chat.profile.probed
+    assert not chat.profile.guided

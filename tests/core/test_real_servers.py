@@ -70,6 +70,38 @@ def server(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real
         yield running
 
 
+THOUGHTS = """{%- if enable_thinking is defined and enable_thinking is true -%}<think>
+{% elif enable_thinking is defined -%}<think>
+
+</think>
+
+{% endif -%}"""
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature with a template that begins thoughts, or ends them at once, as Qwen's and GLM's do when they are told.
+
+    Its limits of a picture are one number, so they are spread here, to 64 and 196 tokens.
+    """
+    folder = tmp_path_factory.mktemp("other") / "scorer"
+    shutil.copytree(scorer_folder(), folder)
+    stated = json.loads((folder / "preprocessor_config.json").read_text())
+    stated["size"] = {"shortest_edge": 4_096, "longest_edge": 12_544}
+    (folder / "preprocessor_config.json").write_text(json.dumps(stated))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().rstrip("\n") + THOUGHTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(kind: str, other_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """A server of that checkpoint."""
+    start: Callable[..., Any] = llama_cpp if kind == "llama.cpp" else vllm
+    with start(python_of(kind), tmp_path_factory.mktemp("server"), checkpoint=other_checkpoint) as running:
+        yield running
+
+
 def config_of(server: RealServer, **options: Any) -> ServerConfig:
     given = {"processor": str(scorer_folder()), "remember": False, "timeout_seconds": 240.0, **options}
     return ServerConfig(name="real", url=server.url, **given)
@@ -153,21 +185,17 @@ def test_the_same_critiques_as_in_this_process(server: RealServer, mode: Mode) -
     assert compared > 1.5 * PICTURES
 
 
-def test_the_prompt_has_as_many_tokens_as_here(kind: str, tmp_path: Path) -> None:
+def test_the_prompt_has_as_many_tokens_as_here(other: RealServer, other_checkpoint: Path) -> None:
     """Of 15 sizes, scaled here: the counts of the checkpoint's own image processor.
 
-    The miniature's limits are one number, so they are spread here, to 64 and 196 tokens.
+    The local engine tells the template not to think, so the counts are equal only if that reaches the server's too.
     """
     from rationalrewards_core.backends.checkpoint import load_checkpoint
     from rationalrewards_core.backends.qwen_chat import model_inputs
     from tests.core.test_picture_grid import SIZES
 
-    folder = tmp_path / "scorer"
-    shutil.copytree(scorer_folder(), folder)
-    stated = json.loads((folder / "preprocessor_config.json").read_text())
-    stated["size"] = {"shortest_edge": 4_096, "longest_edge": 12_544}
-    (folder / "preprocessor_config.json").write_text(json.dumps(stated))
-    checkpoint = load_checkpoint(CheckpointConfig(model=str(folder), device="cpu", precision="fp32"))
+    folder = str(other_checkpoint)
+    checkpoint = load_checkpoint(CheckpointConfig(model=folder, device="cpu", precision="fp32"))
     questions = [(Message("user", (Image.effect_noise(size, 60).convert("RGB"), "What is this?")),) for size in SIZES]
     here = [int(model_inputs(checkpoint, [messages])["input_ids"].shape[1]) for messages in questions]
 
@@ -178,9 +206,26 @@ def test_the_prompt_has_as_many_tokens_as_here(kind: str, tmp_path: Path) -> Non
         await backend.close()
         return [reply.prompt_tokens for reply in replies]
 
-    start: Callable[..., Any] = llama_cpp if kind == "llama.cpp" else vllm
-    with start(python_of(kind), tmp_path, checkpoint=folder) as running:
-        assert asyncio.run(counts(config_of(running, processor=str(folder), probe=False))) == here
+    assert asyncio.run(counts(config_of(other, processor=folder, probe=False, thinking="off"))) == here
+
+
+def test_thoughts_have_a_limit_or_it_is_said_that_they_have_none(
+    other: RealServer, other_checkpoint: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """llama.cpp ends them after eight tokens, and a reply follows; vLLM needs a parser that the miniature has no tokens for."""
+    config = config_of(other, processor=str(other_checkpoint), thinking="on", thinking_tokens=8)
+
+    async def work() -> Reply:
+        backend = OpenAIChat(config)
+        await backend.introduce()
+        try:
+            return await backend.reply(QUESTION, Sampling(max_tokens=40))
+        finally:
+            await backend.close()
+
+    reply = asyncio.run(work())
+    assert reply.text.strip()
+    assert ("does not limit thoughts" in caplog.text) is (kind == "vLLM")
 
 
 def test_five_stop_texts_and_twenty_alternatives(server: RealServer) -> None:
@@ -244,10 +289,12 @@ def test_a_server_without_eyes_scores_nothing(tmp_path: Path) -> None:
     assert outcome.reason == "no_sight"
 
 
-def test_two_hundred_cases_survive_a_kill(tmp_path: Path) -> None:
-    """llama.cpp's server is killed in the middle and started again: nothing is lost, and the order is kept."""
+@pytest.mark.parametrize("name", FOUND)
+def test_two_hundred_cases_survive_a_kill(name: str, tmp_path: Path) -> None:
+    """The server is killed in the middle and started again: nothing is lost, and the order is kept."""
     which = [cases(20)[number % 20] for number in range(200)]
-    with llama_cpp(python_of("llama.cpp"), tmp_path) as running:
+    start: Callable[..., Any] = llama_cpp if name == "llama.cpp" else vllm
+    with start(python_of(name), tmp_path) as running:
         config = config_of(running, retries=1)
         before = judged(OpenAIChat(config), cases(20))
         finished: list[int] = []

@@ -231,6 +231,49 @@ def test_room_to_think_comes_beside_the_limit_of_the_reply() -> None:
         assert server.asks[-1].body["max_tokens"] == 1200
 
 
+@pytest.mark.parametrize(
+    ("page", "version", "field"),
+    [
+        ("/version", {"version": "0.32.0"}, "thinking_token_budget"),
+        ("/props", {"build_info": "b11549"}, "thinking_budget_tokens"),
+        ("/server_info", {"version": "0.5.23"}, ""),
+    ],
+    ids=["vllm", "llama.cpp", "sglang"],
+)
+def test_thoughts_are_limited_where_the_server_can(page: str, version: dict[str, str], field: str) -> None:
+    with serving(Kind()) as server:
+        server.pages = {page: raw(json.dumps(version))}
+        asyncio.run(met(server.config(probe=True, thinking_tokens=500), Sampling()))
+        budgets = {key: value for key, value in server.asks[-1].body.items() if "thinking" in key}
+    assert budgets == ({field: 500} if field else {})
+
+
+def test_a_limit_of_thoughts_that_is_refused_is_told_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """As vLLM without --reasoning-parser refuses."""
+
+    def script(ask: Ask) -> Answer:
+        if "thinking_token_budget" in ask.body:
+            return fault(400, "thinking_token_budget is set but reasoning_config is not configured.")
+        return Kind(obeys="structured_outputs")(ask)
+
+    with serving(script) as server:
+        server.pages = {"/version": raw('{"version": "0.32.0"}')}
+        profile, (reply,) = asyncio.run(
+            met(server.config(probe=True, thinking_tokens=9), Sampling(grammar="root ::= x"))
+        )
+    assert reply.text == JUDGED
+    assert profile.grammar == ("structured_outputs",)
+    assert len([line for line in caplog.messages if "does not limit thoughts" in line]) == 1
+
+
+def test_further_fields_of_a_request_go_before_ours() -> None:
+    with serving(Kind()) as server:
+        fields = {"reasoning_effort": "none", "max_tokens": 9, "think": False}
+        asyncio.run(met(server.config(probe=True, fields=fields), Sampling(max_tokens=700)))
+        assert fields.items() <= server.asks[-1].body.items()
+        assert fields.items() <= server.asks[0].body.items(), "the probe asks as a critique does"
+
+
 def test_hosted_servers_have_words_of_their_own() -> None:
     """As OpenAI's own refuse: one option by naming another, one value by saying which is allowed."""
 

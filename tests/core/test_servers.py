@@ -211,6 +211,24 @@ def test_the_chat_template_is_a_table_of_plain_values(tmp_path: Path) -> None:
             load_servers(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('model = "x"', "must leave model to this program"),
+        ("stream = true", "must leave stream to this program"),
+        ("when = 2026-01-01", "what JSON can say"),
+        ("far = inf", "what JSON can say"),
+    ],
+)
+def test_further_fields_of_a_request(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[servers.a]\nurl = "http://h/v1"\n[servers.a.fields]\nreasoning_effort = "low"\n')
+    assert load_servers(path)["a"].fields == {"reasoning_effort": "low"}
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ConfigError, match=words):
+        load_servers(path)
+
+
 def test_the_document_names_every_key_with_its_default() -> None:
     """docs/servers.md; what starts a server of one's own is told elsewhere."""
     text = (Path(__file__).resolve().parents[2] / "docs" / "servers.md").read_text(encoding="utf-8")

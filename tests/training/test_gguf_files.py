@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rationalrewards_core.miniature import scorer_folder
-from training.lab.miniature.gguf_files import gguf_tensors, read_safetensors
+from training.lab.miniature.gguf_files import gguf_tensors, mixed_form, read_safetensors
 
 CONFIG = json.loads((scorer_folder() / "config.json").read_text(encoding="utf-8"))
 TAPPED = CONFIG["vision_config"]["deepstack_visual_indexes"]
@@ -53,3 +53,16 @@ def test_every_tensor_has_a_name_of_its_own() -> None:
 def test_an_unknown_tensor_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.audio\.proj\.weight has no name in GGUF"):
         gguf_tensors("model.audio.proj.weight", np.zeros((2, 2), np.float32), TAPPED)
+
+
+def test_q4_k_m_has_more_bits_where_llama_cpp_gives_them() -> None:
+    """Of an 8B judge's 36 layers the first and last eighth and every third between; rows of no whole block fall back."""
+    finer = [n for n in range(36) if mixed_form(f"blk.{n}.ffn_down.weight", 12_288, 36) == "Q6_K"]
+    assert finer == [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 31, 32, 33, 34, 35]
+    assert mixed_form("blk.0.ffn_up.weight", 4_096, 36) == "Q4_K"
+    forms = {
+        n: (mixed_form(f"blk.{n}.attn_v.weight", 192, 4), mixed_form(f"blk.{n}.ffn_down.weight", 512, 4))
+        for n in range(4)
+    }
+    assert forms == {0: ("Q5_0", "Q4_K"), 1: ("Q5_0", "Q4_K"), 2: ("Q8_0", "Q6_K"), 3: ("Q8_0", "Q6_K")}
+    assert mixed_form("token_embd.weight", 192, 4) == "Q8_0"

@@ -8,9 +8,9 @@ from typing import Any
 import pack
 import torch
 from comfy import model_management as management
-from rr_pack.nodes import engines
-from rr_pack.nodes.comfy_clip import ClipEngine, chat_text, clip_engine
-from rr_pack.nodes.scorers import MEMO, LoadedScorer
+from rr_pack.nodes.judge import engines
+from rr_pack.nodes.judge.comfy_clip import ClipEngine, chat_text, clip_engine
+from rr_pack.nodes.judge.scorers import MEMO, LoadedScorer
 from rr_pack.rationalrewards_core.backends.base import Sampling
 from rr_pack.rationalrewards_core.engines import EngineOptions
 from rr_pack.rationalrewards_core.errors import RationalRewardsError
@@ -72,7 +72,7 @@ def replies(clip: Any) -> dict[str, Any]:
 
 
 def _quiet() -> Any:
-    from rr_pack.nodes.progress import NodeProgress
+    from rr_pack.nodes.judge.progress import NodeProgress
 
     return NodeProgress(None, 1)
 

@@ -14,9 +14,9 @@ from typing import Any
 import pack
 import torch
 from comfy import model_management as management
-from rr_pack.nodes import engines
+from rr_pack.nodes.judge import engines
+from rr_pack.nodes.judge.scorers import MEMO, LoadedScorer
 from rr_pack.nodes.load_scorer import LoadScorer
-from rr_pack.nodes.scorers import MEMO, LoadedScorer
 from rr_pack.rationalrewards_core.critique import render_critique
 from rr_pack.rationalrewards_core.errors import RationalRewardsError
 from rr_pack.rationalrewards_core.messages import UserRequest

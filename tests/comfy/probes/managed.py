@@ -12,9 +12,9 @@ from typing import Any
 
 import pack
 from comfy import model_management as management
-from rr_pack.nodes import engines
+from rr_pack.nodes.judge import engines
+from rr_pack.nodes.judge.scorers import MEMO, LoadedScorer
 from rr_pack.nodes.load_scorer import LoadScorer, gguf_option
-from rr_pack.nodes.scorers import MEMO, LoadedScorer
 from rr_pack.nodes.unload_scorer import UnloadScorer
 from rr_pack.rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rr_pack.rationalrewards_core.errors import RationalRewardsError
@@ -44,7 +44,8 @@ def entry(name: str, *arguments: str, **settings: Any) -> str:
     )
     command = [sys.executable, str(STUB), "--port", "{port}", "--text", text, *arguments]
     lines = [f"[servers.{name}]", f"command = {json.dumps(command)}", 'environment = { STUB_KEY = "{key}" }']
-    lines += ["check_sight = false", "probe = false", *(f"{key} = {value}" for key, value in settings.items())]
+    given = {"check_sight": "false", "probe": "false", **settings}
+    lines += [f"{key} = {value}" for key, value in given.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -83,6 +84,16 @@ def lifetimes() -> dict[str, Any]:
     seen["freed"] = [judged(freed), freed.engine.present]
     seen["memo"] = [list(pack.run(freed.critique_many(REQUEST, [PICTURE], "critique")).rewards), freed.engine.present]
     return seen
+
+
+def notes() -> dict[str, list[str]]:
+    """What a node is told of a server that honours nothing: one that ComfyUI started, and one at an address."""
+    MEMO._kept.clear()
+    engines.release_all()
+    return {
+        name: list(pack.run(load(engine="server", server=name).critique_many(REQUEST, [PICTURE], "critique")).notes)
+        for name in ("tried", "own")
+    }
 
 
 def interrupted() -> dict[str, Any]:
@@ -132,9 +143,12 @@ def gguf(model: str, python: str) -> dict[str, Any]:
 def main() -> None:
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "rationalrewards" / "config.toml"
     config.parent.mkdir(parents=True)
-    config.write_text(entry("own") + entry("slow", "--slow", "60") + entry("broken", "--broken"))
+    config.write_text(
+        entry("own") + entry("tried", probe="true") + entry("slow", "--slow", "60") + entry("broken", "--broken")
+    )
     seen: dict[str, Any] = {
         "lifetimes": lifetimes(),
+        "notes": notes(),
         "interrupted": interrupted(),
         "taken_away": taken_away(),
         "broken": judged(load(engine="server", server="broken")),

@@ -10,9 +10,10 @@ import pack
 import torch
 from comfy import model_management as management
 from comfy.model_patcher import ModelPatcher
-from rr_pack.nodes import engines, memory
-from rr_pack.nodes.patcher import OccupantPatcher
-from rr_pack.nodes.scorers import MEMO, LoadedScorer
+from rr_pack.nodes.judge import engines
+from rr_pack.nodes.judge.scorers import MEMO, LoadedScorer
+from rr_pack.nodes.models import memory
+from rr_pack.nodes.models.patcher import OccupantPatcher
 from rr_pack.rationalrewards_core.engines import EngineOptions
 from rr_pack.rationalrewards_core.messages import UserRequest
 from rr_pack.rationalrewards_core.miniature import scorer_folder

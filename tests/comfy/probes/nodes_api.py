@@ -10,8 +10,8 @@ from typing import Any
 import pack
 import torch
 import utils.install_util  # noqa: F401 - as main.py does, before `nodes` puts a `utils` of its own in front
-from rr_pack.nodes.engines import miniature_engine
-from rr_pack.nodes.scorers import LoadedScorer
+from rr_pack.nodes.judge.engines import miniature_engine
+from rr_pack.nodes.judge.scorers import LoadedScorer
 
 PROMPT = 'a large red circle left of a small blue square with the word "OK"'
 

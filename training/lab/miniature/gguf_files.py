@@ -10,6 +10,7 @@ capitals and white space.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,9 @@ MERGER_NAMES = {"norm": "norm", "linear_fc1": "fc1", "linear_fc2": "fc2"}
 NUMBERED = re.compile(r"model\.(language_model\.layers|visual\.blocks|visual\.deepstack_merger_list)\.(\d+)\.(.+)")
 
 
-Form = Literal["f32", "q8_0", "q5_1", "q4_0"]
+Form = Literal["f32", "q8_0", "q5_1", "q4_k_m", "q4_0"]
+FALLBACKS = {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}
+"""What stands for a k-quant, which is written in blocks of 256 numbers, where rows are no multiple of that."""
 
 
 class GgufPaths(NamedTuple):
@@ -69,7 +72,8 @@ def write_gguf(scorer: Path, folder: Path, form: Form = "f32") -> GgufPaths:
     """Convert a miniature scorer's folder; `folder` is made. The weights must be one safetensors file.
 
     `form` is how the language model's matrices are stored; its norms and the whole tower stay in 32-bit floats, as the
-    files that are published keep them (or in 16). llama.cpp's k-quants need rows of 256 numbers: the miniature's have 192.
+    files that are published keep them (or in 16). `q4_k_m` is llama.cpp's mixture, and needs the package `xllamacpp`: most
+    of the miniature's rows have 192 numbers, so only its `ffn_down` (512) is written in k-quants and the rest falls back.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = GgufPaths(folder / f"miniature-{form}.gguf", folder / "mmproj-miniature-f32.gguf")
@@ -203,17 +207,49 @@ def _write_tower(
 def _finish(writer: Any, tensors: Mapping[str, Tensor], form: Form = "f32") -> None:
     import gguf
 
-    stored = gguf.GGMLQuantizationType[form.upper()]
+    layers = sum(name.endswith(".ffn_down.weight") for name in tensors)
     for name, tensor in tensors.items():
         whole = np.ascontiguousarray(tensor)
         if form == "f32" or tensor.ndim != 2:
             writer.add_tensor(name, whole)
         else:
-            writer.add_tensor(name, gguf.quants.quantize(whole, stored), raw_dtype=stored)
+            kind = mixed_form(name, whole.shape[1], layers) if form == "q4_k_m" else form.upper()
+            stored = gguf.GGMLQuantizationType[kind]
+            writer.add_tensor(name, _quantised(whole, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def mixed_form(name: str, width: int, layers: int) -> str:
+    """How llama.cpp's Q4_K_M stores one matrix with rows of `width` numbers: two of its kinds have more bits in some layers."""
+    layer = re.match(r"blk\.(\d+)\.(attn_v|ffn_down)\.", name)
+    number = int(layer[1]) if layer else 0
+    eighth = layers // 8
+    finer = layer is not None and (number < eighth or number >= 7 * layers // 8 or (number - eighth) % 3 == 2)
+    kind = "Q6_K" if finer or name == "token_embd.weight" else "Q4_K"  # the embedding is the output matrix too
+    return kind if width % 256 == 0 else FALLBACKS[kind]
+
+
+def _quantised(tensor: Tensor, stored: Any) -> npt.NDArray[np.uint8]:
+    """The rows in one of llama.cpp's forms; those that the package `gguf` cannot write are written by llama.cpp's own code."""
+    import gguf
+
+    if not stored.name.endswith("_K"):
+        quantised: npt.NDArray[np.uint8] = gguf.quants.quantize(tensor, stored)
+        return quantised
+    from xllamacpp import xllamacpp
+
+    block, size = gguf.GGML_QUANT_SIZES[stored]
+    rows, width = tensor.shape
+    written = np.zeros((rows, width // block * size), np.uint8)
+    chunk = ctypes.CDLL(xllamacpp.__file__).ggml_quantize_chunk
+    chunk.restype = ctypes.c_size_t
+    source, target = ctypes.c_void_p(tensor.ctypes.data), ctypes.c_void_p(written.ctypes.data)
+    numbers = [ctypes.c_int64(number) for number in (0, rows, width)]
+    assert chunk(ctypes.c_int(stored), source, target, *numbers, None) == written.nbytes
+    return written
 
 
 def _read_json(path: Path) -> dict[str, Any]:
