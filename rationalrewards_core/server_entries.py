@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from .errors import ConfigError
+from .gguf.pairs import pair
 from .images import QWEN3_FACTOR
 from .picture_grid import PictureGrid, grid_of_folder
 from .servers import KEY, PORT, load_servers
@@ -125,14 +126,14 @@ def _vllm(program: str, model: str, share: float) -> Entry:
 
 
 def _llama_cpp(program: str, model: str, mmproj: str | None, slots: int) -> Entry:
-    if mmproj is None:
-        raise ConfigError(
-            "llama.cpp needs --mmproj FILE, the model's picture tower; without it the judge sees nothing."
-        )
-    tower = Path(mmproj).expanduser().absolute()
-    for file in (Path(model), tower):
+    named = [Path(model), *([Path(mmproj).expanduser().absolute()] if mmproj is not None else [])]
+    for file in named:
         if not file.is_file():
             raise ConfigError(f"There is no file {str(file)!r}.")
+    try:
+        tower = named[1] if mmproj is not None else pair(named[0]).mmproj
+    except ConfigError as error:
+        raise ConfigError(f"{error} Or name its picture tower with --mmproj FILE.") from error
     sizes = ("--ctx-size", str(slots * CONTEXT), "--parallel", str(slots))
     return {
         "command": [program, "--model", model, "--mmproj", str(tower), *LOOPBACK, *sizes],

@@ -25,7 +25,9 @@ def _add(parser: argparse.ArgumentParser) -> None:
         help="the flags for sglang are its documentation's, and were not run",
     )
     parser.add_argument("model", metavar="MODEL", help="checkpoint folder or hub id; for llama.cpp a GGUF file")
-    parser.add_argument("--mmproj", metavar="FILE", help="the picture tower, a GGUF file (llama.cpp)")
+    parser.add_argument(
+        "--mmproj", metavar="FILE", help="the picture tower, a GGUF file (llama.cpp; else the one beside the model)"
+    )
     parser.add_argument("--program", metavar="PATH", help="the server's program, if it is not on the PATH")
     parser.add_argument("--slots", type=int, default=2, help="questions answered at once (llama.cpp; default: 2)")
     parser.add_argument(

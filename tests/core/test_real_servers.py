@@ -70,17 +70,16 @@ def server(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real
         yield running
 
 
-THOUGHTS = """{%- if enable_thinking is defined and enable_thinking is true -%}<think>
-{% elif enable_thinking is defined -%}<think>
-
-</think>
-
-{% endif -%}"""
+EARLIER_THOUGHTS = """{%- if message.reasoning_content is defined and message.reasoning_content -%}
+<think>{{ '\\n' }}{{ message.reasoning_content }}{{ '\\n' }}</think>{{ '\\n\\n' }}{%- endif -%}"""
+BEGINNING = """{%- if add_generation_prompt -%}{%- if enable_thinking is defined and enable_thinking is false -%}
+{{ '<think>\\n\\n</think>\\n\\n' }}{%- else -%}{{ '<think>\\n' }}{%- endif -%}{%- endif -%}"""
+"""How templates of models that think end: llama.cpp sees by both that they do."""
 
 
 @pytest.fixture(scope="module")
 def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The miniature with a template that begins thoughts, or ends them at once, as Qwen's and GLM's do when they are told.
+    """The miniature with a template that begins thoughts, or ends them at once when it is told, as Qwen's and GLM's do.
 
     Its limits of a picture are one number, so they are spread here, to 64 and 196 tokens.
     """
@@ -90,7 +89,8 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stated["size"] = {"shortest_edge": 4_096, "longest_edge": 12_544}
     (folder / "preprocessor_config.json").write_text(json.dumps(stated))
     template = folder / "chat_template.jinja"
-    template.write_text(template.read_text().rstrip("\n") + THOUGHTS)
+    plain, content = template.read_text().rstrip("\n"), "{%- if message.content is string"
+    template.write_text(plain.replace(content, EARLIER_THOUGHTS + content) + BEGINNING)
     return folder
 
 
@@ -213,18 +213,20 @@ def test_thoughts_have_a_limit_or_it_is_said_that_they_have_none(
     other: RealServer, other_checkpoint: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """llama.cpp ends them after eight tokens, and a reply follows; vLLM needs a parser that the miniature has no tokens for."""
-    config = config_of(other, processor=str(other_checkpoint), thinking="on", thinking_tokens=8)
+    processor, sampling = str(other_checkpoint), Sampling(max_tokens=40)
+    if kind == "llama.cpp":
+        with pytest.raises(BackendError, match="only thought and wrote no reply"):
+            asked(config_of(other, processor=processor, thinking="on"), (QUESTION, sampling))
 
     async def work() -> Reply:
-        backend = OpenAIChat(config)
+        backend = OpenAIChat(config_of(other, processor=processor, thinking="on", thinking_tokens=8))
         await backend.introduce()
         try:
-            return await backend.reply(QUESTION, Sampling(max_tokens=40))
+            return await backend.reply(QUESTION, sampling)
         finally:
             await backend.close()
 
-    reply = asyncio.run(work())
-    assert reply.text.strip()
+    assert asyncio.run(work()).text.strip()
     assert ("does not limit thoughts" in caplog.text) is (kind == "vLLM")
 
 

@@ -12,6 +12,7 @@ from rationalrewards_core.__main__ import main
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.server_entries import add_entry, remove_entry, server_entry
 from rationalrewards_core.servers import load_servers
+from tests.core import gguf_files
 from tests.core.commands import wrong
 
 if sys.version_info >= (3, 11):
@@ -71,6 +72,15 @@ def test_an_entry_is_read_back_as_it_was_meant(file: Path, gguf: tuple[Path, Pat
     assert file.read_text().strip() == HAND_WRITTEN.strip()
 
 
+def test_the_tower_beside_a_gguf_model_is_taken(tmp_path: Path) -> None:
+    model = gguf_files.model(tmp_path / "Judge-Q8_0.gguf")
+    with pytest.raises(ConfigError, match=r"has no picture tower beside it.*--mmproj FILE"):
+        server_entry("llama.cpp", str(model), program=sys.executable)
+    tower = gguf_files.tower(tmp_path / "mmproj-Judge-F16.gguf")
+    command = server_entry("llama.cpp", str(model), program=sys.executable)["command"]
+    assert command[command.index("--mmproj") + 1] == str(tower)
+
+
 @pytest.mark.parametrize("name", ["judge", "two words"])
 def test_removing_cuts_out_one_server_with_its_tables(file: Path, name: str) -> None:
     remove_entry(file, name)
@@ -128,7 +138,7 @@ def test_the_commands(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "There is no program '/no/vllm' here; install vllm, or name it",
         ),
         (["add", "x", "llama.cpp", "m.gguf", "--program", "/no"], "without it: --engine gguf:FILE"),
-        (["add", "x", "llama.cpp", "m.gguf", "--program", sys.executable], "needs --mmproj FILE"),
+        (["add", "x", "llama.cpp", "m.gguf", "--program", sys.executable], "There is no file 'm.gguf'."),
         (
             ["add", "x", "llama.cpp", "m.gguf", "--program", sys.executable, "--mmproj", "n"],
             "There is no file 'm.gguf'",
