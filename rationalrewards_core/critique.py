@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any, Final
 
 from .reply_layout import Slot, reply_layout, written_out
@@ -29,11 +29,12 @@ class Judgement:
     score: float | None
     """On the rubric's scale; None means N/A (not applicable), never "missing"."""
     expected: float | None = None
-    """Mean of the score under the model's token probabilities; None if the backend gives none."""
+    """Mean of the score: over sampled critiques where `samples` is not 0, else under the model's token probabilities; None
+    if the backend gives none."""
     spread: float | None = None
     """Standard deviation of the score; None if there is none. How sure the judge is, only where `samples` is not 0."""
     samples: int = 0
-    """How many sampled critiques' scores `spread` is taken over; 0: it comes from the token probabilities of the
+    """How many sampled critiques' scores `expected` and `spread` are taken over; 0: they come from the token probabilities of the
     score's digits, which were written after the justification had settled them."""
 
 
@@ -146,16 +147,18 @@ def with_probabilities(critique: Critique, statistics: Mapping[str, tuple[float,
 
 
 def with_samples(critique: Critique, sampled: Sequence[Critique]) -> Critique:
-    """The critique with each score's `spread` taken over what sampled critiques of the same picture gave it.
+    """The critique with each score's `expected` and `spread` taken over what sampled critiques of the same picture gave it.
 
-    Their N/A is no number; where fewer than two have one, there is no spread.
+    Their N/A is no number; where none has one, `expected` stays as it is, and below two there is no spread.
     """
 
     def judged(judgement: Judgement) -> Judgement:
         if judgement.score is None:
             return judgement
         scores = [score for s in sampled if (score := s.judgement(judgement.key).score) is not None]
-        return replace(judgement, spread=stdev(scores) if len(scores) > 1 else None, samples=len(scores))
+        expected = fmean(scores) if scores else judgement.expected
+        spread = stdev(scores) if len(scores) > 1 else None
+        return replace(judgement, expected=expected, spread=spread, samples=len(scores))
 
     return replace(critique, judgements=tuple(map(judged, critique.judgements)))
 

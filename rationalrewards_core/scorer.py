@@ -66,7 +66,7 @@ class ScorerSettings:
     ask_again: int = 1
     """How often an unreadable reply is asked for again, at temperature 0.5 and another seed."""
     samples: int = 0
-    """Critiques sampled beside the one that is shown, over whose scores `spread` is then taken; 0 takes none."""
+    """Critiques sampled beside the one that is shown, over whose scores `expected` and `spread` are then taken; 0 takes none."""
     samples_temperature: float = 1.0
     """At which they are sampled, with the seeds 1, 2, ..."""
     max_failure_rate: float = 1.0

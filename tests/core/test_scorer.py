@@ -391,6 +391,16 @@ class TestSampledCritiques:
         assert scorer.failures == {"no_judgement": 1, "timeout": 1}
         assert len(backend.calls) == 4, "a sampled critique is not asked for again"
 
+    def test_their_mean_is_what_is_expected(self, reply_text: Text, picture: Image.Image) -> None:
+        """Scores 2, 3 and 4 by seed beside a greedy 4: the reward of the expected scores is that of the samples."""
+        backend = ScriptedBackend(lambda _, sampling: reply_text(1.0 + (sampling.seed or 3), 4.0))
+        scorer, request = Scorer(backend, settings=ScorerSettings(samples=3)), UserRequest("a cat")
+        critique = asyncio.run(scorer.critique(request, picture))
+        faithfulness = critique.judgements[0]
+        assert (faithfulness.score, faithfulness.expected, faithfulness.samples) == (4.0, 3.0, 3)
+        assert scorer.reward(critique, request) == 1.0
+        assert scorer.reward(critique, request, expected=True) == pytest.approx((2 / 3 + 1) / 2)
+
     def test_they_replace_what_token_probabilities_say(self, reply_text: Text, picture: Image.Image) -> None:
         text = reply_text(3.0)
         certain = Reply(

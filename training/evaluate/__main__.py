@@ -14,6 +14,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import get_args
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS
 from rationalrewards_core.errors import RationalRewardsError
@@ -29,7 +30,7 @@ from .generation import command as generation
 from .judged import read_judged
 from .leakage import leakage
 from .report import report, retest_line
-from .running import JudgeSettings, StillOpen, judge_pairs, retest
+from .running import JudgeSettings, Mode, StillOpen, judge_pairs, retest
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
     _add_pairs(judge)
     _add_judge(judge)
-    judge.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
+    judge.add_argument("--mode", choices=get_args(Mode), default="pointwise")
+    judge.add_argument("--samples", type=int, default=3, help="critiques of the mode sampled (default: %(default)s)")
     judge.add_argument("--precision", choices=PRECISIONS, default="auto")
     judge.add_argument(
         "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
@@ -64,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
     _add_pairs(again)
     _add_judge(again)
-    again.add_argument("--mode", choices=["pointwise", "expected", "pairwise", "plain"], default="pointwise")
+    again.add_argument("--mode", choices=get_args(Mode), default="pointwise")
     again.add_argument("--precision", choices=PRECISIONS, default="auto")
     again.add_argument("--times", type=int, default=3)
 
@@ -210,6 +212,7 @@ def _settings(arguments: argparse.Namespace, *, mode: str) -> JudgeSettings:
         max_tokens=arguments.max_tokens,
         ask_again=arguments.ask_again,
         guided=not arguments.unguided,
+        samples=getattr(arguments, "samples", 3),
     )
 
 

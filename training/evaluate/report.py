@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..rewards.certainty import calibration_error, risk_coverage
 from ..rewards.figures import (
     Share,
     accuracy,
@@ -30,7 +31,8 @@ def report(judged: Sequence[JudgedSet], *, protocols: Sequence[str] = tuple(PROT
         lines += [f"Rewards within {margin:g} of each other are a tie.", ""]
     for name in protocols:
         lines += [*_accuracy_table(shared, name, margin), ""]
-    lines += [*_behaviour_table(shared, margin), "", *_dimension_table(shared), *_cost_table(shared)]
+    lines += [*_behaviour_table(shared, margin), "", *_certainty_table(shared)]
+    lines += [*_dimension_table(shared), *_cost_table(shared)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -93,6 +95,23 @@ def _behaviour_table(judged: Sequence[JudgedSet], margin: float) -> list[str]:
         decided = _number(coverage(one.opinions, margin))
         lines.append(f"| {one.judge} | {decided} | {turned} | {error} | {slope} | {lost} |")
     return lines
+
+
+def _certainty_table(judged: Sequence[JudgedSet]) -> list[str]:
+    """Whether a wider gap between two rewards is a surer verdict."""
+    rows = []
+    for one in judged:
+        if (risk := risk_coverage(one.opinions)) is None or (error := calibration_error(one.opinions)) is None:
+            continue
+        cells = [f"{_number(share.value)} ({_interval(share)})" for share in (error, risk.area, risk.surest_half)]
+        rows.append(f"| {one.judge} | " + " | ".join([*cells, _number(float(risk.risk[-1]))]) + " |")
+    head = [
+        "## Certainty: how far the gap between two rewards can be believed",
+        "",
+        "| judge | calibration error (95 %) | area under risk and coverage | wrong in the surest half | wrong in all |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return [*head, *rows, ""] if rows else []
 
 
 def _dimension_table(judged: Sequence[JudgedSet]) -> list[str]:

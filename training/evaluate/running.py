@@ -22,9 +22,10 @@ from ..data.job import Tally, run_job
 from ..data.labelled_pairs import LabelledPair, PairFolder
 from ..rewards.judges import Judge, Metered, PairwiseJudge, PointwiseJudge, VlmJudge, opinion_of, opinions_of
 from ..rewards.opinions import Opinion
+from ..rewards.wordless import wordless_scorer
 from .judged import JudgedFile
 
-Mode = Literal["pointwise", "expected", "pairwise", "plain"]
+Mode = Literal["pointwise", "expected", "sampled", "wordless", "wordless-expected", "pairwise", "plain"]
 SCALAR = "scalar:"
 HEAD = "head:"
 
@@ -36,9 +37,11 @@ class JudgeSettings:
     judge: str
     """miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME, or head:FOLDER (a trained Bradley-Terry head)."""
     mode: Mode = "pointwise"
-    """pointwise, expected and pairwise ask in our rubric, plain asks any model one question; scalars are always pointwise.
+    """All but plain, which asks any model one question, ask in our rubric; scalars are always pointwise.
 
-    expected is pointwise with every score weighted by its tokens' probabilities, so that equal words need not be a tie.
+    expected is pointwise with every score weighted by its tokens' probabilities, so that equal words need not be a tie;
+    sampled takes the mean scores of `samples` critiques; wordless and wordless-expected have the judge score with an empty
+    justification.
     """
     precision: str = "auto"
     adapter: str | None = None
@@ -52,6 +55,8 @@ class JudgeSettings:
     """Unreadable replies are failures here, unless you allow more tries."""
     guided: bool = True
     """Decode along the rubric's grammar where the backend can."""
+    samples: int = 3
+    """Critiques whose scores are averaged in the mode sampled; their temperature is 1."""
 
     @property
     def name(self) -> str:
@@ -100,14 +105,19 @@ def load_judge(settings: JudgeSettings) -> Loaded:
         max_tokens=settings.max_tokens,
         ask_again=settings.ask_again,
         guided=settings.guided,
+        samples=settings.samples if settings.mode == "sampled" else 0,
     )
     rubrics = make_rubrics(name, settings.rubric, settings.adapter)
     _check_mode(settings.mode, rubrics.values())
-    scorer = Scorer(meter, rubrics, scorer_settings)
+    if settings.mode in ("wordless", "wordless-expected"):
+        scorer: Scorer = wordless_scorer(meter, rubrics, scorer_settings)
+    else:
+        scorer = Scorer(meter, rubrics, scorer_settings)
     if settings.mode == "pairwise":
         return Loaded(PairwiseJudge(scorer, settings.name), meter, meter.concurrency)
-    expected = settings.mode == "expected"
-    return Loaded(PointwiseJudge(scorer, settings.name, expected=expected), meter, meter.concurrency)
+    expected = settings.mode in ("expected", "sampled", "wordless-expected")
+    judge = PointwiseJudge(scorer, settings.name, expected=expected, mode=settings.mode)
+    return Loaded(judge, meter, meter.concurrency)
 
 
 def _check_mode(mode: Mode, rubrics: Iterable[Rubric]) -> None:

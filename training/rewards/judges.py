@@ -98,10 +98,11 @@ def _opinion(labelled: LabelledPair, fields: dict[str, Any]) -> Opinion:
 class PointwiseJudge:
     """Our scorer on one image at a time: the mode that rewards training and the nodes use."""
 
-    def __init__(self, scorer: Scorer, name: str, *, expected: bool = False) -> None:
-        self.scorer, self.name = scorer, f"{name} {'expected' if expected else 'pointwise'}"
+    def __init__(self, scorer: Scorer, name: str, *, expected: bool = False, mode: str = "") -> None:
+        """`mode` is what tables call this way of asking; empty is pointwise or expected."""
+        self.scorer, self.name = scorer, f"{name} {mode or ('expected' if expected else 'pointwise')}"
         self._expected = expected
-        """Whether scores are weighted by their tokens' probabilities, where the backend tells them."""
+        """Whether rewards are of the `expected` scores: of sampled critiques, or of the score's token probabilities."""
 
     async def judge(self, asked: AskedPair) -> dict[str, Any]:
         critiques = await _both(

@@ -1,0 +1,106 @@
+"""Do the words do it, and whose certainty means something? One backbone, read in several ways on the same pictures.
+
+    python -m training.lab.words --out runs/words                          # about half an hour of one core; resumes
+    python -m training.lab.words --out runs/words --ways words wordless sampled
+
+Pairs of pictures that the shipped generator drew for reserved requests, labelled by the oracle. Every way of reading the
+judge orders the same pairs; nothing is chosen by the held-out ones. Everything that was judged is kept in the folder: the
+same command goes on where it was stopped, and rewrites the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rationalrewards_core.errors import RationalRewardsError
+
+from ...data.labelled_pairs import PairFolder
+from ...evaluate.judged import read_judged
+from ...evaluate.running import judge_pairs
+from ...rewards.opinions import Opinion
+from ...run import CONFIG
+from ...run_settings import settle
+from ..nft_proof.head import train_head
+from ..nft_proof.report import CURVES, write_report
+from .lessons import LESSONS, train_lesson
+from .pictures import DEVELOPMENT, HELD_OUT, generated_pairs
+from .report import figures, save_risk_curves
+from .ways import HEAD, WAYS, WordsOptions
+
+
+def compare(options: WordsOptions, out: Path) -> dict[str, Any]:
+    """Run what is missing; returns the summary, which is also written after every way."""
+    out.mkdir(parents=True, exist_ok=True)
+    settle(
+        out / CONFIG,
+        {key: value for key, value in asdict(options).items() if key != "ways"},
+        begun=True,
+        holds=f"{out} holds a comparison with other settings",
+        advice="choose another --out or delete it",
+    )
+    folder = generated_pairs(out / "pairs", options.development, options.held_out)
+    summary: dict[str, Any] = {}
+    opinions_of: dict[str, dict[str, list[Opinion]]] = {DEVELOPMENT: {}, HELD_OUT: {}}
+    for name in options.ways:
+        _prepare(name, options, out)
+        for split, opinions in opinions_of.items():
+            opinions[name] = _judged(name, split, folder, out)
+            summary[split] = figures(opinions, _cost(options.ways, split, out))
+        save_risk_curves(out / CURVES, opinions_of[HELD_OUT])
+        write_report(out, summary)
+    return summary
+
+
+def _prepare(name: str, options: WordsOptions, out: Path) -> None:
+    """Train what this way needs."""
+    lesson = WAYS[name].taught
+    if name == HEAD or lesson in LESSONS:
+        # The lessons are of the head's pictures, which its training writes first.
+        train_head(out / HEAD, pairs=options.pairs, drawn=options.drawn, steps=options.steps)
+    if lesson in LESSONS:
+        train_lesson(lesson, options, out)
+
+
+def _judged(name: str, split: str, folder: PairFolder, out: Path) -> list[Opinion]:
+    opinions = judge_pairs(WAYS[name].judge(name, out), folder, folder.pairs(split), out / "judged" / split / name)
+    print(split, name, len(opinions), flush=True)
+    return opinions
+
+
+def _cost(ways: Sequence[str], split: str, out: Path) -> Mapping[str, Any]:
+    """Replies and tokens per pair, as the first whole run of a way counted them."""
+    costs = {}
+    for name in ways:
+        folder = out / "judged" / split / name
+        if folder.is_dir():
+            costs[name] = read_judged(folder)[0].about.get("cost", {})
+    return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.lab.words", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = WordsOptions()
+    parser.add_argument("--out", type=Path, default=Path("runs/words"))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    for name in ("development", "held_out", "steps", "pairs", "drawn"):
+        value = getattr(defaults, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
+    values = vars(parser.parse_args())
+    out: Path = values.pop("out").absolute()
+    options = WordsOptions(ways=tuple(values.pop("ways")), **values)
+    try:
+        summary = compare(options, out)
+    except RationalRewardsError as error:
+        raise SystemExit(f"{error}") from error
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The same judge without its words: the layout it knows, with an empty justification before every score.
+
+What such scores are worth says what the words are worth. The judge sees the prompt it always sees and writes its headings
+as always, since other ones would be spelled in tokens that it never writes; a grammar leaves a full stop in the place of
+every justification. So it needs a backend that can guide decoding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
+from rationalrewards_core.critique import SUMMARY_LINE, Critique, render_critique
+from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.grammar import critique_grammar
+from rationalrewards_core.messages import Message
+from rationalrewards_core.rubric import Kind, Rubric
+from rationalrewards_core.scorer import Scorer, ScorerSettings
+
+NO_WORDS = "."
+
+
+def wordless_scorer(backend: Backend, rubrics: Mapping[Kind, Rubric], settings: ScorerSettings) -> Scorer:
+    """A scorer whose replies justify nothing. ConfigError if it may not guide decoding."""
+    if not settings.guided:
+        raise ConfigError("Scores without words need guided decoding: leave out --unguided.")
+    scorer = Scorer(backend, rubrics, settings)
+    scorer.backend = WordlessBackend(backend, scorer.rubrics)
+    return scorer
+
+
+def wordless_grammar(rubric: Rubric) -> str:
+    """EBNF of a reply up to its last score: the rubric's own, but for what a justification may be, and blank lines."""
+    rules = critique_grammar(rubric, "score")
+    rules = re.sub(r"(?m)^justification ::= .*$", f'justification ::= "{NO_WORDS}"', rules)
+    return re.sub(r"(?m)^break ::= .*$", r'break ::= "\\n"', rules)
+
+
+def wordless_reply(critique: Critique, rubric: Rubric) -> str:
+    """A critique's analysis and scores in that grammar: what a judge is taught that is to score without words."""
+    silent = replace(critique, judgements=tuple(replace(j, justification=NO_WORDS) for j in critique.judgements))
+    return render_critique(silent, rubric).partition(SUMMARY_LINE)[0]
+
+
+class WordlessBackend:
+    """Puts the wordless grammar in the place of the rubric's own."""
+
+    def __init__(self, backend: Backend, rubrics: Mapping[Kind, Rubric]) -> None:
+        self._backend = backend
+        self._grammars = {critique_grammar(rubric, "score"): wordless_grammar(rubric) for rubric in rubrics.values()}
+
+    @property
+    def identity(self) -> str:
+        return f"{self._backend.identity}#wordless"
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
+
+    async def introduce(self) -> None:
+        await introduce(self._backend)
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """A reply to a question for scores; a KeyError for any other is a bug."""
+        assert sampling.grammar is not None
+        return await self._backend.reply(messages, replace(sampling, grammar=self._grammars[sampling.grammar]))
+
+    async def close(self) -> None:
+        await self._backend.close()
