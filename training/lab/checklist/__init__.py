@@ -2,5 +2,5 @@
 
 python -m training.lab.checklist train checklist --run runs/checklist --out runs/checklist/judge
 python -m training.lab.checklist train fixed --run runs/fixed --out runs/fixed/judge
-python -m training.lab.checklist measure --checklist runs/checklist/judge --fixed runs/fixed/judge
+python -m benchmarks.checklist --checklist runs/checklist/judge --fixed runs/fixed/judge
 """

@@ -1,4 +1,9 @@
-"""How many true flaws a way of judging names, how often it names one that is not there, and how it orders pairs.
+"""Judging by a checklist made for the request, against the three fixed dimensions: which true flaws are named.
+
+python -m benchmarks.checklist --checklist runs/checklist/judge --fixed runs/fixed/judge
+
+The judges are the shipped miniature and those that `python -m training.lab.checklist train` makes of it. Also how often a flaw
+is named that is not there, and how pairs are ordered; and the same of the oracle, which reads the pixels without a model.
 
 Held-out pictures of reserved requests. A flaw counts as named when a justification holds its sentence, whatever its degree.
 Pairs are ordered by what all flaws of a picture cost together, which favours neither way of judging.
@@ -6,7 +11,9 @@ Pairs are ordered by what all flaws of a picture cost together, which favours ne
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,8 +43,7 @@ from rationalrewards_core.miniature.world import parse_request, sample_wish, sho
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
-
-from ..miniature.student import rubrics
+from training.lab.miniature.student import rubrics
 
 SEED: Final = 900_101
 LEAST_GAP: Final = 0.3
@@ -200,3 +206,17 @@ def _oracle_fixed(example: Example) -> tuple[Rubric, Critique]:
 
 def _oracle_checklist(example: Example) -> tuple[Rubric, Critique]:
     return _checklist(example), checklist_critique(parse_request(example.request), read_picture(example.picture))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checklist", type=Path, help="a judge taught by `train checklist`")
+    parser.add_argument("--fixed", type=Path, help="a judge taught by `train fixed`, for as many steps")
+    parser.add_argument("--pictures", type=int, default=300)
+    parser.add_argument("--pairs", type=int, default=150)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.checklist, arguments.fixed, arguments.pictures, arguments.pairs), indent=2))
+
+
+if __name__ == "__main__":
+    main()
