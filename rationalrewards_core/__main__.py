@@ -23,8 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):  # its words are read by the training package, which is not imported for their sake
         _quieten()
         return _run("train", words[1:])
-    if words[:2] == ["rubric", "write"]:  # a command of its own, with options that the other has for something else
-        words[:2] = ["rubric write"]
     parser = build_parser()
     arguments = parser.parse_args(words)
     if arguments.version:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from ..loop.refine import RefinePolicy
 from .server_arguments import add_doctor_arguments, add_servers_arguments
@@ -20,8 +22,18 @@ scored; 4 below --threshold; 130 interrupted
 """
 
 
+class CommandLine(argparse.ArgumentParser):
+    """Takes `rubric write` as one command: its options are those of other commands, and `rubric` has some of the same names."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        if words[:2] == ["rubric", "write"]:
+            words[:2] = ["rubric write"]
+        return super().parse_known_args(words, namespace)
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="rationalrewards",
         description="Judge generated images in words and scores, and improve them by refining their prompts.",
         epilog=ENGINE_HELP,
@@ -29,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens to the terminal")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=argparse.ArgumentParser)
     _demo(commands.add_parser("demo", help="generate, critique and refine held-out requests; write a report"))
     _critique(commands.add_parser("critique", help="judge one image: justifications, scores, refined prompt"))
     _score(commands.add_parser("score", help="score and rank images (fast: no refinement)"))
