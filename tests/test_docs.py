@@ -66,7 +66,13 @@ def test_every_command_of_the_readme_is_understood(line: str) -> None:
 
 @pytest.mark.parametrize("line", commands("rationalrewards", JUDGES))
 def test_every_command_of_the_page_on_judges_is_understood(line: str) -> None:
-    assert build_parser().parse_args(shlex.split(line)[1:]).command in ("doctor", "servers", "rubric", "rubric write", "score")
+    assert build_parser().parse_args(shlex.split(line)[1:]).command in (
+        "doctor",
+        "servers",
+        "rubric",
+        "rubric write",
+        "score",
+    )
 
 
 def test_the_page_on_judges_marks_every_row_measured_or_not() -> None:
