@@ -36,6 +36,7 @@ _OWN_DEFAULTS: Final = {
 """What undoes the habits of servers, or of a checkpoint's generation_config that they follow; the local engine has none."""
 _THOUGHT_LIMIT: Final = {"vLLM": "thinking_token_budget", "llama.cpp": "thinking_budget_tokens"}
 """Where a server takes the most tokens that may be thought; elsewhere `thinking_tokens` is only room for them."""
+THOUGHT_LIMITS: Final = frozenset(_THOUGHT_LIMIT.values())
 
 
 class ChatOptions:
@@ -68,9 +69,18 @@ class ChatOptions:
             body |= {"logprobs": True, "top_logprobs": min(sampling.alternatives, profile.alternatives)}
         if sampling.grammar is not None and sampling.grammar not in self._refused_grammars:
             body |= grammar_option(profile.grammar, sampling.grammar)
-        if config.thinking_tokens and self._limits_thoughts and self._kind in _THOUGHT_LIMIT:
-            body[_THOUGHT_LIMIT[self._kind]] = config.thinking_tokens
-        return {**body, **_OWN_DEFAULTS.get(self._kind, {}), **config.fields}
+        return {**body, **self.thought_limit(body), **_OWN_DEFAULTS.get(self._kind, {}), **config.fields}
+
+    def thought_limit(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The field that limits thoughts beside the others of a request; nothing where there is none to send.
+
+        llama.cpp holds the thoughts themselves to a grammar and breaks when it ends them inside it; questions asked at the
+        same time then go unanswered.
+        """
+        name = _THOUGHT_LIMIT.get(self._kind) if self._limits_thoughts else None
+        if name is None or not self.config.thinking_tokens or (self._kind == "llama.cpp" and "grammar" in body):
+            return {}
+        return {name: self.config.thinking_tokens}
 
     @property
     def _kind(self) -> str:
@@ -89,7 +99,7 @@ class ChatOptions:
         """
         if grammar is not None and self._guided(body) and _mentions(said, "structured", "grammar", "ebnf"):
             return self._refused_grammar(said, grammar)
-        if not body.keys().isdisjoint(_THOUGHT_LIMIT.values()) and _mentions(said, *_THOUGHT_LIMIT.values()):
+        if not body.keys().isdisjoint(THOUGHT_LIMITS) and _mentions(said, *THOUGHT_LIMITS):
             self._limits_thoughts = False
             self.notice("thoughts", f"does not limit thoughts, so they may take the reply's room: {said}")
             return True

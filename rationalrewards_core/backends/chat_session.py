@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..errors import BackendError
 from .base import Sampling
-from .chat_options import ChatOptions
+from .chat_options import THOUGHT_LIMITS, ChatOptions
 from .openai_wire import listed_model
 from .server_calls import FIRST_WAIT, RetryableError, ServerCalls
 from .server_probe import SHORT
@@ -66,6 +66,8 @@ class ChatSession:
         if not fields:
             return await self.answered(wire, sampling)
         body = {**self.options.body(await self.model(), wire, sampling), **fields}
+        if not self.options.thought_limit(body):
+            body = {name: value for name, value in body.items() if name not in THOUGHT_LIMITS}
         if "max_tokens" in fields:
             body[self.options.profile.limit] = body.pop("max_tokens")
         return await self.calls.retried(functools.partial(self._unbroken, "POST", QUESTIONS, body))

@@ -219,7 +219,7 @@ def test_thoughts_have_a_limit_or_it_is_said_that_they_have_none(
             asked(config_of(other, processor=processor, thinking="on"), (QUESTION, sampling))
 
     async def work() -> Reply:
-        backend = OpenAIChat(config_of(other, processor=processor, thinking="on", thinking_tokens=8, probe=False))
+        backend = OpenAIChat(config_of(other, processor=processor, thinking="on", thinking_tokens=8))
         await backend.introduce()
         try:
             return await backend.reply(QUESTION, sampling)

@@ -248,6 +248,16 @@ def test_thoughts_are_limited_where_the_server_can(page: str, version: dict[str,
     assert budgets == ({field: 500} if field else {})
 
 
+def test_llama_cpp_is_never_asked_for_a_grammar_and_a_limit_of_thoughts() -> None:
+    """It breaks where thoughts that are held to a grammar are ended, and leaves other questions without an answer."""
+    with serving(Kind(obeys="grammar")) as server:
+        server.pages = {"/props": raw('{"build_info": "b11549"}')}
+        asyncio.run(met(server.config(probe=True, thinking_tokens=500), Sampling(grammar="root ::= x"), Sampling()))
+        sent = [ask.body.keys() & {"grammar", "thinking_budget_tokens"} for ask in server.asks]
+    assert all(len(names) == 1 for names in sent)
+    assert {"grammar"} in sent
+
+
 def test_a_limit_of_thoughts_that_is_refused_is_told_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """As vLLM without --reasoning-parser refuses."""
 
