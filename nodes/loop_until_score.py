@@ -79,7 +79,7 @@ class LoopUntilScore(io.ComfyNode):
         save: Sequence[Save] = ("nothing",),
         pause: Sequence[bool] = (False,),
     ) -> io.NodeOutput:
-        from ..rationalrewards_core.loop.refine import RefinePolicy
+        from ..rationalrewards_core.loop.policy import RefinePolicy
         from .loop.turn import Iteration, LoopTurn, take_turn
 
         if len(flow) != 1:

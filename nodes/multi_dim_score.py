@@ -9,7 +9,7 @@ from typing import Any, Final
 from comfy_api.latest import io
 
 from ..rationalrewards_core.critique import Critique
-from ..rationalrewards_core.loop.refine import RefinePolicy
+from ..rationalrewards_core.loop.policy import RefinePolicy
 from ..rationalrewards_core.reward import reward_spread
 from ..rationalrewards_core.rubric_file import edit_rubric
 from .judge.judging import judged, requests_of

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .critique import Critique, Judgement, Refinement, Unscored, render_critique
     from .engines import EngineOptions, make_scorer
     from .judged import Judged
-    from .loop.refine import RefinePolicy, RefineState, RefineStep
+    from .loop.policy import RefinePolicy
+    from .loop.refine import RefineState, RefineStep
     from .loop.refine_loop import LoopEnd, RefineLoop
     from .messages import UserRequest
     from .one_call import judge
@@ -34,7 +35,8 @@ _WHERE = {
     "critique": ("Critique", "Judgement", "Refinement", "Unscored", "render_critique"),
     "engines": ("EngineOptions", "make_scorer"),
     "judged": ("Judged",),
-    "loop.refine": ("RefinePolicy", "RefineState", "RefineStep"),
+    "loop.policy": ("RefinePolicy",),
+    "loop.refine": ("RefineState", "RefineStep"),
     "loop.refine_loop": ("LoopEnd", "RefineLoop"),
     "messages": ("UserRequest",),
     "one_call": ("judge",),

@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...rationalrewards_core.loop.refine import RefinePolicy
+from ...rationalrewards_core.loop.policy import RefinePolicy
 from ..sockets import CritiqueSocket, FlowSocket
 
 MAX_ITERATIONS = 100

@@ -9,7 +9,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ...rationalrewards_core.errors import ConfigError
-from ...rationalrewards_core.loop.refine import RefinePolicy, RefineState
+from ...rationalrewards_core.loop.policy import RefinePolicy
+from ...rationalrewards_core.loop.refine import RefineState
 from ...rationalrewards_core.messages import UserRequest
 from .ends import IMAGE_SLOT, ITERATION_SLOT, SEED_SLOT
 from .files import LoopFiles

@@ -17,7 +17,8 @@ from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.judged import best
 from ...rationalrewards_core.loop.endings import ending
 from ...rationalrewards_core.loop.history import step_to_json
-from ...rationalrewards_core.loop.refine import Move, RefineState, RefineStep, SeedPolicy, StopReason, next_move
+from ...rationalrewards_core.loop.policy import SeedPolicy
+from ...rationalrewards_core.loop.refine import Move, RefineState, RefineStep, StopReason, next_move
 from ..show.previews import TempImage
 from ..sockets import Critiques
 from .ends import MAX_SEED

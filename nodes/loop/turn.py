@@ -15,7 +15,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...rationalrewards_core.errors import ConfigError
-from ...rationalrewards_core.loop.refine import Move, RefinePolicy
+from ...rationalrewards_core.loop.policy import RefinePolicy
+from ...rationalrewards_core.loop.refine import Move
 from ..loop_start import giving_inputs, next_inputs
 from ..show.cards import critique_cards
 from ..show.previews import TempImage, restored_temp_image, save_temp_image, temp_folder

@@ -16,7 +16,8 @@ from ..generators import make_generator
 from ..images import png_bytes
 from ..loop.endings import ending, titles_of
 from ..loop.history import has_begun, load_history
-from ..loop.refine import RefinePolicy, RefineState
+from ..loop.policy import RefinePolicy
+from ..loop.refine import RefineState
 from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..report import Figure, ReportRow, write_report
 from ..rubric_file import generation_rubric

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..loop.refine import RefinePolicy
+from ..loop.policy import RefinePolicy
 from .server_arguments import add_doctor_arguments, add_servers_arguments
 
 ENGINE_HELP = """\

@@ -1,5 +1,5 @@
 """Generate, critique, refine.
 
-Reading order: `refine` (the rules: what to try next, when to stop), `refine_loop` (the rules around a caller's generator),
+Reading order: `policy` (the rules), `refine` (what to try next, when to stop), `refine_loop` (around a generator),
 `history` (its steps on the disk), `endings` (how it ended, in a sentence).
 """

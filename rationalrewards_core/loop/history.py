@@ -23,7 +23,8 @@ from ..images import MAX_PIXELS, open_image, png_bytes
 from ..jsonl import DamagedLine, JsonLine, LineWriter, Row, whole_lines
 from ..messages import UserRequest
 from ..storage import clear_unfinished, replace_file
-from .refine import Origin, RefinePolicy, RefineState, RefineStep
+from .policy import RefinePolicy
+from .refine import Origin, RefineState, RefineStep
 
 FILE = "history.jsonl"
 VERSION = 1

@@ -16,7 +16,8 @@ from ..judged import Judged
 from ..messages import UserRequest
 from ..scorer import Case, Scorer
 from .history import History, check_there, load_history
-from .refine import Move, RefinePolicy, RefineState, RefineStep, StopReason, next_move
+from .policy import RefinePolicy
+from .refine import Move, RefineState, RefineStep, StopReason, next_move
 
 Generate = Callable[[str, int], Image.Image] | Callable[[str, int], Awaitable[Image.Image]]
 """(request, seed) -> image; may be a coroutine function. A plain function runs in a thread."""

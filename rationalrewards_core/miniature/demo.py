@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..critique import Critique
-from ..loop.refine import RefinePolicy
+from ..loop.policy import RefinePolicy
 from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..messages import UserRequest
 from ..reward import reward

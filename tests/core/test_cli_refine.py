@@ -16,7 +16,7 @@ from PIL import Image
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.cli.parser import build_parser
 from rationalrewards_core.loop.history import load_history
-from rationalrewards_core.loop.refine import RefinePolicy
+from rationalrewards_core.loop.policy import RefinePolicy
 from tests.core.commands import scripted_judge
 
 Text = Callable[..., str]

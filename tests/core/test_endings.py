@@ -12,7 +12,8 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.loop import refine_loop as loops
 from rationalrewards_core.loop.endings import ending, shortfall, titles_of
-from rationalrewards_core.loop.refine import RefinePolicy, RefineState, StopReason, next_move
+from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.loop.refine import RefineState, StopReason, next_move
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.report import ReportRow, write_report

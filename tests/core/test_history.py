@@ -17,7 +17,8 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import ConfigError, StorageError
 from rationalrewards_core.loop.history import FILE, FORMER_NAMES, History, load_history
-from rationalrewards_core.loop.refine import RefinePolicy, RefineState
+from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.loop.refine import RefineState
 from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer, ScorerSettings

@@ -13,7 +13,8 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.loop.history import load_history
-from rationalrewards_core.loop.refine import RefinePolicy, RefineState, StopReason
+from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.loop.refine import RefineState, StopReason
 from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer, ScorerSettings

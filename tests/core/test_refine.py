@@ -8,15 +8,8 @@ import pytest
 
 from rationalrewards_core.critique import Critique, Judgement, Refinement, Unscored
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.loop.refine import (
-    Move,
-    RefinePolicy,
-    RefineState,
-    RefineStep,
-    StopReason,
-    next_move,
-    seed_at,
-)
+from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.loop.refine import Move, RefineState, RefineStep, StopReason, next_move, seed_at
 from rationalrewards_core.messages import UserRequest
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
-from rationalrewards_core.loop.refine import RefinePolicy
+from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer

@@ -19,7 +19,8 @@ from torch import Tensor
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.loop.history import History
-from rationalrewards_core.loop.refine import RefinePolicy, RefineState, RefineStep
+from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.loop.refine import RefineState, RefineStep
 from rationalrewards_core.messages import UserRequest
 from training.nft.config import PromptsConfig, RolloutConfig
 from training.nft.families import family_class

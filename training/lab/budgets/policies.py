@@ -17,7 +17,7 @@ from typing import Any, Final
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
-from rationalrewards_core.loop.refine import RefinePolicy
+from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import THRESHOLD, BatchedGenerator, oracle_reward

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rationalrewards_core.engines import make_scorer
-from rationalrewards_core.loop.refine import RefinePolicy
+from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import THRESHOLD, BatchedGenerator, DemoOptions, demo_requests
