@@ -152,8 +152,8 @@ def local_option() -> io.DynamicCombo.Option:
                 "checkpoint",
                 options=[*([one.name for one in checkpoints()] or [NO_CHECKPOINT]), SHIPPED],
                 tooltip="A Qwen-VL-class checkpoint folder in models/LLM, models/text_encoders or models/rationalrewards. "
-                "Nothing is downloaded for you: get TIGER-Lab/RationalRewards-8B-T2I (or -Edit) from huggingface.co and "
-                "put its files into models/LLM/RationalRewards-8B-T2I/.",
+                "Nothing is downloaded unasked: the node offers TIGER-Lab/RationalRewards-8B-T2I (or -Edit) when it is not "
+                "here, or put its files from huggingface.co into models/LLM/RationalRewards-8B-T2I/.",
             ),
             io.Combo.Input(
                 "precision",

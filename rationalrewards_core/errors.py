@@ -6,6 +6,7 @@
 * `OutOfScopeError`: the request is sound, and of something that this judge knows nothing of.
 * `BackendError`: the model or the server behind a backend failed; `status` is the HTTP status if any.
 * `CritiqueParseError`: a reply came, and it is not a critique; `reason` is one of `critique.Reason`.
+* `DownloadError`: what was to be fetched cannot be had, or is not what was promised.
 * `Interrupted`: the user asked to stop. It is never turned into `Unscored`.
 
 One place per loop (`Scorer.score_many`) turns `RequestError`, `BackendError` and `CritiqueParseError`
@@ -32,6 +33,12 @@ class StorageError(RationalRewardsError):
     """The disk refused; the message names the file and says what to do."""
 
     reason = "storage"
+
+
+class DownloadError(RationalRewardsError):
+    """A released judge cannot be fetched, or what arrived is not what the hub stated."""
+
+    reason = "download"
 
 
 class RequestError(RationalRewardsError):

@@ -15,6 +15,11 @@ A server that this program starts itself, when it is first asked, has a command 
     command = ["llama-server", "--model", "judge.gguf", "--mmproj", "mmproj.gguf", "--port", "{port}"]
     environment = { LLAMA_API_KEY = "{key}" }
 
+Who runs a ComfyUI for others says in the same file whether its pages may fetch a released judge:
+
+    [downloads]
+    judges = true
+
 The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
 `repr`, logs or error messages.
 """
@@ -211,6 +216,26 @@ def default_config_path() -> Path:
 
 def load_servers(path: Path) -> dict[str, ServerConfig]:
     """Every server of a config file, by name; an empty table if there is no file."""
+    table = _tables(path)
+    servers = table.get("servers", {})
+    if not isinstance(servers, dict):
+        raise ConfigError(f"{path}: servers must be tables such as [servers.judge].")
+    return {name: _server(name, row, path) for name, row in servers.items()}
+
+
+def load_downloads(path: Path) -> bool | None:
+    """Whether pages may fetch a released judge; None if the file does not say."""
+    downloads = _tables(path).get("downloads", {})
+    if not isinstance(downloads, dict) or set(downloads) - {"judges"}:
+        raise ConfigError(f"{path}: [downloads] knows only judges = true or false.")
+    wish = downloads.get("judges")
+    if wish is not None and not isinstance(wish, bool):
+        raise ConfigError(f"{path}: downloads.judges must be true or false.")
+    return wish
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The file's tables; none if there is no file."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -218,12 +243,9 @@ def load_servers(path: Path) -> dict[str, ServerConfig]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     for key in table:
-        if key != "servers":
-            raise ConfigError(f"{path}: unknown key {key!r}; only [servers.NAME] tables are known.")
-    servers = table.get("servers", {})
-    if not isinstance(servers, dict):
-        raise ConfigError(f"{path}: servers must be tables such as [servers.judge].")
-    return {name: _server(name, row, path) for name, row in servers.items()}
+        if key not in ("servers", "downloads"):
+            raise ConfigError(f"{path}: unknown key {key!r}; only [servers.NAME] tables and [downloads] are known.")
+    return table
 
 
 def server(name: str, path: Path | None = None) -> ServerConfig:

@@ -35,7 +35,7 @@ CORE_LAYERS = [
     ["reply_layout"],
     ["rubric_file", "messages", "critique"],
     ["reward", "rewording", "images", "servers"],
-    ["picture_grid", "managed", "server_entries", "gguf"],
+    ["picture_grid", "managed", "server_entries", "gguf", "hub"],
     ["replies"],
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo", "round_robin"],

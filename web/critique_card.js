@@ -4,6 +4,7 @@ import { element, figure } from "./dom.js";
 import { caption } from "./captions.js";
 import { openPictures } from "./picture_dialog.js";
 import { picture } from "./pictures.js";
+import { dimensionTitle, meaningOf, translated } from "./sentences.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 
@@ -97,7 +98,7 @@ export function lacks(card, reward, threshold) {
     short.push(say("below", { title: say("rewardName"), ...apart(reward, threshold, 2) }));
   }
   for (const { title, score, minimum } of card?.dimensions ?? []) {
-    if (typeof score === "number" && typeof minimum === "number" && score < minimum) short.push(say("below", { title, ...apart(score, minimum, 1) }));
+    if (typeof score === "number" && typeof minimum === "number" && score < minimum) short.push(say("below", { title: dimensionTitle(title), ...apart(score, minimum, 1) }));
   }
   return short;
 }
@@ -118,10 +119,11 @@ function badge(card) {
 function renderBody(card) {
   const body = element("div", { class: "rr-body", tabindex: "0", role: "region", "aria-label": say("critique") });
   if (card.request) body.append(element("p", { class: "rr-request", dir: "auto", text: card.request, title: say("request") }));
-  if (card.notes?.length) body.append(element("p", { class: "rr-notes", dir: "auto", text: card.notes.join("\n"), title: say("notes") }));
+  if (card.notes?.length) body.append(element("p", { class: "rr-notes", dir: "auto", text: translated(card.notes.join("\n")), title: say("notes") }));
   if (card.unscored) {
     const { reason, message } = card.unscored;
-    body.append(element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: reason }), element("span", { dir: "auto", text: message })));
+    const meaning = meaningOf(reason);
+    body.append(element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: reason }), meaning && element("span", { text: meaning }), element("span", { dir: "auto", text: translated(message) })));
     return body;
   }
   const short = card.passed === false ? lacks(card, card.reward, card.threshold) : [];
@@ -143,7 +145,7 @@ function renderDimension(dimension, scale, weighted) {
   const term = element(
     "dt",
     {},
-    element("span", { dir: "auto", text: dimension.title }),
+    element("span", { dir: "auto", text: dimensionTitle(dimension.title) }),
     weighted && element("small", { text: `× ${figure(dimension.weight, 1)}`, title: say("weight") }),
     element("output", { text: value, title: undecided ? `${meaning}\n${say("spreadIs")}` : meaning }),
   );
@@ -166,7 +168,7 @@ function bar(dimension, { minimum, maximum }) {
   if (typeof floor === "number" && floor > minimum) {
     parts.push(element("i", { class: "rr-notch", style: { left: place(floor) }, title: say("minimumIs", { minimum: figure(floor, 1) }) }));
   }
-  const label = `${dimension.title}: ${say("scoreOf", { score: figure(score, 1), minimum, maximum })}`;
+  const label = `${dimensionTitle(dimension.title)}: ${say("scoreOf", { score: figure(score, 1), minimum, maximum })}`;
   return element("div", { class: `rr-bar ${tone(share(score))}`, role: "img", "aria-label": label }, ...parts);
 }
 

@@ -1,11 +1,12 @@
-/** Load Rational Scorer says before a run that its judge is missing, what it is, and how to get it. Nothing is fetched. */
+/** Load Rational Scorer says before a run that its judge is missing, what it is, and how to get it. */
 
 import { element } from "./dom.js";
+import { JudgeDownload } from "./judge_download.js";
 import { say } from "./words.js";
 
 const LOADER = "RR_LoadScorer";
 const WIDGET = "rr_judge_notice";
-const HEIGHT = 170;
+const HEIGHT = 200;
 const WIDTH = 360;
 const JUDGES = { edit: "RationalRewards-8B-Edit", image: "RationalRewards-8B-T2I" };
 
@@ -25,7 +26,7 @@ export function showNotice(node) {
   const there = node.widgets.find((widget) => widget.name === WIDGET);
   if (there && there.judge !== name) node.removeWidget(there);
   if (!name || there?.judge === name) return;
-  const widget = node.addDOMWidget(WIDGET, "rationalrewards", notice(name), {
+  const widget = node.addDOMWidget(WIDGET, "rationalrewards", notice(node, name), {
     serialize: false,
     hideInPanel: true,
     hideOnZoom: false,
@@ -51,13 +52,25 @@ function missingJudge(node) {
   return /-edit/i.test(checkpoint.value) && !/ or -edit/i.test(checkpoint.value) ? JUDGES.edit : JUDGES.image;
 }
 
-function notice(name) {
+/** The judge that has arrived, chosen on its node, as a person would choose it. */
+function select(node, checkpoint) {
+  const widget = node.widgets.find((one) => one.name === "engine.checkpoint");
+  if (!widget) return;
+  const before = widget.value;
+  widget.value = checkpoint;
+  widget.callback?.(checkpoint);
+  node.onWidgetChanged?.(widget.name, checkpoint, before, widget);
+  node.graph?.setDirtyCanvas(true, true);
+}
+
+function notice(node, name) {
   const command = say("judgeCommand", { name });
   const copy = element("button", { type: "button", class: "rr-button", text: say("copy"), on: { click: () => navigator.clipboard?.writeText(command) } });
   return element(
     "section",
     { class: "rr rr-notice", "aria-label": say("judgeMissing", { name }) },
     element("p", {}, element("strong", { text: say("judgeMissing", { name }) })),
+    new JudgeDownload(name, (checkpoint) => select(node, checkpoint)).element,
     element("p", { text: say("judgeSize", { name }) }),
     element("p", {}, element("a", { href: new URL(say("judgePage", { name })).href, target: "_blank", rel: "noopener noreferrer", text: say("judgePage", { name }) })),
     element("p", { class: "rr-command" }, element("code", { text: command }), copy),

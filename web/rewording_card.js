@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { caption } from "./captions.js";
+import { translated } from "./sentences.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 
@@ -30,5 +31,5 @@ export class RewordingCard {
 
 function renderRewording({ heading, before, after, changed, comments }) {
   const verdict = element("p", { class: `rr-verdict${changed ? " rr-changed" : ""}`, text: say(changed ? "reworded" : "kept") });
-  return element("article", {}, heading && element("h3", { text: heading }), verdict, renderDiff(before, after), comments && element("p", { class: "rr-comments", dir: "auto", text: comments }));
+  return element("article", {}, heading && element("h3", { text: heading }), verdict, renderDiff(before, after), comments && element("p", { class: "rr-comments", dir: "auto", text: translated(comments) }));
 }

@@ -4,7 +4,9 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const SECTION = "rationalRewards";
+const FOREIGN = "rationalRewardsForeign";
 let words = {};
+let others = {};
 
 /** Fetch the words once, before any node is made; a page without them shows the keys and still works. */
 export async function loadWords() {
@@ -16,7 +18,11 @@ export async function loadWords() {
   const languages = await response.json();
   const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
   words = { ...languages.en?.[SECTION], ...languages[language]?.[SECTION] };
+  others = languages[language]?.[FOREIGN] ?? {};
 }
+
+/** {sentences, titles, reasons}: for what the server says in English; empty where that is the user's language. */
+export const foreign = () => others;
 
 /** Whether there are words for `key`: the server may know a reason that no language here has. */
 export const knows = (key) => key in words;

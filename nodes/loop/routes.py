@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from ..http import refusal, whole_body
+from ..models.downloads import add_download_routes
 from ..preferences.routes import PreferenceRoutes
 from .board import BOARD, LoopBoard, workflow_of
 from .choice import HAND_ON_PATH, LoopChoices
@@ -180,4 +181,5 @@ def add_routes() -> bool:
     server.routes.post(HAND_ON_PATH)(LoopChoices(BOARD).hand_on)
     server.routes.post(ANSWER_PATH)(answer_pause)
     PreferenceRoutes().add_to(server.routes)
+    add_download_routes(server.routes)
     return True

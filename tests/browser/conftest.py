@@ -14,6 +14,7 @@ import pytest
 
 from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
 from tests.comfy.conftest import write_random
+from tests.core.hub_server import HubServer, serving_hub
 from workflows.source.frontend import Frontend, find_chromium, opened
 
 PICTURES = PACK / "out" / "browser"
@@ -23,7 +24,7 @@ PICTURES = PACK / "out" / "browser"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of the tests' own that the server reads; empty until a test puts something there."""
     folder = tmp_path_factory.mktemp("models")
-    for kind in ("checkpoints", "loras"):
+    for kind in ("checkpoints", "loras", "LLM"):
         (folder / kind).mkdir()
     return folder
 
@@ -40,7 +41,14 @@ def checkpoint(address: str, models: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[str]:
+def hub() -> Iterator[HubServer]:
+    """What the server takes for the model hub."""
+    with serving_hub() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, models: Path, hub: HubServer) -> Iterator[str]:
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
     if find_chromium() is None:
@@ -48,7 +56,9 @@ def address(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[
     comfy = find_comfy()
     if isinstance(comfy, str):
         pytest.skip(comfy)
-    server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), models=models)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HF_ENDPOINT", hub.address)
+        server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), models=models)
     yield server.address
     server.stop()
 

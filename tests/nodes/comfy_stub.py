@@ -267,7 +267,7 @@ def stub_modules(folder: Path) -> dict[str, types.ModuleType]:
         "comfy_api": {},
         "comfy_api.latest": {"io": io, "ComfyExtension": type("ComfyExtension", (), {})},
         "comfy": {"model_management": management},
-        "comfy.cli_args": {"args": types.SimpleNamespace(multi_user=False)},
+        "comfy.cli_args": {"args": types.SimpleNamespace(multi_user=False, listen="127.0.0.1")},
         "comfy.utils": {"ProgressBar": ProgressBar},
         "comfy.model_patcher": {"ModelPatcher": ModelPatcher},
         "comfy_execution": {},

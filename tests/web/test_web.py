@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -80,6 +81,49 @@ def test_every_reason_for_which_a_loop_ends_has_its_words() -> None:
     from rationalrewards_core.loop.refine import StopReason
 
     assert {f"stop_{reason.value}" for reason in StopReason} <= set(words("en"))
+
+
+def foreign() -> dict[str, dict[str, str]]:
+    """What the page says in Chinese for what the server says in English."""
+    main = json.loads((ROOT / "locales" / "zh" / "main.json").read_text(encoding="utf-8"))
+    return dict(main["rationalRewardsForeign"])
+
+
+def test_the_dimensions_and_reasons_of_the_server_have_their_chinese_words() -> None:
+    from rationalrewards_core.replies.parsing import Reason
+    from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+
+    titles = {dimension.title for rubric in (edit_rubric(), generation_rubric()) for dimension in rubric.dimensions}
+    assert titles == set(foreign()["titles"])
+    assert {reason.value for reason in Reason} <= set(foreign()["reasons"])
+
+
+NOTE = re.compile(
+    r"(The (rewriting|prompt|judge|critique|image)|Every dimension|Below|Put back|Shortened|Left out)\b.*[.}]"
+)
+
+
+def notes_of(file: Path) -> set[str]:
+    """Sentences in a source file that are told of a rewording, with {} for what is filled in; no docstrings, no tooltips."""
+    tree = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    silent = {id(node.value) for node in tree if isinstance(node, ast.Expr)}
+    silent |= {
+        id(node.value) for node in tree if isinstance(node, ast.keyword) and node.arg in ("tooltip", "description")
+    }
+    texts = set()
+    for node in tree:
+        if id(node) in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
+            continue
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        texts.add("".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts))
+    return {text for text in texts if NOTE.fullmatch(text)}
+
+
+def test_every_sentence_about_a_rewording_has_its_chinese_words() -> None:
+    files = [*(ROOT / "rationalrewards_core" / "rewording").glob("*.py"), ROOT / "nodes" / "prompt_refine.py"]
+    templates = {re.sub(r"\{\w+\}", "{}", english) for english in foreign()["sentences"]}
+    assert len(templates) >= 15
+    assert set().union(*map(notes_of, files)) == templates
 
 
 def node_defs(language: str) -> dict[str, Any]:

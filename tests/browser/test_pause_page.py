@@ -1,0 +1,93 @@
+"""A loop that waits, and a picture that is handed on, in real runs: what a person answers on the page is what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.test_page_details import NODE, workflow
+from workflows.source.frontend import Frontend
+
+END = NODE.format("RR_LoopUntilScore")
+SET = f"""wishes => {{ for (const [name, value] of Object.entries(wishes)) {{
+  const widget = {END}.widgets.find(one => one.name === name); widget.value = value; widget.callback?.(value); }} }}"""
+WAITS = "seed => !document.querySelector('.rr-pause').hidden && document.querySelector('.rr-pause h3').textContent.includes(seed)"
+ENDED = "count => document.querySelectorAll('.rr-frame').length === count && !document.querySelector('.rr-status').textContent.startsWith('Running')"
+
+
+def run(frontend: Frontend, **wishes: Any) -> None:
+    frontend.page.evaluate(SET, {"threshold": 1.0, "max_iterations": 2, "patience": 0, **wishes})
+    frontend.queue()
+
+
+@pytest.fixture
+def page(frontend: Frontend) -> Iterator[Any]:
+    frontend.load(workflow("1_miniature_loop"))
+    frontend.page.evaluate(
+        f"""() => {{ const start = {NODE.format("RR_LoopStart")};
+        start.widgets.find(one => one.name === 'seed').value = Math.floor(Math.random() * 1e6) * 100; }}"""
+    )
+    yield frontend.page
+    frontend.page.evaluate("() => app.api.interrupt(null)")
+    frontend.idle()
+
+
+def seed_of(page: Any) -> int:
+    return int(page.evaluate(f"() => {NODE.format('RR_LoopStart')}.widgets.find(one => one.name === 'seed').value"))
+
+
+def test_the_next_prompt_is_changed_on_the_node(frontend: Frontend, page: Any, pictures: Path) -> None:
+    seed = seed_of(page)
+    run(frontend, pause=True)
+    page.wait_for_function(WAITS, arg=str(seed + 1), timeout=90_000)
+    assert "Running" in page.inner_text(".rr-status")
+    frontend.show()
+    (pictures / "pause.png").write_bytes(page.screenshot())
+    box = page.locator(".rr-pause-prompt")
+    assert box.input_value().strip()
+    assert box.bounding_box()["height"] > 10, "there is room to type"
+    box.fill("a small green triangle")
+    page.evaluate("() => document.querySelector('.rr-take').click()")
+    page.wait_for_function(ENDED, arg=2, timeout=90_000)
+    assert page.locator(".rr-pause").is_hidden()
+    page.evaluate("() => document.querySelectorAll('.rr-frame')[1].click()")
+    assert page.locator("dialog.rr-dialog .rr-diff ins").all_inner_texts()
+    assert "green triangle" in page.locator("dialog.rr-dialog .rr-text").inner_text()
+    page.keyboard.press("Escape")
+
+
+def test_a_loop_that_waits_ends_when_it_is_told_to_stop(frontend: Frontend, page: Any) -> None:
+    seed = seed_of(page)
+    run(frontend, pause=True)
+    page.wait_for_function(WAITS, arg=str(seed + 1), timeout=90_000)
+    page.evaluate("() => document.querySelector('.rr-stop').click()")
+    page.wait_for_function(ENDED, arg=1, timeout=30_000)
+    assert page.locator(".rr-pause").is_hidden()
+
+
+def test_a_person_overrules_the_judge(frontend: Frontend, page: Any, pictures: Path) -> None:
+    run(frontend, pause=False)
+    page.wait_for_function(ENDED, arg=2, timeout=90_000)
+    frontend.idle()
+    best = page.evaluate(
+        "() => [...document.querySelectorAll('.rr-frame')].findIndex(one => one.classList.contains('rr-best'))"
+    )
+    other = 1 if best == 0 else 0
+    page.evaluate("place => document.querySelectorAll('.rr-frame')[place].click()", other)
+    page.locator("dialog.rr-dialog").get_by_role("button", name="Hand on this one").click()
+    page.wait_for_function(
+        "() => document.querySelector('dialog.rr-dialog .rr-told')?.textContent === 'The next Run hands on this one.'"
+    )
+    page.keyboard.press("Escape")
+    frontend.queue()
+    page.wait_for_timeout(500)
+    frontend.idle()
+    page.wait_for_timeout(500)
+    frontend.show()
+    (pictures / "overruled.png").write_bytes(page.screenshot())
+    button = page.locator(".rr-choice button", has_text="Hand on the best again")
+    assert button.count() == 1
+    assert not button.evaluate("button => button.hidden"), "the way back is offered"
