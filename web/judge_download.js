@@ -65,7 +65,7 @@ export class JudgeDownload {
     const values = { ...judge, size: gigabytes(judge.size), free: gigabytes(judge.free ?? 0), host: new URL(judge.hub).host, commit: judge.commit.slice(0, 8) };
     return [
       element("p", { class: "rr-get-question", text: say("getQuestion", values) }),
-      element("div", { class: "rr-command" }, this.button("getStart", "start", { commit: judge.commit }), this.button("getDiscard", "discard")),
+      element("div", { class: "rr-command" }, this.button("getStart", "start", { commit: judge.commit }), this.button("getLater", "discard")),
     ];
   }
 

@@ -57,6 +57,9 @@ function select(node, checkpoint) {
   const widget = node.widgets.find((one) => one.name === "engine.checkpoint");
   if (!widget) return;
   const before = widget.value;
+  // A refresh of the lists does not reach the widgets of a chosen engine; the page's next loading does.
+  const values = widget.options?.values;
+  if (Array.isArray(values) && !values.includes(checkpoint)) widget.options.values = [...values, checkpoint];
   widget.value = checkpoint;
   widget.callback?.(checkpoint);
   node.onWidgetChanged?.(widget.name, checkpoint, before, widget);

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.browser.test_page_details import workflow
 from tests.core.hub_server import HubServer
@@ -13,12 +16,21 @@ NAME = "RationalRewards-8B-T2I"
 CHECKPOINT = "() => app.graph.nodes.find(n => n.type === 'RR_LoadScorer').widgets.find(w => w.name === 'engine.checkpoint').value"
 
 
+@pytest.fixture(autouse=True)
+def no_judge(frontend: Frontend, models: Path, hub: HubServer) -> Iterator[None]:
+    """Other tests of the page expect that there is none, before and after."""
+    hub.asked.clear()
+    hub.spans.clear()
+    yield
+    hub.seconds = 0
+    shutil.rmtree(models / "LLM")
+    (models / "LLM").mkdir()
+    frontend.page.evaluate("() => app.refreshComboInNodes()")
+
+
 def test_a_missing_judge_is_offered_fetched_and_chosen(
     frontend: Frontend, models: Path, hub: HubServer, pictures: Path
 ) -> None:
-    shutil.rmtree(models / "LLM" / NAME, ignore_errors=True)
-    hub.asked.clear()
-    frontend.page.evaluate("() => app.refreshComboInNodes()")
     frontend.load(workflow("5_sdxl_loop"))
     page = frontend.page
     offer = page.locator(".rr-get")
@@ -48,6 +60,3 @@ def test_a_missing_judge_is_offered_fetched_and_chosen(
     assert (models / "LLM" / NAME / "config.json").is_file()
     frontend.show(box=[0, 380, 420, 600])
     (pictures / "judge_here.png").write_bytes(page.screenshot())
-    shutil.rmtree(models / "LLM" / NAME)
-    page.evaluate("() => app.refreshComboInNodes()")
-    hub.spans.clear()

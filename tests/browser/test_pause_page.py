@@ -19,7 +19,7 @@ ENDED = "count => document.querySelectorAll('.rr-frame').length === count && !do
 
 
 def run(frontend: Frontend, **wishes: Any) -> None:
-    frontend.page.evaluate(SET, {"threshold": 1.0, "max_iterations": 2, "patience": 0, **wishes})
+    frontend.page.evaluate(SET, {"threshold": 1.0, "max_iterations": 2, "patience": 3, **wishes})
     frontend.queue()
 
 
