@@ -214,6 +214,8 @@ def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch:
         ("POST", "/rationalrewards/client"),
         ("GET", "/rationalrewards/preferences/{dataset}"),
         *(("POST", f"/rationalrewards/preferences/{{dataset}}/{wish}") for wish in ("pick", "undo", "export")),
+        ("GET", "/rationalrewards/judges/{judge}"),
+        *(("POST", f"/rationalrewards/judges/{{judge}}/{wish}") for wish in ("ask", "start", "stop", "discard")),
     ]
     monkeypatch.delattr(server.PromptServer, "instance")
     assert routes.add_routes()
