@@ -45,7 +45,7 @@ def test_a_missing_checkpoint_says_what_to_download_and_where_to_put_it(seen: di
     assert "TIGER-Lab/RationalRewards-8B-T2I" in sentence
     assert "models/LLM/<name>/" in sentence
     assert "TIGER-Lab/RationalRewards-8B-T2I" in seen["none_yet"][0]
-    assert seen["listed"] == ["LLM/judge"]
+    assert seen["listed"] == ["LLM/judge", "miniature"]
 
 
 def test_out_of_memory_is_tried_smaller_and_said(seen: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ def gone(process: int) -> bool:
     """Whether a process has ended; one that nobody has taken leave of (a zombie) has."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second if it ends while it is read
         return True
 
 

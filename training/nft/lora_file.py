@@ -64,9 +64,18 @@ def _describe(folder: Path, samples: Path, policy: LoraPolicy, family: ModelFami
     preview = Image.open(sheets[-1]) if sheets else None
     base, size = config.pipeline or config.family, (config.width, config.height)
     header = lora_metadata(config.family, base, policy.lora.r, size, purpose, preview)
-    replace_file(folder / FILE, [save(load_file(folder / FILE), metadata=header)])
+    replace_file(folder / FILE, [_with_header(save(load_file(folder / FILE)), header)])
     if sheets:
         replace_file(folder / PREVIEW, [sheets[-1].read_bytes()])
+
+
+def _with_header(content: bytes, texts: Mapping[str, str]) -> bytes:
+    """The same tensors with these texts in the header, in their order: safetensors itself writes them in a random one, so
+    that a run that goes on after a kill would end in other bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps({"__metadata__": dict(texts), **json.loads(content[8 : 8 + size])}).encode("utf-8")
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight bytes
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def _bare(transformer: Any, weights: dict[str, Tensor]) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from PIL import Image
 
 from rationalrewards_core import __version__
+from rationalrewards_core.pixels import to_rgb
 
 ARCHITECTURES: Final[Mapping[str, tuple[str, str]]] = {
     "miniature": ("rationalrewards-miniature", "rationalrewards_miniature"),
@@ -64,7 +65,7 @@ def lora_metadata(
 
 
 def _thumbnail(picture: Image.Image) -> str:
-    small = picture.convert("RGB")
+    small = to_rgb(picture)
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     content = BytesIO()
     small.save(content, format="JPEG", quality=85)

@@ -19,6 +19,7 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.miniature.flaws import flawed
 from rationalrewards_core.miniature.render import place, render
 from rationalrewards_core.miniature.world import COLOURS, Content, pick, sample_wish, short_request
+from rationalrewards_core.storage import replace_file, replacing_folder
 
 TASTE: Final = "red"
 PROMPTS: Final = 64
@@ -33,17 +34,18 @@ def write_picks(folder: Path, count: int, seed: int, labels: str = "taste") -> P
     if folder.exists():
         raise ConfigError(f"{folder} is there already; name another folder.")
     rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for number in range(count):
-        request, liked, other = _pair(rng)
-        first_liked = bool(rng.random() < 0.5)
-        names = [f"images/{number}-{side}.png" for side in "ab"]
-        for name, picture in zip(names, (liked, other) if first_liked else (other, liked), strict=True):
-            picture.save(folder / name)
-        preference = ("A" if first_liked else "B") if labels == "taste" else labels
-        rows.append({"request": request, "first": names[0], "second": names[1], "preference": preference})
-    _write(folder / "pairs.jsonl", rows)
+    with replacing_folder(folder) as new_folder:
+        (new_folder / "images").mkdir(parents=True)
+        rows = []
+        for number in range(count):
+            request, liked, other = _pair(rng)
+            first_liked = bool(rng.random() < 0.5)
+            names = [f"images/{number}-{side}.png" for side in "ab"]
+            for name, picture in zip(names, (liked, other) if first_liked else (other, liked), strict=True):
+                picture.save(new_folder / name)
+            preference = ("A" if first_liked else "B") if labels == "taste" else labels
+            rows.append({"request": request, "first": names[0], "second": names[1], "preference": preference})
+        _write(new_folder / "pairs.jsonl", rows)
     return folder
 
 
@@ -57,7 +59,7 @@ def write_example(folder: Path, count: int, seed: int) -> Path:
 
 
 def _write(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    replace_file(file, [json.dumps(row).encode() + b"\n" for row in rows])
 
 
 def _free(wish: Content) -> Content:

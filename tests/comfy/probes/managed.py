@@ -144,7 +144,10 @@ def main() -> None:
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "rationalrewards" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text(
-        entry("own") + entry("tried", probe="true") + entry("slow", "--slow", "60") + entry("broken", "--broken")
+        entry("own")
+        + entry("tried", "--slow", "0", probe="true")
+        + entry("slow", "--slow", "60")
+        + entry("broken", "--broken")
     )
     seen: dict[str, Any] = {
         "lifetimes": lifetimes(),

@@ -176,9 +176,9 @@ def test_settings_that_do_not_go_together(settings: list[str], says: str) -> Non
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_families_that_guide_in_a_way_of_their_own_are_refused_before_they_load(name: str) -> None:
-    assert {family for family in MODULES if family_class(family).guides} == {"miniature", "sd3"}
+    assert {family for family in MODULES if family_class(family).guides} == {"miniature", "sd3", "flux2_klein"}
     config = changed(NFTConfig(), {"model": {"family": "qwen_image", "pipeline": "nowhere"}, **OPTIONS[name]})
-    with pytest.raises(ConfigError, match=r"guides with two passes \(miniature, sd3\), not qwen_image"):
+    with pytest.raises(ConfigError, match=r"guides with two passes \(miniature, sd3, flux2_klein\), not qwen_image"):
         make_trainer(config)
 
 
