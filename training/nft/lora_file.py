@@ -8,16 +8,16 @@ and the file needs no alpha at all.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rationalrewards_core.storage import replace_file, replacing_folder
+from rationalrewards_core.storage import replacing_folder
 
 from ..sharding import whole_tensor
 from .families.base import ModelFamily
@@ -59,21 +59,21 @@ def save_weights(
 
 
 def _describe(folder: Path, samples: Path, policy: LoraPolicy, family: ModelFamily, purpose: Mapping[str, Any]) -> None:
-    """Write the file's header anew, and its preview beside it."""
+    """Write the file's header anew, and its preview beside it, in a folder that is not in its place yet."""
     config, sheets = family.config, sorted(samples.glob("*.png"))
     preview = Image.open(sheets[-1]) if sheets else None
     base, size = config.pipeline or config.family, (config.width, config.height)
     header = lora_metadata(config.family, base, policy.lora.r, size, purpose, preview)
-    replace_file(folder / FILE, [_with_header(save(load_file(folder / FILE)), header)])
+    (folder / FILE).write_bytes(_with_header((folder / FILE).read_bytes(), header))
     if sheets:
-        replace_file(folder / PREVIEW, [sheets[-1].read_bytes()])
+        shutil.copyfile(sheets[-1], folder / PREVIEW)
 
 
 def _with_header(content: bytes, texts: Mapping[str, str]) -> bytes:
     """The same tensors with these texts in the header, in their order: safetensors itself writes them in a random one, so
     that a run that goes on after a kill would end in other bytes."""
     size = int.from_bytes(content[:8], "little")
-    header = json.dumps({"__metadata__": dict(texts), **json.loads(content[8 : 8 + size])}).encode("utf-8")
+    header = json.dumps({**json.loads(content[8 : 8 + size]), "__metadata__": dict(texts)}).encode("utf-8")
     header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight bytes
     return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
