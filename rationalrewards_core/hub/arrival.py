@@ -60,7 +60,7 @@ class Arrival:
 
     def begin_again(self) -> None:
         with storing(self._part):
-            self._part.open("wb").close()
+            os.truncate(self._part, 0)
         self.size, self._digest = 0, _digest(self.file)
 
     def close(self) -> None:

@@ -132,7 +132,6 @@ def test_other_files_of_a_folder_stay(tmp_path: Path) -> None:
 WRITING = {"write_text", "write_bytes", "save", "save_pretrained", "save_file", "copyfile", "copy2", "copytree"}
 """Calls that write in place."""
 IN_A_NEW_PLACE = {
-    "rationalrewards_core/hub/arrival.py": "a part file, which gets its name when it is whole",
     "rationalrewards_core/images.py": "a buffer",
     "rationalrewards_core/storage.py": "a new folder",
     "training/run.py": "torch.save into `replacing`",
