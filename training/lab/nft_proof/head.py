@@ -23,7 +23,7 @@ from ...data.labelled_pairs import LabelledPair, write_pairs
 from ...data.pairs import PreferencePair
 from ...data.store import ImageStore
 from ...rewards.rendered_preferences import Preference, drawn_preferences, rendered_preferences
-from ...sft.config import miniature
+from ...sft.config import SftConfig, miniature
 from ...sft.scalar import ScalarConfig, ScalarTrainer
 
 SEED = 8
@@ -39,21 +39,9 @@ def train_head(folder: Path, *, pairs: int, drawn: int, steps: int) -> Path:
     export = folder / "pairs"
     if not (export / "pairs.jsonl").is_file():
         write_preferences(export, _taught(pairs, drawn), rendered_preferences(_rng(2), max(16, pairs // 40)))
+    quarter = max(1, steps // 4)
     config = replace(
-        miniature(),
-        export=str(export),
-        autocast=True,
-        lora_rank=32,
-        lora_alpha=64,
-        epochs=1e6,
-        max_steps=steps,
-        batch=BATCH,
-        micro_batch=BATCH,
-        evaluate_every=max(1, steps // 4),
-        save_every=max(1, steps // 4),
-        dev_pairs=max(16, pairs // 40),
-        patience=0,
-        log_every=10,
+        setting(export, steps, BATCH), evaluate_every=quarter, save_every=quarter, dev_pairs=max(16, pairs // 40)
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -61,6 +49,23 @@ def train_head(folder: Path, *, pairs: int, drawn: int, steps: int) -> Path:
         return ScalarTrainer(ScalarConfig(sft=config), folder / "run").train()
     finally:
         torch.set_num_threads(threads)
+
+
+def setting(export: Path, steps: int, batch: int) -> SftConfig:
+    """How the shipped scorer is tuned for a number of steps, whatever is measured on the way."""
+    return replace(
+        miniature(),
+        export=str(export),
+        autocast=True,
+        lora_rank=32,
+        lora_alpha=64,
+        epochs=1e6,
+        max_steps=steps,
+        batch=batch,
+        micro_batch=batch,
+        patience=0,
+        log_every=10,
+    )
 
 
 def _rng(part: int) -> np.random.Generator:

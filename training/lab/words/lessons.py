@@ -27,8 +27,9 @@ from ...data.labelled_pairs import PAIRS_FILE, PairFolder
 from ...data.store import ImageStore
 from ...parrot.chat import chat_rows
 from ...rewards.wordless import wordless_reply
-from ...sft.config import SftConfig, miniature
+from ...sft.config import SftConfig
 from ...sft.trainer import SftTrainer
+from ..nft_proof.head import setting
 from .ways import HEAD, WordsOptions
 
 LESSONS: Final = ("scores", "mean")
@@ -65,22 +66,8 @@ def train_lesson(lesson: str, options: WordsOptions, out: Path) -> None:
 
 
 def _setting(export: Path, steps: int) -> SftConfig:
-    """As the head is trained (`nft_proof.head`); nothing is chosen on the way, so nothing is measured."""
-    return replace(
-        miniature(),
-        export=str(export),
-        autocast=True,
-        lora_rank=32,
-        lora_alpha=64,
-        epochs=1e6,
-        max_steps=steps,
-        batch=BATCH,
-        micro_batch=BATCH,
-        evaluate_every=0,
-        save_every=max(1, min(50, steps)),
-        patience=0,
-        log_every=10,
-    )
+    """As the head is trained; nothing is chosen on the way, so nothing is measured."""
+    return replace(setting(export, steps, BATCH), evaluate_every=0, save_every=max(1, min(50, steps)))
 
 
 def _write(lesson: str, taught: Path, export: Path) -> None:
