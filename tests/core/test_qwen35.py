@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,12 @@ from rationalrewards_core.backends.decoding.decoder import Decoder
 from rationalrewards_core.backends.decoding.through_generate import GenerateDecoder
 from rationalrewards_core.backends.qwen_chat import chat_text
 from rationalrewards_core.backends.transformers_local import TransformersLocal
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.judged import Case
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.core.decoding.random_checkpoint import (
+    GRAMMARS,
+    REQUESTS,
     STOP,
     VOCABULARY,
     asked,
@@ -37,8 +42,6 @@ from tests.core.decoding.random_checkpoint import (
     random_checkpoint,
 )
 
-REQUESTS = [asked("What is it? ", picture(1)), asked("Say."), asked(picture(2, 60, 16), " or ", picture(3), "?")]
-GRAMMARS = [None, 'root ::= "Score: " [1-4] "." [0-9] " " [a-z]*', 'root ::= ("ab" | "cé")+ "."']
 PLAIN_TURNS = (
     "{%- for message in messages -%}<|im_start|>{{ message.role }}{{ '\\n' }}"
     "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
@@ -118,8 +121,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("qwen35")
     like = random_checkpoint(0)
     random_model().save_pretrained(path)
-    like.tokeniser.chat_template = None
-    like.tokeniser.save_pretrained(path)
+    tokeniser = deepcopy(like.tokeniser)  # the other tests of the process share it
+    tokeniser.chat_template = None
+    tokeniser.save_pretrained(path)
     like.image_processor.save_pretrained(path)
     (path / "chat_template.jinja").write_text(SWITCHED, encoding="utf-8")
     return path

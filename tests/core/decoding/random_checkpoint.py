@@ -138,3 +138,7 @@ def guided_generate(
     cuts = [text.index(stop) for stop in sampling.stop if stop in text]
     text = text[: min(cuts)] if cuts else text
     return ids, text, Finish.STOP if ended or cuts else Finish.LENGTH, alternatives
+
+
+REQUESTS = [asked("What is it? ", picture(1)), asked("Say."), asked(picture(2, 60, 16), " or ", picture(3), "?")]
+GRAMMARS = [None, 'root ::= "Score: " [1-4] "." [0-9] " " [a-z]*', 'root ::= ("ab" | "cé")+ "."']

@@ -24,17 +24,15 @@ from rationalrewards_core.backends.decoding.through_generate import GenerateDeco
 from rationalrewards_core.errors import Interrupted, RequestError
 from rationalrewards_core.miniature import scorer_folder
 from tests.core.decoding.random_checkpoint import (
+    GRAMMARS,
+    REQUESTS,
     STOP,
     VOCABULARY,
     asked,
     compiled,
     guided_generate,
-    picture,
     random_checkpoint,
 )
-
-REQUESTS = [asked("What is it? ", picture(1)), asked("Say."), asked(picture(2, 60, 16), " or ", picture(3), "?")]
-GRAMMARS = [None, 'root ::= "Score: " [1-4] "." [0-9] " " [a-z]*', 'root ::= ("ab" | "cé")+ "."']
 
 
 @cache
