@@ -25,6 +25,7 @@ from PIL import Image
 from rationalrewards_core.backends.checkpoint import CheckpointConfig
 from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.checklist import checklist_critique, checklist_rubric
@@ -42,7 +43,8 @@ from rationalrewards_core.miniature.truth import (
 from rationalrewards_core.miniature.world import parse_request, sample_wish, short_request
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from training.lab.miniature.student import rubrics
 
 SEED: Final = 900_101

@@ -24,7 +24,7 @@ from benchmarks.timing import table
 from rationalrewards_core.miniature import scorer_folder
 
 if TYPE_CHECKING:
-    from rationalrewards_core.scorer import Case, Outcome
+    from rationalrewards_core.judged import Case, Outcome
 
 FORMS: Final = ("f32", "q8_0", "q5_1", "q4_k_m", "q4_0")
 SIDES: Final = (48, 130, 512)
@@ -53,7 +53,7 @@ def shown(count: int) -> list[Case]:
     from PIL import Image
 
     from benchmarks.subjects import cases
-    from rationalrewards_core.scorer import Case
+    from rationalrewards_core.judged import Case
 
     def sized(number: int, case: Case) -> Case:
         side = SIDES[number % len(SIDES)]
@@ -65,7 +65,7 @@ def shown(count: int) -> list[Case]:
 def judged(name: str, cases: Sequence[Case]) -> list[Outcome]:
     from rationalrewards_core.engines import EngineOptions, make_scorer
     from rationalrewards_core.memo import Memo
-    from rationalrewards_core.scorer import ScorerSettings
+    from rationalrewards_core.scorer_settings import ScorerSettings
 
     precision = "fp32" if name == "miniature" else "auto"
     options = EngineOptions(precision=precision, device="cpu", batch_size=4)

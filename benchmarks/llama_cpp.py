@@ -31,8 +31,8 @@ from rationalrewards_core.miniature import scorer_folder
 
 if TYPE_CHECKING:
     from rationalrewards_core.backends.base import Backend, Reply, Sampling
+    from rationalrewards_core.judged import Case
     from rationalrewards_core.rubric import Rubric
-    from rationalrewards_core.scorer import Case
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_TOKENS = 400

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.nft_published import published_epoch
+from rationalrewards_core.judged import Case, ScoreBatch
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu
 from training.nft.train import train_epoch

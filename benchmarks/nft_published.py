@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rationalrewards_core.scorer import Case
+from rationalrewards_core.judged import Case
 from training.nft.advantage import advantages
 from training.nft.config import NFTConfig
 from training.nft.families.base import ModelFamily

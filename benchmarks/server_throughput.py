@@ -25,7 +25,7 @@ from benchmarks.timing import table
 
 if TYPE_CHECKING:
     from rationalrewards_core.backends.base import Backend
-    from rationalrewards_core.scorer import Case
+    from rationalrewards_core.judged import Case
 
 CONCURRENCIES = (1, 4, 16)
 MAX_TOKENS = 400
@@ -96,7 +96,8 @@ async def _race(contenders: Sequence[ServerContender], count: int, rounds: int) 
 def _scorer(backend: Backend) -> Any:
     from rationalrewards_core.engines import EngineName, make_rubrics
     from rationalrewards_core.memo import Memo
-    from rationalrewards_core.scorer import Scorer, ScorerSettings
+    from rationalrewards_core.scorer import Scorer
+    from rationalrewards_core.scorer_settings import ScorerSettings
 
     settings = ScorerSettings(max_tokens=MAX_TOKENS, ask_again=0)
     return Scorer(backend, make_rubrics(EngineName("miniature")), settings, Memo(limit=0))

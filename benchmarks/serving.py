@@ -20,9 +20,11 @@ from benchmarks.subjects import cases, engine, scorer
 from benchmarks.timing import interleaved, table
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
+from rationalrewards_core.judged import Case
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.serving.server import ServeConfig, make_app
 
 

@@ -8,11 +8,13 @@ from PIL import Image
 from rationalrewards_core.backends.checkpoint import CheckpointConfig
 from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.engines import EngineName, make_rubrics
+from rationalrewards_core.judged import Case
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_generation
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 
 def cases(count: int, seed: int = 31) -> list[Case]:

@@ -19,8 +19,8 @@ from .show.markdown import word_diff
 from .sockets import Critiques, CritiqueSocket
 
 if TYPE_CHECKING:
+    from ..rationalrewards_core.judged import Outcome
     from ..rationalrewards_core.rewording import Rewording, RewordingRules
-    from ..rationalrewards_core.scorer import Outcome
 
 STYLES = ("full rewrite", "minimal change")
 MINIMUM = 3.0

@@ -10,9 +10,9 @@ from comfy_api.latest import io
 from ..rationalrewards_core.judged import best, reward_of
 
 if TYPE_CHECKING:
+    from ..rationalrewards_core.judged import Outcome
     from ..rationalrewards_core.messages import UserRequest
     from ..rationalrewards_core.rubric import Rubric
-    from ..rationalrewards_core.scorer import Outcome
     from .show.previews import SavedBatch
 
 ScorerSocket = io.Custom("RR_SCORER")

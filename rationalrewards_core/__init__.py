@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .comparison import Comparison, Verdict
     from .critique import Critique, Judgement, Refinement, Unscored, render_critique
     from .engines import EngineOptions, make_scorer
-    from .judged import Judged
+    from .judged import Case, Judged, ScoreBatch
     from .loop.policy import RefinePolicy
     from .loop.refine import RefineState, RefineStep
     from .loop.refine_loop import LoopEnd, RefineLoop
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .rubric import Dimension, Rubric
     from .rubric_file import edit_rubric, generation_rubric, load_rubric
     from .rubric_writing import write_rubric
-    from .scorer import Case, ScoreBatch, Scorer, ScorerSettings
+    from .scorer import Scorer
+    from .scorer_settings import ScorerSettings
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,7 @@ _WHERE = {
     "comparison": ("Comparison", "Verdict"),
     "critique": ("Critique", "Judgement", "Refinement", "Unscored", "render_critique"),
     "engines": ("EngineOptions", "make_scorer"),
-    "judged": ("Judged",),
+    "judged": ("Case", "Judged", "ScoreBatch"),
     "loop.policy": ("RefinePolicy",),
     "loop.refine": ("RefineState", "RefineStep"),
     "loop.refine_loop": ("LoopEnd", "RefineLoop"),
@@ -44,7 +45,8 @@ _WHERE = {
     "rubric": ("Dimension", "Rubric"),
     "rubric_file": ("edit_rubric", "generation_rubric", "load_rubric"),
     "rubric_writing": ("write_rubric",),
-    "scorer": ("Case", "ScoreBatch", "Scorer", "ScorerSettings"),
+    "scorer": ("Scorer",),
+    "scorer_settings": ("ScorerSettings",),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = [

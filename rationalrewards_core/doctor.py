@@ -19,11 +19,13 @@ from .backends.sight import sight_of
 from .critique import Critique, Unscored
 from .doctor_case import PROMPT, Witness, shipped_picture
 from .errors import BackendError, RationalRewardsError
+from .judged import Case
 from .memo import Memo
 from .messages import Message, UserRequest
 from .picture_grid import PictureGrid, grid_of_side
 from .rubric import Kind, Rubric
-from .scorer import Case, Scorer, ScorerSettings
+from .scorer import Scorer
+from .scorer_settings import ScorerSettings
 
 State = Literal["good", "poor", "stops"]
 """`poor` judges, and not as well as it could; `stops` does not judge."""

@@ -13,7 +13,8 @@ from .miniature import scorer_folder
 from .miniature.scope import check_judgeable
 from .rubric import Kind, Rubric
 from .rubric_file import carried_rubrics, load_rubric
-from .scorer import Scope, Scorer, ScorerSettings
+from .scorer import Scope, Scorer
+from .scorer_settings import ScorerSettings
 
 EngineKind = Literal["miniature", "local", "gguf", "server"]
 LOCAL_BATCH: Final = 8

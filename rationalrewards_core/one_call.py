@@ -16,9 +16,9 @@ from PIL import Image
 
 from .engines import EngineOptions, make_scorer
 from .images import MAX_PIXELS, open_image
-from .judged import Judged
+from .judged import Case, Judged
 from .messages import UserRequest
-from .scorer import Case, Scorer
+from .scorer import Scorer
 
 _ONE_AT_A_TIME = threading.Lock()
 _scorers: dict[tuple[str, str | None, EngineOptions], Scorer] = {}

@@ -14,14 +14,15 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from .backends.base import Sampling, introduce
+from .backends.base import Reply, Sampling, introduce
 from .errors import ConfigError, CritiqueParseError
+from .finished_reply import check_finished
 from .free_lines import SPACES
 from .messages import Message, UserRequest, defused
 from .replies.score_text import Reason
 from .rubric import Dimension, Rubric, Scale
 from .rubric_file import edit_rubric, generation_rubric
-from .scorer import Scorer, check_finished
+from .scorer import Scorer
 from .thinking import answer_of
 
 LEAST, MOST = 2, 6
@@ -49,16 +50,12 @@ async def write_rubric(scorer: Scorer, request: UserRequest, base: Rubric | None
     sampling = Sampling(max_tokens=max(MAX_TOKENS, settings.max_tokens), grammar=grammar)
     messages = writing_messages(request, start)
     await introduce(scorer.backend)
-    for attempt in range(settings.ask_again + 1):
-        reply = await scorer.backend.reply(messages, sampling.again(attempt))
-        try:
-            check_finished(reply)
-            return parse_written(reply.text, request, start)
-        except CritiqueParseError as error:
-            scorer.failures[error.reason] += 1
-            if attempt == settings.ask_again:
-                raise
-    raise AssertionError("unreachable")
+
+    def read(reply: Reply) -> Rubric:
+        check_finished(reply)
+        return parse_written(reply.text, request, start)
+
+    return await scorer.asked(messages, sampling, read)
 
 
 def writing_messages(request: UserRequest, base: Rubric) -> tuple[Message, ...]:

@@ -12,95 +12,34 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from PIL import Image
 
-from .backends.base import Backend, Finish, Reply, Sampling, introduce
+from .backends.base import Backend, Reply, Sampling, introduce
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
-from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_probabilities, with_samples
-from .errors import BackendError, ConfigError, CritiqueParseError, RationalRewardsError, RequestError
+from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_samples
+from .errors import BackendError, ConfigError, CritiqueParseError, RequestError
+from .finished_reply import check_finished, read_reply
 from .grammar import comparison_grammar, critique_grammar
-from .judged import Judged, reward_of
+from .judged import Case, FailureRateError, Judged, Outcome, ScoreBatch, reward_of
 from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
-from .probabilities import score_statistics
-from .replies.parsing import Mode, Reason, parse_critique
+from .replies.parsing import Mode
 from .reward import reward
 from .round_robin import meetings, standings
 from .rubric import Kind, Rubric
 from .rubric_file import edit_rubric, generation_rubric, rubric_to_toml
+from .scorer_settings import ScorerSettings
 
 log = logging.getLogger("rationalrewards.scorer")
 
-Outcome = Critique | Unscored
 CompareMethod = Literal["pointwise", "pairwise"]
 Way = Literal["critique", "score", "pairwise"]
 """How a judge is asked: about one candidate in one of the modes, or about two."""
 Scope = Callable[[UserRequest], None]
 """What a judge declares of itself: raises OutOfScopeError for a request that it knows nothing of."""
-MAX_SAMPLES: Final = 100
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing to judge: a candidate and the request it should answer."""
-
-    request: UserRequest
-    candidate: Image.Image
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerSettings:
-    """How the backend is asked."""
-
-    temperature: float = 0.0
-    """0 is repeatable; the paper samples at 0.1."""
-    max_tokens: int = 2048
-    """Limit of a full critique; a reply that reaches it is `truncated`."""
-    guided: bool = True
-    """Decode along the rubric's grammar where the backend can."""
-    alternatives: int = 10
-    """Token alternatives to ask for, from which `expected` and `spread` come; 0 turns both off."""
-    ask_again: int = 1
-    """How often an unreadable reply is asked for again, at temperature 0.5 and another seed."""
-    samples: int = 0
-    """Critiques sampled beside the one that is shown, over whose scores `expected` and `spread` are then taken; 0 takes none."""
-    samples_temperature: float = 1.0
-    """At which they are sampled, with the seeds 1, 2, ..."""
-    max_failure_rate: float = 1.0
-    """`score_many` stops with `FailureRateError` once more than this share of at least 20 cases failed."""
-
-    def __post_init__(self) -> None:
-        if self.ask_again < 0:
-            raise ConfigError(f"ask_again must not be negative, not {self.ask_again}.")
-        if self.samples != 0 and not 2 <= self.samples <= MAX_SAMPLES:
-            raise ConfigError(f"samples must be 0, or 2 to {MAX_SAMPLES} to have a spread, not {self.samples}.")
-        if not 0.0 < self.samples_temperature <= 2.0:
-            raise ConfigError(f"samples_temperature must be above 0 and at most 2, not {self.samples_temperature}.")
-        if not 0.0 <= self.max_failure_rate <= 1.0:
-            raise ConfigError(f"max_failure_rate must be between 0 and 1, not {self.max_failure_rate}.")
-
-
-@dataclass(frozen=True)
-class ScoreBatch:
-    """Outcomes in the order of the cases."""
-
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def critiques(self) -> tuple[Critique, ...]:
-        return tuple(o for o in self.outcomes if isinstance(o, Critique))
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """How often each failure reason occurred."""
-        return Counter(o.reason for o in self.outcomes if isinstance(o, Unscored))
-
-    @property
-    def failure_rate(self) -> float:
-        return self.reasons.total() / len(self.outcomes) if self.outcomes else 0.0
 
 
 @dataclass(frozen=True)
@@ -114,16 +53,6 @@ class _Question:
     def place(self) -> Address:
         """Read once: every pixel is in it."""
         return address(self.messages)
-
-
-class FailureRateError(RationalRewardsError):
-    """Too many cases failed to go on; `outcomes` holds what is known, None for cases not finished."""
-
-    reason = "failure_rate"
-
-    def __init__(self, message: str, outcomes: tuple[Outcome | None, ...]) -> None:
-        super().__init__(message)
-        self.outcomes = outcomes
 
 
 class Scorer:
@@ -367,11 +296,20 @@ class Scorer:
             return None
 
     async def _asked(self, question: _Question, sampling: Sampling, way: Way, again: int) -> Critique:
-        """Ask, and up to `again` times more if the reply cannot be read; the last failure is raised."""
+        return await self.asked(question.messages, sampling, lambda reply: _read(reply, question.rubric, way), again)
+
+    async def asked(
+        self, messages: tuple[Message, ...], sampling: Sampling, read: Callable[[Reply], T], again: int | None = None
+    ) -> T:
+        """What `read` makes of the judge's reply, asked up to `again` times more where that raises CritiqueParseError.
+
+        The last failure is raised, every one is counted. None is as often as the settings say.
+        """
+        again = self.settings.ask_again if again is None else again
         for attempt in range(again + 1):
-            reply = await self.backend.reply(question.messages, sampling.again(attempt))
+            reply = await self.backend.reply(messages, sampling.again(attempt))
             try:
-                return _read(reply, question.rubric, way)
+                return read(reply)
             except CritiqueParseError as error:
                 self.failures[error.reason] += 1
                 if attempt == again:
@@ -407,10 +345,11 @@ class Scorer:
         sampling = self._sampling(rubric, "pairwise")
         await introduce(self.backend)
         again = self.settings.ask_again
-        if not sampling.repeatable:
-            return parse_comparison((await self._asked(question, sampling, "pairwise", again)).raw, rubric)
-        key = self._key(question, sampling, "pairwise")
-        answer = self.memo.get(key) or await self._remembered(key, question, sampling, "pairwise", again)
+        if sampling.repeatable:
+            key = self._key(question, sampling, "pairwise")
+            answer = self.memo.get(key) or await self._remembered(key, question, sampling, "pairwise", again)
+        else:
+            answer = await self._asked(question, sampling, "pairwise", again)
         return parse_comparison(answer.raw, rubric)
 
     def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
@@ -463,31 +402,3 @@ def _read(reply: Reply, rubric: Rubric, way: Way) -> Critique:
     check_finished(reply)
     parse_comparison(reply.text, rubric)
     return Critique(rubric=rubric.name, judgements=(), raw=reply.text)
-
-
-def read_reply(reply: Reply, rubric: Rubric, mode: Mode) -> Critique:
-    """A backend's reply as a critique, with `expected` and `spread` where its tokens tell them."""
-    check_finished(reply)
-    critique = parse_critique(reply.text, rubric, mode)
-    return with_probabilities(critique, score_statistics(reply, critique, rubric))
-
-
-def check_finished(reply: Reply) -> None:
-    """CritiqueParseError unless the model ended its reply of its own accord."""
-    if reply.finish is Finish.LENGTH:
-        message = f"The reply was cut off after {reply.completion_tokens} tokens; raise max_tokens."
-        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
-    if reply.finish is Finish.CONTEXT:
-        message = (
-            f"The server's context was full after {reply.prompt_tokens} tokens of the question and {reply.completion_tokens} of "
-            "the reply; start it with a larger one (vLLM: --max-model-len; llama.cpp: -c, which -np divides), or lower "
-            "max_pixels in the config file."
-        )
-        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)
-    if reply.finish is Finish.OTHER:
-        # What stands there may be cut anywhere, and its last words would become the next prompt.
-        if not reply.text.strip():
-            message = "The model ended without a reply (a content filter?)."
-            raise CritiqueParseError(Reason.EMPTY.value, message, reply.text)
-        message = "The server broke the reply off (an error or a content filter), so it is not used."
-        raise CritiqueParseError(Reason.TRUNCATED.value, message, reply.text)

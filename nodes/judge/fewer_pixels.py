@@ -11,9 +11,10 @@ from PIL import Image
 
 from ...rationalrewards_core.critique import Unscored
 from ...rationalrewards_core.images import within_pixels
+from ...rationalrewards_core.judged import Case, Outcome
 from ...rationalrewards_core.messages import UserRequest
 from ...rationalrewards_core.replies.parsing import Mode
-from ...rationalrewards_core.scorer import Case, Outcome, Scorer
+from ...rationalrewards_core.scorer import Scorer
 from .engines import Engine
 from .progress import NodeProgress
 

@@ -12,13 +12,15 @@ from PIL import Image
 from ...rationalrewards_core.comparison import Comparison
 from ...rationalrewards_core.critique import Unscored
 from ...rationalrewards_core.errors import BackendError, ConfigError, Interrupted, OutOfScopeError, RequestError
+from ...rationalrewards_core.judged import Case, Outcome
 from ...rationalrewards_core.memo import Memo
 from ...rationalrewards_core.messages import UserRequest
 from ...rationalrewards_core.replies.parsing import Mode, Reason
 from ...rationalrewards_core.rubric import Rubric
 from ...rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 from ...rationalrewards_core.rubric_writing import write_rubric
-from ...rationalrewards_core.scorer import Case, CompareMethod, Outcome, Scorer, ScorerSettings
+from ...rationalrewards_core.scorer import CompareMethod, Scorer
+from ...rationalrewards_core.scorer_settings import ScorerSettings
 from ..sockets import Critiques
 from .engines import Engine, broken_off, engine_notes
 from .fewer_pixels import Judging

@@ -25,7 +25,7 @@ from .ends import MAX_SEED
 from .wiring import NO_JUDGEMENT
 
 if TYPE_CHECKING:
-    from ...rationalrewards_core.scorer import Outcome
+    from ...rationalrewards_core.judged import Outcome
 
 Keep = Literal["best", "last"]
 

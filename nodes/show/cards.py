@@ -15,7 +15,7 @@ from ..sockets import Critiques
 from .previews import TempImage
 
 if TYPE_CHECKING:
-    from ...rationalrewards_core.scorer import Outcome
+    from ...rationalrewards_core.judged import Outcome
 
 Card = dict[str, Any]
 

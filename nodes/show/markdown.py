@@ -12,7 +12,7 @@ from ...rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
 from ..sockets import Critiques
 
 if TYPE_CHECKING:
-    from ...rationalrewards_core.scorer import Outcome
+    from ...rationalrewards_core.judged import Outcome
 
 LONG_DIFF = 2000
 """Words above which frequent ones are no anchors of a diff, which would take quadratic time."""

@@ -17,12 +17,13 @@ from ..critique import Critique, Judgement, Unscored
 from ..engines import EngineOptions, make_scorer
 from ..errors import ConfigError, RequestError
 from ..images import MAX_PIXELS, PICTURE_SUFFIXES, open_image
-from ..judged import reward_of
+from ..judged import Case, Outcome, reward_of
 from ..memo import Memo
 from ..messages import UserRequest
 from ..rubric import NOT_APPLICABLE, Rubric
 from ..rubric_file import load_rubric
-from ..scorer import Case, Outcome, Scorer, ScorerSettings
+from ..scorer import Scorer
+from ..scorer_settings import ScorerSettings
 
 T = TypeVar("T")
 DONE, FAILED, UNSCORED, BELOW = 0, 1, 3, 4

@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ConfigError
-from ..judged import Judged
+from ..judged import Case, Judged
 from ..messages import UserRequest
-from ..scorer import Case, Scorer
+from ..scorer import Scorer
 from .history import History, check_there, load_history
 from .policy import RefinePolicy
 from .refine import Move, RefineState, RefineStep, StopReason, next_move

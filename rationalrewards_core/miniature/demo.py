@@ -19,12 +19,13 @@ import numpy as np
 from PIL import Image
 
 from ..critique import Critique
+from ..judged import Case
 from ..loop.policy import RefinePolicy
 from ..loop.refine_loop import LoopEnd, RefineLoop
 from ..messages import UserRequest
 from ..reward import reward
 from ..rubric_file import generation_rubric
-from ..scorer import Case, Scorer
+from ..scorer import Scorer
 from .generator import MiniatureGenerator
 from .oracle import oracle_critique
 from .world import sample_wish, short_request

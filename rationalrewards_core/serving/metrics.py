@@ -8,8 +8,8 @@ from collections import Counter, deque
 from typing import Any
 
 from ..critique import Critique
+from ..judged import Outcome
 from ..memo import Memo
-from ..scorer import Outcome
 
 WINDOW = 1000
 """Items over which latency quantiles are taken."""

@@ -23,9 +23,9 @@ from yarl import URL
 
 from ..errors import RequestError
 from ..images import image_header, open_image
+from ..judged import Case
 from ..messages import UserRequest
 from ..replies.parsing import Mode
-from ..scorer import Case
 from .config import LOOPBACK, ServeConfig
 
 ITEM_FIELDS = frozenset({"request", "image", "sources"})

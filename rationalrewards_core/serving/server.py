@@ -22,8 +22,9 @@ from aiohttp import web
 
 from ..critique import Critique, Unscored
 from ..errors import RationalRewardsError, RequestError
+from ..judged import Outcome
 from ..replies.parsing import Mode
-from ..scorer import Outcome, Scorer
+from ..scorer import Scorer
 from .config import LOOPBACK, ServeConfig, listening_socket
 from .failures import FAILED, told, turned_away
 from .metrics import ServerMetrics

@@ -12,7 +12,8 @@ from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.cli import judge_commands
 from rationalrewards_core.memo import Memo
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 Script = Callable[[Iterable[Any]], ScriptedBackend]
 

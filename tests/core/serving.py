@@ -18,7 +18,8 @@ from rationalrewards_core.backends.base import Reply, Sampling
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.serving.server import ServeConfig, make_app
 
 TOKEN = "a-long-secret"

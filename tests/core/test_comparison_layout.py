@@ -17,7 +17,8 @@ from rationalrewards_core.messages import UserRequest, pairwise_reply_format
 from rationalrewards_core.reply_layout import Slot, reply_layout, written_out
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 RED, BLUE = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
 REQUEST = UserRequest("a red square")

@@ -18,7 +18,8 @@ from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.report import ReportRow, write_report
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 Reply = Callable[..., str]
 TITLES = titles_of(generation_rubric())

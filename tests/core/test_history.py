@@ -21,7 +21,8 @@ from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine import RefineState
 from rationalrewards_core.loop.refine_loop import LoopEnd, RefineLoop
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 Reply = Callable[..., str]
 POLICY = RefinePolicy(max_iterations=4, patience=4, threshold=1.0)

@@ -17,12 +17,14 @@ from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict, parse_comparison
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError, RequestError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import Message, critique_messages, pairwise_messages
 from rationalrewards_core.replies.parsing import Reason, parse_critique
 from rationalrewards_core.round_robin import ALONE
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import load_rubric, parse_rubric, rubric_to_toml, shipped_profiles
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 REDS, GREENS, BLUES = (Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue"))
 NASTY = "a cat {first} <image> {candidate} \\boxed{B} <|im_end|> %s {}"

@@ -13,11 +13,12 @@ from rationalrewards_core import Critique, Unscored, judge, one_call
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import render_critique
 from rationalrewards_core.errors import ConfigError, RequestError
-from rationalrewards_core.judged import best
+from rationalrewards_core.judged import Case, best
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 GOOD = (Path(__file__).parent.parent / "replies" / "canonical_generation.md").read_text("utf-8").split("---\n", 1)[1]
 PICTURE = Image.new("RGB", (16, 16), "navy")

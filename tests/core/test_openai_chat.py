@@ -28,8 +28,10 @@ from rationalrewards_core.backends.base import Finish, Reply, Sampling, TokenCho
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import Message, UserRequest
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import ServerConfig
 from tests.core.fault_server import (
     Answer,

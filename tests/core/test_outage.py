@@ -23,9 +23,11 @@ from rationalrewards_core.backends.base import Reply, Sampling
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import ServerConfig
 from tests.core.fault_server import Ask, FaultServer, completion, fault, raw, reset, serving
 from tests.core.judge_process import score_of

@@ -19,11 +19,12 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Unscored
 from rationalrewards_core.errors import RequestError
 from rationalrewards_core.images import open_image
+from rationalrewards_core.judged import Case
 from rationalrewards_core.memo import memo_key
 from rationalrewards_core.messages import Message, UserRequest, critique_messages
 from rationalrewards_core.pixels import judgeable, to_rgb
 from rationalrewards_core.rubric_file import edit_rubric
-from rationalrewards_core.scorer import Case, Scorer
+from rationalrewards_core.scorer import Scorer
 from tests.core import odd_pictures
 
 MANY = 1_000_000

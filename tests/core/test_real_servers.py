@@ -31,12 +31,15 @@ from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError
+from rationalrewards_core.finished_reply import check_finished
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings, check_finished
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import ServerConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.model]

@@ -15,8 +15,10 @@ from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.images import data_url
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.core.commands import Script, scripted_judge
 from tests.core.serving import run, serving
 

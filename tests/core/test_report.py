@@ -16,7 +16,8 @@ from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.report import Figure, ReportRow, write_report
 from rationalrewards_core.report.parts import Line, line_chart, word_diff
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 Text = Callable[..., str]
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> & "quotes"'

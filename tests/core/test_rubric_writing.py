@@ -20,7 +20,8 @@ from rationalrewards_core.replies.parsing import Reason, parse_critique
 from rationalrewards_core.rubric import Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, parse_rubric, rubric_to_toml
 from rationalrewards_core.rubric_writing import levels, parse_written, rubric_grammar, writing_messages
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 REQUEST = UserRequest("three cats under a red umbrella")
 BLOCK = """{number}. {title} (weight {weight})

@@ -14,9 +14,11 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError, Interrupted, RequestError
+from rationalrewards_core.judged import Case, FailureRateError
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
-from rationalrewards_core.scorer import Case, FailureRateError, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 Text = Callable[..., str]
 ONCE = ScorerSettings(ask_again=0)

@@ -17,9 +17,11 @@ from PIL import Image
 from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Unscored
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.core.fault_server import Answer, Ask, completion, serving
 from tests.core.serving import serving as reward_server
 from tests.core.spoilt_cases import (

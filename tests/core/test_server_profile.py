@@ -19,7 +19,8 @@ from rationalrewards_core.backends.server_probe import DRAW, FORCED, QUESTION
 from rationalrewards_core.backends.server_profile import ServerProfile, profile_from_json
 from rationalrewards_core.errors import BackendError
 from rationalrewards_core.messages import Message, UserRequest
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.core.fault_server import Answer, Ask, FaultServer, completion, fault, raw, serving
 
 SENTENCE = "A lighthouse stands on the rock and shines far over the sea."

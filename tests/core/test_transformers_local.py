@@ -27,12 +27,14 @@ from rationalrewards_core.critique import Critique, score_part
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import BackendError, ConfigError, Interrupted, RequestError
 from rationalrewards_core.grammar import critique_grammar
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import Message, UserRequest, critique_messages
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric import Scale
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 pytestmark = pytest.mark.model
 RUBRICS = make_rubrics(EngineName("miniature"))

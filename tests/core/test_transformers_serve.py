@@ -31,11 +31,13 @@ from rationalrewards_core.comparison import Comparison
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import BackendError, ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import ServerConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.model]

@@ -27,7 +27,7 @@ from rationalrewards_core.engines import EngineOptions
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_generation
-from rationalrewards_core.scorer import ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 pytestmark = pytest.mark.model
 Weights = dict[str, torch.Tensor]

@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import WEIGHTS, generator_folder, scorer_folder
 from rationalrewards_core.miniature.demo import DemoOptions, demo_requests
@@ -21,7 +22,7 @@ from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from rationalrewards_core.scorer import Case, ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 from training.lab.miniature.evaluate import case_of, figures, held_out, held_out_pairs, judge, pair_figures
 
 pytestmark = pytest.mark.model

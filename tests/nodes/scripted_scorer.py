@@ -28,8 +28,7 @@ class ScriptedScorer:
         request = requests[0]
         judged = (rubric or self.rubric_for(request)).with_weights(weights or {})
         self.calls.append({"request": request, "count": len(pictures), "mode": mode, "node": node_id, "rubric": judged})
-        core = self._pack.core("scorer")
-        cases = [core.Case(one, picture) for one, picture in zip(requests, pictures, strict=True)]
+        cases = [self._pack.core("judged").Case(one, picture) for one, picture in zip(requests, pictures, strict=True)]
         batch = await self._scorer(judged).score_many(cases, mode)
         return self._pack.module("nodes.sockets").Critiques(request=request, rubric=judged, outcomes=batch.outcomes)
 
@@ -43,8 +42,8 @@ class ScriptedScorer:
         return await writing.write_rubric(self._scorer(self.rubric_for(request)), request)
 
     def _scorer(self, rubric: Any) -> Any:
-        core = self._pack.core("scorer")
-        return core.Scorer(self._backend, {rubric.kind: rubric}, core.ScorerSettings(ask_again=0))
+        settings = self._pack.core("scorer_settings").ScorerSettings(ask_again=0)
+        return self._pack.core("scorer").Scorer(self._backend, {rubric.kind: rubric}, settings)
 
 
 def images_of(count: int, *, side: int = 8) -> Any:

@@ -15,7 +15,8 @@ from rationalrewards_core.backends.device import resolve_precision
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import server
 
 from ..data.job import Tally, run_job

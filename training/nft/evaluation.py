@@ -15,8 +15,8 @@ from PIL import Image
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import LineWriter
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case, Outcome
 from rationalrewards_core.storage import replace_file
 
 from ..contact_sheet import contact_sheet

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, RequestError
-from rationalrewards_core.scorer import Case, Outcome
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.serving.config import ServeConfig
 from rationalrewards_core.serving.failures import FAILED, turned_away
 from rationalrewards_core.serving.requests import Item, check_site, check_token, read_item, read_object, refuse

@@ -10,8 +10,8 @@ from PIL import Image
 
 from rationalrewards_core.critique import Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case
 
 from .config import NFTConfig
 from .families import family_class

@@ -17,10 +17,10 @@ from PIL import Image
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import encoded
+from rationalrewards_core.judged import Outcome
 from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import dimension_bars, escaped
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import Outcome
 from rationalrewards_core.storage import replace_file, replace_text
 
 from .advantage import Advantages, GroupRewards

@@ -19,11 +19,12 @@ import torch
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.judged import Case, FailureRateError, Outcome, ScoreBatch
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import Case, FailureRateError, Outcome, ScoreBatch, ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 from .advantage import GroupRewards
 from .config import RewardsConfig

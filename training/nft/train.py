@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rationalrewards_core.jsonl import LineWriter
-from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
+from rationalrewards_core.judged import Case, Outcome, ScoreBatch
 
 from ..pace import Pace
 from ..run import RunDir

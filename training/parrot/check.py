@@ -17,9 +17,9 @@ from typing import Final
 from rationalrewards_core.backends.base import Reply
 from rationalrewards_core.comparison import Comparison, Verdict, parse_comparison
 from rationalrewards_core.errors import ConfigError, CritiqueParseError, RequestError
+from rationalrewards_core.finished_reply import check_finished
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import check_finished
 
 from ..rewards.teaching import Teacher, TeacherQuestion
 from .evidence import leak

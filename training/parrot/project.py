@@ -17,8 +17,8 @@ from rationalrewards_core.backends.base import Reply
 from rationalrewards_core.comparison import Verdict, parse_comparison
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.errors import CritiqueParseError, RequestError
+from rationalrewards_core.finished_reply import read_reply
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import read_reply
 
 from ..data.pairs import PreferencePair, digest
 from ..rewards.teaching import Teacher, TeacherQuestion

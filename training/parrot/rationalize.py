@@ -14,8 +14,8 @@ from typing import Final, Literal
 from rationalrewards_core.backends.base import Reply
 from rationalrewards_core.comparison import Comparison, Verdict, pair_rewards, parse_comparison
 from rationalrewards_core.errors import CritiqueParseError, RequestError
+from rationalrewards_core.finished_reply import check_finished
 from rationalrewards_core.rubric import Rubric
-from rationalrewards_core.scorer import check_finished
 
 from ..data.pairs import PreferencePair, digest
 from ..rewards.teaching import Teacher, TeacherQuestion

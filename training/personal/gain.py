@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.critique import Critique
-from rationalrewards_core.scorer import Case, Outcome
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.storage import replace_file
 
 from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner

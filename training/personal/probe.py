@@ -17,8 +17,9 @@ from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.images import png_bytes
 from rationalrewards_core.jsonl import encoded, read_lines
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.messages import critique_messages
-from rationalrewards_core.scorer import Case, Outcome, Scorer
+from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.storage import replace_text
 
 from ..parrot.chat import chat_rows

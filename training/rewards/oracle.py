@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.judged import Case, ScoreBatch
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, ScoreBatch
 
 
 class OracleJudge:

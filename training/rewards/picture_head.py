@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from rationalrewards_core.backends.device import fast_autocast
 from rationalrewards_core.backends.loading_report import fill
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import COLOURS, RELATIONS, SHAPES, SIZES, parse_request
 from rationalrewards_core.pixels import to_rgb
-from rationalrewards_core.scorer import Case
 from rationalrewards_core.storage import replacing_together
 
 from .rendered_preferences import Preference, drawn_preferences, rendered_preferences

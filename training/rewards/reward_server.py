@@ -21,12 +21,12 @@ from rationalrewards_core.backends.openai_wire import complaint
 from rationalrewards_core.critique import Critique, Unscored, critique_from_json
 from rationalrewards_core.errors import BackendError, ConfigError
 from rationalrewards_core.images import data_url
+from rationalrewards_core.judged import Case, Outcome, ScoreBatch
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.reward import check_scores, reward
 from rationalrewards_core.rubric import Dimension, Kind, Rubric, Scale
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
 
 log = logging.getLogger("rationalrewards.training.nft.remote")
 

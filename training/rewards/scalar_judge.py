@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from rationalrewards_core.critique import Critique, Judgement, Unscored
+from rationalrewards_core.judged import Case, Outcome, ScoreBatch
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.replies.parsing import Mode
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Dimension, Rubric
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, Outcome, ScoreBatch
 
 Rewards = Callable[[Sequence[Case]], Sequence[float]]
 """Unbounded rewards of candidates, in order; higher is better, NaN is a failure."""

@@ -17,7 +17,8 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.grammar import critique_grammar
 from rationalrewards_core.messages import Message
 from rationalrewards_core.rubric import Kind, Rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 NO_WORDS = "."
 

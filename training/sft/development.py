@@ -17,7 +17,8 @@ import torch
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig
 from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 from ..data.labelled_pairs import LabelledPair, PairFolder, with_winner
 from ..rewards.figures import Share, accuracy

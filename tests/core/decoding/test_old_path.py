@@ -24,11 +24,13 @@ from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfi
 from rationalrewards_core.backends.qwen_chat import model_inputs
 from rationalrewards_core.backends.transformers_local import TransformersLocal
 from rationalrewards_core.engines import EngineName, make_rubrics
+from rationalrewards_core.judged import Case, ScoreBatch
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, ScoreBatch, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 pytestmark = pytest.mark.model
 RUBRICS = make_rubrics(EngineName("miniature"))

@@ -24,7 +24,7 @@ from rationalrewards_core.miniature.drawings import draw_request
 from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import checkpoint_rubric, edit_rubric, generation_rubric
-from rationalrewards_core.scorer import ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 from training.evaluate.judged import JudgedSet
 from training.evaluate.report import report
 from training.evaluate.running import JudgeSettings, load_judge

@@ -20,7 +20,8 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError
 from rationalrewards_core.messages import Message
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.core.fault_server import FaultServer, completion, fault, serving
 from tests.training.sft.exports import labelled_pairs, png, write_export
 from training.data.labelled_pairs import LabelledPair, PairFolder, write_pairs

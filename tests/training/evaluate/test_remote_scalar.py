@@ -14,8 +14,8 @@ from PIL import Image
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.errors import BackendError, ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case
 from tests.training.app_thread import serving
 from training.nft.bridges import flow_factory_app
 from training.nft.config import RewardsConfig

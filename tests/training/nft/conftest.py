@@ -15,8 +15,8 @@ pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
 from rationalrewards_core.critique import Unscored
+from rationalrewards_core.judged import Case, ScoreBatch
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft.config import NFTConfig, changed
 from training.nft.presets import miniature_cpu
 from training.rewards.oracle import OracleJudge

@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)
 
 from rationalrewards_core.critique import Unscored  # noqa: E402
+from rationalrewards_core.judged import Case, ScoreBatch  # noqa: E402
 from rationalrewards_core.replies.parsing import Mode  # noqa: E402
-from rationalrewards_core.scorer import Case, ScoreBatch  # noqa: E402
 from training.nft.config import changed  # noqa: E402
 from training.nft.presets import miniature_cpu  # noqa: E402
 from training.nft.train import train_epoch  # noqa: E402

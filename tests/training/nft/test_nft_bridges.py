@@ -21,7 +21,8 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.errors import BackendError
 from rationalrewards_core.memo import Memo
-from rationalrewards_core.scorer import Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.serving.server import ServeConfig, make_app
 from training.nft.bridges import flow_factory_app, verl_omni_score
 from training.nft.flow_factory import imputed, trainer_limits

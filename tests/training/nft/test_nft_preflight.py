@@ -16,8 +16,8 @@ pytest.importorskip("accelerate")
 
 from rationalrewards_core.critique import Unscored
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.judged import Case, ScoreBatch
 from rationalrewards_core.miniature import scorer_folder
-from rationalrewards_core.scorer import Case, ScoreBatch
 from training.nft import preflight, trainer
 from training.nft.__main__ import resolved
 from training.nft.config import NFTConfig, RewardsConfig

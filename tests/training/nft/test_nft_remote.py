@@ -17,10 +17,12 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import generation_rubric
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.serving.server import ServeConfig, make_app
 from training.nft.rewards import make_judge
 from training.rewards.reward_server import RemoteJudge

@@ -19,10 +19,12 @@ from PIL import Image
 from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, ConfigError
+from rationalrewards_core.judged import Case, FailureRateError, ScoreBatch
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.replies.parsing import Mode
-from rationalrewards_core.scorer import Case, FailureRateError, ScoreBatch, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 from training.nft.config import PolicyConfig, RewardsConfig
 from training.nft.metrics import diversity, optimality_histogram
 from training.nft.policy import Average, FullPolicy

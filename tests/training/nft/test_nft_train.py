@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.scorer import FailureRateError
+from rationalrewards_core.judged import FailureRateError
 from training.nft.config import NFTConfig
 from training.nft.train import train
 

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from rationalrewards_core.errors import ConfigError, RequestError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
-from rationalrewards_core.scorer import Case
 from tests.training.app_thread import serving
 from tests.training.sft.exports import labelled_pairs
 from training.data.labelled_pairs import LabelledPair, write_pairs

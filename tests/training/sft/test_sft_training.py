@@ -29,10 +29,11 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric_file import rubric_to_toml
-from rationalrewards_core.scorer import Case, ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 from tests.training.sft.exports import write_export
 from training.data.labelled_pairs import PairFolder
 from training.lab.miniature.student import rubrics

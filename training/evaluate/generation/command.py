@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.scorer import ScorerSettings
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 from ...data.job import Tally
 from ...data.store import ImageStore

@@ -16,9 +16,11 @@ from tqdm import tqdm
 
 from rationalrewards_core.backends.base import Backend, Reply, Sampling
 from rationalrewards_core.errors import BackendError, CritiqueParseError, RequestError
+from rationalrewards_core.finished_reply import check_finished
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.rubric import Kind, Rubric
-from rationalrewards_core.scorer import Scorer, ScorerSettings, check_finished
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 from ...data.job import Tally, run_job
 from ...data.journal import Journal

@@ -17,12 +17,13 @@ from typing import Any, Final
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.judged import Case
 from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import THRESHOLD, BatchedGenerator, oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
-from rationalrewards_core.scorer import Case, Scorer
+from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.storage import replace_file
 
 MOST: Final = 16

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
+from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.flaws import Example, Picture, flawed, sample_edited, sample_generation
@@ -32,7 +33,8 @@ from rationalrewards_core.miniature.truth import LEVELS, judge_generation
 from rationalrewards_core.miniature.world import detailed_request, sample_wish, short_request
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
-from rationalrewards_core.scorer import Case, Outcome, Scorer, ScorerSettings
+from rationalrewards_core.scorer import Scorer
+from rationalrewards_core.scorer_settings import ScorerSettings
 
 from ...rewards.figures import spearman
 from .drawn import judged

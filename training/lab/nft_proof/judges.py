@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature import generator_folder
 from rationalrewards_core.miniature.generator import MiniatureGenerator
-from rationalrewards_core.scorer import Case
 
 from ...nft.config import RewardsConfig
 from ...nft.rewards import CaseScorer, make_judge

@@ -14,10 +14,10 @@ from PIL import Image
 
 from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import make_scorer
+from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
-from rationalrewards_core.scorer import Case
 from rationalrewards_core.storage import replace_file
 
 from ..nft_proof.rivals import tuned_generator
