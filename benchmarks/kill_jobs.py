@@ -33,6 +33,11 @@ NFT = (
     "policy.rank=4", "policy.alpha=8", "optimiser.micro_batch=8", "run.epochs=4", "run.save_every=1",
     "run.audit_every=2", "run.evaluate_every=2", "run.evaluate_prompts=4",
 )  # fmt: skip
+WORDS = (
+    "--ways", "wordless", "scores-taught", "head", "--development", "2", "--held-out", "2", "--steps", "2",
+    "--pairs", "16", "--drawn", "0",
+)  # fmt: skip
+BUDGETS = ("--images", "2", "--development", "16", "--held-out", "8")
 PERSONAL = ("max_steps=6", "save_every=2", "evaluate_every=3", "dev_pairs=4", "lora_rank=4", "lora_alpha=8")
 PICTURES = 24
 
@@ -168,6 +173,12 @@ def _judge(inputs: Path, run: Path) -> list[list[str]]:
     return [["rationalrewards_core", "train", "judge", *own, "--run", str(run), "--yes", *_sets(PERSONAL)]]
 
 
+def _comparison(name: str, options: tuple[str, ...]) -> Callable[[Path, Path], list[list[str]]]:
+    return lambda _, run: [[f"training.lab.{name}", "--out", str(run), *options]]
+
+
+PRICED = ("prices.json", "summary.json", "report.html", "curves.png")
+"""Seconds were measured for these."""
 JOBS = {
     job.name: job
     for job in (
@@ -179,6 +190,8 @@ JOBS = {
         LongJob(name="generation", prepare=unigenbench, commands=_generation),
         LongJob(name="parrot", prepare=_nothing, commands=_parrot, beside=_teacher, apart=("log.jsonl",)),
         LongJob(name="refine", prepare=_nothing, commands=_refine),
+        LongJob(name="words", prepare=_nothing, commands=_comparison("words", WORDS)),
+        LongJob(name="budgets", prepare=_nothing, commands=_comparison("budgets", BUDGETS), apart=PRICED),
         LongJob(name="score", prepare=_pictures, commands=_score, unordered=("memo.jsonl",), shows=True),
     )
 }

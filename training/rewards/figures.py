@@ -72,6 +72,11 @@ def difference(
     )
 
 
+def resampled_accuracies(opinions: Sequence[Opinion], rule: TieProtocol, *, seed: int = 0) -> Floats:
+    """Accuracy in each of RESAMPLES draws of requests; judges of the same pairs are drawn alike."""
+    return _resampled_means(_credits(opinions, rule, 0.0), _groups(opinions), seed)
+
+
 def order_flips(opinions: Sequence[Opinion]) -> tuple[float, int]:
     """Share of pairs whose verdict changes when the images change places, and of how many pairs."""
     both = [o for o in opinions if o.forward is not None and o.backward is not None]

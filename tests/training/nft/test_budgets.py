@@ -14,14 +14,17 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
+from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer
 from training.lab.budgets import policies
-from training.lab.budgets.policies import MOST, Prices, RememberedPictures, Trail, trails
+from training.lab.budgets.__main__ import BudgetOptions
+from training.lab.budgets.policies import Prices, RememberedPictures, Trail, trails
 from training.lab.budgets.report import after, figures, patient_images, rival_images, save_budget_curves
 
+MOST = 16
 PRICES = Prices(image=0.06, critique=0.06, score=0.03)
 
 
@@ -70,14 +73,31 @@ def test_pictures_are_drawn_and_judged_once(
     monkeypatch.setattr(policies, "oracle_reward", lambda text, picture: picture.getpixel((0, 0))[0] / 255)
     painter, judge = Painter(), scorer(reply_text)
     requests = ["a large red circle", "a small blue square"]
-    found = trails(tmp_path, requests, 100, judge, painter)  # type: ignore[arg-type]
+    found = trails(tmp_path, requests, 100, MOST, judge, painter)  # type: ignore[arg-type]
     assert len(painter.drawn) == len(set(painter.drawn))
     assert set(found[0]) == {"best_of_n", "first_1", "first_2", "first_4", "first_8"}
     assert len(found[0]["best_of_n"].truth) == MOST + 8
     assert found[1]["first_8"].truth[:8] == found[1]["best_of_n"].truth[:8], "a mixture begins as best-of-N does"
     before = len(painter.drawn)
-    assert trails(tmp_path, requests, 100, judge, painter) == found  # type: ignore[arg-type]
+    assert trails(tmp_path, requests, 100, MOST, judge, painter) == found  # type: ignore[arg-type]
     assert len(painter.drawn) == before
+    small = trails(tmp_path / "small", requests, 100, 2, judge, painter)  # type: ignore[arg-type]
+    assert set(small[0]) == {"best_of_n", "first_1"}
+    assert small[0]["first_1"].truth == found[0]["first_1"].truth[:2]
+    assert small[0]["best_of_n"].truth == found[0]["best_of_n"].truth[:3]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"development": 12}, "8 at a time"),
+        ({"development": 0}, "for some"),
+        ({"images": 3}, "one of 2, 4, 8, 16, not 3"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(options: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        BudgetOptions(**options)
 
 
 def test_best_of_n_gets_the_loops_seconds() -> None:
@@ -100,7 +120,7 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     assert [after(best, n) for n in (1, 2, 3, 4, 5, 24)] == [0.3, 0.3, 0.5, 0.5, 1.0, 1.0]
     assert after(loop, 16) == 0.8
     row = {"best_of_n": best, **{f"first_{first}": loop for first in (1, 2, 4, 8)}}
-    found = figures([row, row], PRICES)
+    found = figures([row, row], MOST, PRICES)
     assert found["4"]["best_of_n"] == {"truth": 0.5, "fully_right": 0.0, "seconds": 0.36}
     assert found["16"]["best_of_n"]["fully_right"] == 1.0
     alone = found["4"]["first_1"]
@@ -111,5 +131,6 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     stopping = found["16"]["best_of_n_stopping"]
     assert (stopping["images"], stopping["truth"]) == (5.0, 1.0), "its fifth picture makes the judge content"
     assert found["4"]["best_of_n_stopping"]["images"] == 4.0
-    save_budget_curves(tmp_path / "curves.png", {"development": [row]}, PRICES)
+    save_budget_curves(tmp_path / "curves.png", {"development": [row]}, MOST, PRICES)
     assert (tmp_path / "curves.png").stat().st_size > 5_000
+    assert set(figures([row], 2, PRICES)) == {"requests", "2"}

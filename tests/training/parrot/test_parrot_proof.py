@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,17 +24,23 @@ from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.world import is_reserved, parse_request
 from rationalrewards_core.replies.parsing import parse_critique
 from tests.training.parrot.teaching import import_miniature, rows
-from training.data.labelled_pairs import PairFolder
+from tests.training.sft.exports import labelled_pairs, write_export
+from training.data.labelled_pairs import PairFolder, write_pairs
+from training.data.store import ImageStore
 from training.lab.miniature.student import rubrics
-from training.lab.parrot_proof.__main__ import main, named_step
+from training.lab.parrot_proof.__main__ import build_parser, main, named_step, options_of
 from training.lab.parrot_proof.base import BaseConfig, new_base, sample_lesson, train_base
 from training.lab.parrot_proof.data import make_test, subset
+from training.lab.parrot_proof.efficiency import crossing, efficiency, pairs_needed
 from training.lab.parrot_proof.measure import READINGS
 from training.lab.parrot_proof.options import ParrotProofOptions, smoke
 from training.lab.parrot_proof.plan import plan
 from training.lab.parrot_proof.report import draw, page
 from training.lab.parrot_proof.steps import Step, StepFailed, finish, is_done, run_steps
+from training.lab.parrot_proof.students import head_run, student_run, train_head, train_student
 from training.rewards.judges import AskedPair, PointwiseJudge
+from training.rewards.opinions import Opinion
+from training.rewards.ties import PROTOCOLS
 
 
 def test_captions_say_nothing_of_the_request_and_critiques_nothing_of_the_picture() -> None:
@@ -154,10 +161,61 @@ def test_every_step_waits_for_steps_that_exist_and_rates_are_tried_first(tmp_pat
         named_step(steps, "filtered-900")
 
 
+def test_data_efficiency_by_hand() -> None:
+    """A head of 900 pairs is as good as a student of 300; one of 300 as good as no student, and none as one of 3,000."""
+    sizes = (300, 900, 2700)
+    assert pairs_needed(0.7, sizes, (0.6, 0.7, 0.8)) == pytest.approx(900)
+    assert pairs_needed(0.65, sizes, (0.6, 0.7, 0.8)) == pytest.approx(300 * 3**0.5)
+    assert pairs_needed(0.5, sizes, (0.6, 0.7, 0.8)) == 300
+    assert pairs_needed(0.9, sizes, (0.6, 0.7, 0.8)) == math.inf
+    assert crossing(sizes, (-0.1, 0.1, 0.2)) == pytest.approx(300 * 3**0.5)
+    assert math.isnan(crossing(sizes, (0.1, 0.1, 0.2)))
+
+    def judge(right: float) -> list[Opinion]:
+        """Right in this share of the pairs of every request, so that no draw of requests changes it."""
+        verdicts = [Verdict.A if i < 10 * right else Verdict.B for i in range(10)]
+        return [
+            Opinion(key=f"{r}-{i}", request_id=str(r), label=Verdict.A, verdict=verdict)
+            for r in range(4)
+            for i, verdict in enumerate(verdicts)
+        ]
+
+    found = efficiency(
+        [judge(s) for s in (0.7, 0.8, 0.9)], [judge(s) for s in (0.6, 0.7, 0.8)], sizes, PROTOCOLS["half"]
+    )
+    assert found["300"] == {"value": 3.0, "low": 3.0, "high": 3.0, "beyond": 0.0}
+    assert found["900"] == {"value": 3.0, "low": 3.0, "high": 3.0, "beyond": 0.0}
+    assert found["2700"] == {"value": 1.0, "low": 1.0, "high": 1.0, "beyond": 1.0}
+    assert found["crossing"] == {"value": None, "low": None, "high": None, "draws_that_cross": 0.0}
+    one = efficiency([judge(0.7)], [judge(0.6)], (300,), PROTOCOLS["half"])
+    assert one["300"]["beyond"] == 1.0
+
+
+def test_students_and_heads_may_train_until_development_does_not_rise(tmp_path: Path) -> None:
+    """With a rate at which nothing moves, the second measurement is no better than the first, and the run is over."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "checkpoint").symlink_to(scorer_folder())
+    export = write_export(tmp_path / "subsets" / "filtered-8", train=8, dev_pairs=2)
+    store = ImageStore(export)
+    write_pairs([*labelled_pairs(store, 4, "train"), *labelled_pairs(store, 2, "dev")], export)
+    flags = ["--smoke", "--steps", "12", "--head-steps", "12", "--measurements", "6", "--patience", "1", "--sizes", "8"]
+    options = options_of(build_parser().parse_args(flags))
+    train_student(options, tmp_path, "filtered", 8, 1e-30)
+    train_head(options, tmp_path, 8, 1e-30)
+    for run in (student_run(tmp_path, "filtered", 8, 1e-30), head_run(tmp_path, 8, 1e-30)):
+        progress = torch.load(run / "state.pt", weights_only=True)["progress"]
+        assert (progress["step"], progress["stale"]) == (4, 1)
+
+
 def test_the_figure_and_the_page_show_what_there_is(tmp_path: Path) -> None:
     row = {"value": 0.7, "low": 0.65, "high": 0.75, "counted": 480, "failures": 2, "decided": 0.99}
     names = ("filtered-300", "filtered-3000", "scalar-300", "direct-3000", "base")
-    found = {"told": "a tie is wrong", "judges": dict.fromkeys(names, row), "differences": {"a <minus> b": row}}
+    found = {
+        "told": "a tie is wrong",
+        "judges": dict.fromkeys(names, row),
+        "differences": {"a <minus> b": row},
+        "efficiency": {},
+    }
     summary = {"readings": dict.fromkeys(READINGS, found)}
     draw(ParrotProofOptions(), summary, tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as image:

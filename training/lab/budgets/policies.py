@@ -26,13 +26,10 @@ from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.storage import replace_file
 
-MOST: Final = 16
-"""Images of the largest budget."""
 BUDGETS: Final = (2, 4, 8, 16)
+"""Images that may be drawn for one request."""
 FIRSTS: Final = (1, 2, 4, 8)
 """Images from the user's own words before refining begins: 1 is the loop alone, more are mixtures."""
-SPARE: Final = 8
-"""Images more that best-of-N may draw, because it needs no words from its judge and so has seconds left."""
 TOGETHER: Final = 8
 """Requests that are measured, and kept, at once."""
 
@@ -75,16 +72,19 @@ class RememberedPictures:
 
 
 def trails(
-    folder: Path, requests: Sequence[str], seed: int, scorer: Scorer, generator: MiniatureGenerator
+    folder: Path, requests: Sequence[str], seed: int, most: int, scorer: Scorer, generator: MiniatureGenerator
 ) -> list[dict[str, Trail]]:
-    """Policy -> trail of every request, `best_of_n` and `first_1` ...; what is in the folder is read."""
+    """Policy -> trail of every request, `best_of_n` and `first_1` ..., on a budget of `most` images.
+
+    What is in the folder is read.
+    """
     rows: list[dict[str, Trail]] = []
     for begin in range(0, len(requests), TOGETHER):
         file = folder / f"{begin:04d}.json"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             numbers = range(begin, min(begin + TOGETHER, len(requests)))
-            trails_of = asyncio.run(_measured(numbers, requests, seed, scorer, generator))
+            trails_of = asyncio.run(_measured(numbers, requests, seed, most, scorer, generator))
             tables = [{name: asdict(trail) for name, trail in row.items()} for row in trails_of]
             replace_file(file, [json.dumps(tables).encode()])
             print(file, flush=True)
@@ -94,28 +94,32 @@ def trails(
 
 
 async def _measured(
-    numbers: range, requests: Sequence[str], seed: int, scorer: Scorer, generator: MiniatureGenerator
+    numbers: range, requests: Sequence[str], seed: int, most: int, scorer: Scorer, generator: MiniatureGenerator
 ) -> list[dict[str, Trail]]:
     draw = RememberedPictures(generator)
-    return list(await asyncio.gather(*(_every_policy(requests[i], seed + 1000 * i, scorer, draw) for i in numbers)))
+    return list(
+        await asyncio.gather(*(_every_policy(requests[i], seed + 1000 * i, most, scorer, draw) for i in numbers))
+    )
 
 
-async def _every_policy(text: str, seed: int, scorer: Scorer, draw: RememberedPictures) -> dict[str, Trail]:
-    policies = {f"first_{first}": await _loop(text, seed, first, scorer, draw) for first in FIRSTS}
+async def _every_policy(text: str, seed: int, most: int, scorer: Scorer, draw: RememberedPictures) -> dict[str, Trail]:
+    firsts = [first for first in FIRSTS if first < most]
+    policies = {f"first_{first}": await _loop(text, seed, first, most, scorer, draw) for first in firsts}
     # Whatever the loops have judged is remembered, so best-of-N comes last: its scores are those of the same critiques.
-    policies["best_of_n"] = await _best_of_n(text, seed, scorer, draw)
+    policies["best_of_n"] = await _best_of_n(text, seed, most, scorer, draw)
     return policies
 
 
-async def _loop(text: str, seed: int, first: int, scorer: Scorer, draw: RememberedPictures) -> Trail:
-    policy = RefinePolicy(threshold=THRESHOLD, max_iterations=MOST, patience=MOST, first=first)
+async def _loop(text: str, seed: int, first: int, most: int, scorer: Scorer, draw: RememberedPictures) -> Trail:
+    policy = RefinePolicy(threshold=THRESHOLD, max_iterations=most, patience=most, first=first)
     steps = (await RefineLoop(scorer, draw, policy).run(UserRequest(text), seed)).state.steps
     truth = [oracle_reward(text, step.image) for step in steps if step.image is not None]
     return Trail([step.reward for step in steps], truth)
 
 
-async def _best_of_n(text: str, seed: int, scorer: Scorer, draw: RememberedPictures) -> Trail:
-    pictures = list(await asyncio.gather(*(draw(text, seed + k) for k in range(MOST + SPARE))))
+async def _best_of_n(text: str, seed: int, most: int, scorer: Scorer, draw: RememberedPictures) -> Trail:
+    """Of half as many images again as a loop has: it needs no words from its judge and so has seconds left."""
+    pictures = list(await asyncio.gather(*(draw(text, seed + k) for k in range(most + most // 2))))
     request = UserRequest(text)
     outcomes = (await scorer.score_many([Case(request, picture) for picture in pictures], "score")).outcomes
     rewards = [scorer.reward(o, request) if isinstance(o, Critique) else None for o in outcomes]

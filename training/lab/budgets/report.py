@@ -14,7 +14,7 @@ from rationalrewards_core.miniature.demo import THRESHOLD, bootstrap_interval
 from ...figures import Panel, Series, save_curves
 from ...nft.evaluation import PERFECT
 from ..nft_recipes.use import best_so_far
-from .policies import BUDGETS, FIRSTS, MOST, Prices, Trail
+from .policies import BUDGETS, FIRSTS, Prices, Trail
 
 COLOURS: Final = {1: "#3b5bdb", 2: "#12805c", 4: "#d9730d", 8: "#862e9c"}
 BEST_OF_N, STOPPING, REFINING = "best_of_n", "best_of_n_stopping", "first_1"
@@ -23,10 +23,13 @@ Rows = Sequence[Mapping[str, Trail]]
 """Per request: policy -> trail."""
 
 
-def figures(rows: Rows, prices: Prices) -> dict[str, Any]:
-    """Budget -> policy -> truth, seconds a request, and its lead over best-of-N that had each request's own seconds."""
+def figures(rows: Rows, most: int, prices: Prices) -> dict[str, Any]:
+    """Budget -> policy -> truth, seconds a request, and its lead over best-of-N that had each request's own seconds.
+
+    `most` is the largest budget, which the rows were measured on.
+    """
     table: dict[str, Any] = {"requests": len(rows)}
-    for budget in BUDGETS:
+    for budget in (budget for budget in BUDGETS if budget <= most):
         seconds = budget * (prices.image + prices.score)
         best_of_n = _ends(_after(rows, BEST_OF_N, [budget] * len(rows))) | {"seconds": _rounded(seconds)}
         table[str(budget)] = {BEST_OF_N: best_of_n, STOPPING: _stopping(rows, budget, prices)} | {
@@ -58,9 +61,9 @@ def _stopping(rows: Rows, budget: int, prices: Prices) -> dict[str, float]:
     return _ends(_after(rows, BEST_OF_N, images)) | {"images": _rounded(mean), "seconds": _rounded(seconds)}
 
 
-def patience_figures(rows: Rows) -> dict[str, Any]:
+def patience_figures(rows: Rows, most: int) -> dict[str, Any]:
     """Patience -> images and truth of the loop alone on the largest budget, and its gap to the loop without any."""
-    endless = _after(rows, REFINING, [MOST] * len(rows))
+    endless = _after(rows, REFINING, [most] * len(rows))
     table = {}
     for patience in PATIENCES:
         images = [patient_images(row[REFINING], patience) for row in rows]
@@ -119,11 +122,12 @@ def _rounded(value: float) -> float:
     return round(value, 4)
 
 
-def save_budget_curves(path: Path, parts: Mapping[str, Rows], prices: Prices) -> None:
-    """Truth over the seconds of a request, one panel per set of requests; lines end where a budget of 16 does."""
+def save_budget_curves(path: Path, parts: Mapping[str, Rows], most: int, prices: Prices) -> None:
+    """Truth over the seconds of a request, one panel per set of requests; lines end where the largest budget does."""
+    firsts = [first for first in FIRSTS if first < most]
     panels = [
         Panel(
-            series=[*_rivals(rows, prices), *(_line(first, rows, prices) for first in FIRSTS)],
+            series=[*_rivals(rows, most, prices), *(_line(first, rows, most, prices) for first in firsts)],
             x_label="seconds a request",
             y_label="truth (oracle)",
             title=title,
@@ -133,8 +137,8 @@ def save_budget_curves(path: Path, parts: Mapping[str, Rows], prices: Prices) ->
     save_curves(path, panels)
 
 
-def _rivals(rows: Rows, prices: Prices) -> list[Series]:
-    budgets = range(1, MOST + 1)
+def _rivals(rows: Rows, most: int, prices: Prices) -> list[Series]:
+    budgets = range(1, most + 1)
     truth = [float(_after(rows, BEST_OF_N, [budget] * len(rows)).mean()) for budget in budgets]
     seconds = [budget * (prices.image + prices.score) for budget in budgets]
     content = [_stopping(rows, budget, prices) for budget in budgets]
@@ -150,8 +154,8 @@ def _rivals(rows: Rows, prices: Prices) -> list[Series]:
     ]
 
 
-def _line(first: int, rows: Rows, prices: Prices) -> Series:
-    loops = [_loop(rows, f"first_{first}", budget, prices) for budget in range(1, MOST + 1)]
+def _line(first: int, rows: Rows, most: int, prices: Prices) -> Series:
+    loops = [_loop(rows, f"first_{first}", budget, prices) for budget in range(1, most + 1)]
     return Series(
         name="refining" if first == 1 else f"best of {first}, then refining",
         x=[loop["seconds"] for loop in loops],

@@ -12,15 +12,13 @@ and on every tuned one, at equal seconds (the demo's own comparison). Every run 
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.miniature.generator import GUIDANCE
 
+from ..command import comparison_parser, run_comparison
 from .arms import ARMS, Curve, NFTProofOptions, judge_of, lora_of, run_arms
 from .judges import accuracies
 from .report import CURVES, GRID, arm_figures, lead, picture_grid, save_training_curves, write_report
@@ -74,40 +72,13 @@ def _in_use(options: NFTProofOptions, out: Path, curves: list[Curve], guidance: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.lab.nft_proof",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    defaults = NFTProofOptions()
-    parser.add_argument("--out", type=Path, default=Path("runs/nft-proof"))
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    for name in (
-        "seeds",
-        "epochs",
-        "evaluate_every",
-        "prompts",
-        "pairs",
-        "drawn",
-        "head_pairs",
-        "head_drawn",
-        "head_steps",
-        "rivals",
-        "workers",
-    ):
-        value = getattr(defaults, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")
-    arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.WARNING)
-    out: Path = arguments.pop("out").absolute()
-    arms, settings = tuple(arguments.pop("arms")), tuple(arguments.pop("set"))
-    options = NFTProofOptions(arms=arms, settings=settings, **arguments)
-    try:
-        summary = prove(options, out)
-    except RationalRewardsError as error:
-        raise SystemExit(f"{error}") from error
-    print(json.dumps(summary, indent=2))
+    parser = comparison_parser("nft_proof", __doc__, NFTProofOptions())
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run"
+    )
+    run_comparison(prove, NFTProofOptions, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ kept in the folder: the same command goes on where it was stopped, and rewrites 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Sequence
@@ -21,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.miniature.generator import GUIDANCE
 
 from ...nft.lora_file import FILE as LORA
 from ...run import CONFIG, METRICS
 from ...run_settings import settle
+from ..command import comparison_parser, run_comparison
 from ..nft_proof.arms import train_run
 from ..nft_proof.report import CURVES, GRID, picture_grid, write_report
 from ..nft_proof.rivals import tuned_generator
@@ -133,27 +132,14 @@ def _grid(options: RecipeOptions, out: Path, names: Sequence[str], requests: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.lab.nft_recipes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     defaults = RecipeOptions()
-    parser.add_argument("--out", type=Path, default=Path("runs/nft-recipes"))
+    parser = comparison_parser("nft_recipes", __doc__, defaults)
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--judge", "--engine", default=defaults.judge, help="the reward (default: %(default)s)")
-    for name in ("seeds", "epochs", "milestones", "development", "refinements", "held_out", "images"):
-        value = getattr(defaults, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")
-    arguments = vars(parser.parse_args())
-    out: Path = arguments.pop("out").absolute()
-    options = RecipeOptions(recipes=tuple(arguments.pop("recipes")), settings=tuple(arguments.pop("set")), **arguments)
-    try:
-        summary = compare(options, out)
-    except RationalRewardsError as error:
-        raise SystemExit(f"{error}") from error
-    print(json.dumps(summary, indent=2))
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run"
+    )
+    run_comparison(compare, RecipeOptions, parser.parse_args())
 
 
 if __name__ == "__main__":

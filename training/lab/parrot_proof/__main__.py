@@ -2,6 +2,7 @@
 
     python -m training.lab.parrot_proof --out runs/parrot-proof             # about an hour on two idle cores
     python -m training.lab.parrot_proof --out runs/parrot-smoke --smoke     # a minute; shows that everything runs
+    python -m training.lab.parrot_proof --out runs/parrot-long --steps 6000 --head-steps 3000 --measurements 48 --patience 8
 
 A base that can see and write but not judge learns from preference labels and a teacher with stated faults: (a) filtered
 against unfiltered and direct distillation; (b) against a scalar Bradley-Terry head on the same pairs at three sizes;
@@ -38,7 +39,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("runs/parrot-proof"))
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it runs, proves nothing")
     parser.add_argument("--jobs", type=int, default=2, help="steps at once, one thread each")
-    parser.add_argument("--steps", type=int, help="optimiser steps of every student")
+    parser.add_argument("--steps", type=int, help="optimiser steps of every student, at most")
+    parser.add_argument("--head-steps", type=int, help="the same of every head")
+    parser.add_argument(
+        "--measurements", type=int, help="times that each is measured on development pairs over its steps"
+    )
+    parser.add_argument(
+        "--patience", type=int, help="stop each after so many of these without a better one (default: never)"
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", help="preference pairs that students and heads learn from")
     parser.add_argument("--test-pairs", type=int, help="held-out pairs")
     parser.add_argument("--edits", type=finite, help="share of edits among the pairs (default 0)")
     parser.add_argument("--seed", type=int, help="of the students and heads; use another --out, too")
@@ -48,8 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def options_of(arguments: argparse.Namespace) -> ParrotProofOptions:
     options = smoke() if arguments.smoke else ParrotProofOptions()
-    overrides = {"steps": arguments.steps, "test_pairs": arguments.test_pairs, "seed": arguments.seed}
-    options = replace(options, **{name: value for name, value in overrides.items() if value is not None})
+    names = ("steps", "head_steps", "measurements", "patience", "test_pairs", "seed")
+    options = replace(options, **{name: v for name in names if (v := getattr(arguments, name)) is not None})
+    if arguments.sizes:
+        options = replace(options, sizes=tuple(sorted(arguments.sizes)))
     if arguments.edits is not None:
         options = replace(options, lessons=replace(options.lessons, edits=arguments.edits))
     return options

@@ -14,6 +14,7 @@ from ...evaluate.running import JudgeSettings, judge_pairs
 from ...rewards.figures import Share, accuracy, coverage, difference, failures
 from ...rewards.opinions import Opinion, opinion_from_json
 from ...rewards.ties import PROTOCOLS, TieProtocol
+from .efficiency import efficiency
 from .options import ParrotProofOptions
 from .students import chosen_head_lr, chosen_lr, head_run, student_run
 
@@ -94,6 +95,11 @@ def _figures(options: ParrotProofOptions, out: Path, reading: VerdictReading) ->
     compared += [(f"{kind}-{largest}", f"{kind}-{min(options.sizes)}") for kind in ("filtered", "scalar")]
     return {
         "told": reading.told,
+        "efficiency": efficiency(
+            *([opinions_by_judge[f"{arm}-{size}"] for size in options.sizes] for arm in ("filtered", "scalar")),
+            options.sizes,
+            rule,
+        ),
         "judges": {judge: _judge(own, rule) for judge, own in opinions_by_judge.items()},
         "differences": {
             f"{first} minus {second}": _share(difference(opinions_by_judge[first], opinions_by_judge[second], rule))

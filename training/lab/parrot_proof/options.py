@@ -20,9 +20,9 @@ class ParrotProofOptions:
     """Held-out pairs with a winner, all of reserved requests."""
     test_seed: int = 977
     steps: int = 500
-    """Optimiser steps of every student, whatever its arm and size."""
+    """Optimiser steps of every student, whatever its arm and size; the most, with `patience`."""
     head_steps: int = 300
-    """The same for every head; they are best long before."""
+    """The same for every head; without patience they are best long before."""
     batch: int = 16
     """Examples per step: critiques for a student, pairs for a head, which so sees twice as many pictures."""
     rank: int = 32
@@ -33,6 +33,8 @@ class ParrotProofOptions:
     dev_pairs: int = 120
     measurements: int = 4
     """Times that a student or head is measured on the development pairs; the best of them is kept."""
+    patience: int = 0
+    """Measurements in a row without a better one after which a student or head counts as converged; 0 trains every step."""
     seed: int = 0
 
     @property

@@ -102,7 +102,11 @@ def page(summary: dict[str, Any], figure: Path) -> str:
 def _reading(name: str, found: dict[str, Any]) -> str:
     judges = _table(found["judges"], ("value", "low", "high", "counted", "failures", "decided"))
     gaps = _table(found["differences"], ("value", "low", "high", "counted"))
-    return f"<h2>Read as {escaped(name)}</h2><p>{escaped(found['told'])}</p>{judges}<h3>Paired differences</h3>{gaps}"
+    ratios = escaped(json.dumps(found["efficiency"], indent=1))
+    return (
+        f"<h2>Read as {escaped(name)}</h2><p>{escaped(found['told'])}</p>{judges}<h3>Paired differences</h3>{gaps}"
+        f"<h3>Pairs that a head needs over a student's own</h3><pre>{ratios}</pre>"
+    )
 
 
 def _table(rows: dict[str, dict[str, Any]], columns: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ def setting(options: ParrotProofOptions, out: Path, export: Path, lr: float, ste
         evaluate_every=steps // options.measurements,
         dev_pairs=options.dev_pairs,
         dev_batch=32,
-        patience=0,
+        patience=options.patience,
         save_every=steps // options.measurements,
         log_every=10,
         seed=options.seed,

@@ -10,14 +10,10 @@ same command goes on where it was stopped, and rewrites the report.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rationalrewards_core.errors import RationalRewardsError
 
 from ...data.labelled_pairs import PairFolder
 from ...evaluate.judged import read_judged
@@ -25,6 +21,7 @@ from ...evaluate.running import judge_pairs
 from ...rewards.opinions import Opinion
 from ...run import CONFIG
 from ...run_settings import settle
+from ..command import comparison_parser, run_comparison
 from ..nft_proof.head import train_head
 from ..nft_proof.report import CURVES, write_report
 from .lessons import LESSONS, train_lesson
@@ -83,23 +80,9 @@ def _cost(ways: Sequence[str], split: str, out: Path) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.lab.words", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    defaults = WordsOptions()
-    parser.add_argument("--out", type=Path, default=Path("runs/words"))
+    parser = comparison_parser("words", __doc__, WordsOptions())
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    for name in ("development", "held_out", "steps", "pairs", "drawn"):
-        value = getattr(defaults, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
-    values = vars(parser.parse_args())
-    out: Path = values.pop("out").absolute()
-    options = WordsOptions(ways=tuple(values.pop("ways")), **values)
-    try:
-        summary = compare(options, out)
-    except RationalRewardsError as error:
-        raise SystemExit(f"{error}") from error
-    print(json.dumps(summary, indent=2))
+    run_comparison(compare, WordsOptions, parser.parse_args())
 
 
 if __name__ == "__main__":
