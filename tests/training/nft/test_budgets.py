@@ -14,13 +14,12 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from rationalrewards_core.backends.scripted import ScriptedBackend
-from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.loop.policy import RefinePolicy
 from rationalrewards_core.loop.refine_loop import RefineLoop
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer
 from training.lab.budgets import policies
-from training.lab.budgets.__main__ import BudgetOptions
+from training.lab.budgets.__main__ import main
 from training.lab.budgets.policies import Prices, RememberedPictures, Trail, trails
 from training.lab.budgets.report import after, figures, patient_images, rival_images, save_budget_curves
 
@@ -95,9 +94,14 @@ def test_pictures_are_drawn_and_judged_once(
         ({"images": 3}, "one of 2, 4, 8, 16, not 3"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(options: dict[str, int], sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        BudgetOptions(**options)
+def test_what_cannot_be_measured_is_refused_in_one_sentence(
+    options: dict[str, int], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    monkeypatch.setattr("sys.argv", ["budgets", "--out", str(tmp_path / "out"), *flags])
+    with pytest.raises(SystemExit, match=sentence):
+        main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_best_of_n_gets_the_loops_seconds() -> None:
