@@ -18,12 +18,13 @@ from statistics import fmean, stdev
 from benchmarks.subjects import engine
 from benchmarks.timing import table
 from rationalrewards_core.backends.base import Backend, Sampling
-from rationalrewards_core.critique import SUMMARY_LINE, Critique
+from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.finished_reply import read_reply
 from rationalrewards_core.grammar import critique_grammar
 from rationalrewards_core.messages import critique_messages
 from rationalrewards_core.miniature.flaws import Example
+from rationalrewards_core.reply_layout import SUMMARY_LINE
 from rationalrewards_core.reward import reward, reward_spread
 from rationalrewards_core.rubric import Rubric
 from training.lab.miniature.evaluate import case_of, held_out

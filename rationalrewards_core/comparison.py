@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from .replies.parsing import Reading, Reason
 from .replies.profile_reading import ProfileReading
-from .rubric import SCORE_A, SCORE_B, SUMMARY, WINNER, Dimension, Rubric
+from .reply_layout import Slot, reply_layout, written_out
+from .rubric import NOT_APPLICABLE, SCORE_A, SCORE_B, SUMMARY, WINNER, WINNERS, Dimension, Rubric
 from .spelling import plain
 
 _WINNER_NAME: Final = re.compile(r"[*_`\"'\s]*(?:image\s+)?([AB])[*_`\"'\s.]*$", re.IGNORECASE)
@@ -94,11 +95,35 @@ def parse_comparison(text: str, rubric: Rubric) -> Comparison:
     """
     if rubric.profile is not None:
         return _vote(text, rubric)
-    reading = Reading(text, rubric, (SCORE_A, SCORE_B), notes=(WINNER,))
+    reading = Reading(text, rubric, pairwise=True)
     reading.needs_summary(written=True)
     judgements = tuple(_pair_judgement(reading, dimension) for dimension in rubric.dimensions)
     verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
     return Comparison(judgements=judgements, verdict=verdict, summary=reading.text_of(SUMMARY), raw=(text,))
+
+
+def render_comparison(comparison: Comparison, rubric: Rubric) -> str:
+    """Write a comparison in the rubric's grammar, the way a well-trained judge would."""
+    judgements = {judgement.key: judgement for judgement in comparison.judgements}
+
+    def text(slot: Slot) -> str:
+        if slot.dimension is None:
+            return comparison.summary
+        judgement = judgements[slot.dimension.key]
+        if slot.kind == "justification":
+            return judgement.justification
+        if slot.kind == "winner":
+            return _winner_of(judgement)
+        return rubric.scale.format(judgement.score_a if slot.side == "A" else judgement.score_b)
+
+    return written_out(reply_layout(rubric, pairwise=True), text)
+
+
+def _winner_of(judgement: PairJudgement) -> str:
+    if judgement.score_a is None or judgement.score_b is None:
+        return NOT_APPLICABLE
+    verdict = verdict_of_rewards(judgement.score_a, judgement.score_b)
+    return dict(zip(Verdict, WINNERS, strict=True))[verdict]
 
 
 def _vote(text: str, rubric: Rubric) -> Comparison:

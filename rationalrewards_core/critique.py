@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
-from typing import Any, Final
+from typing import Any
 
-from .reply_layout import Slot, reply_layout, written_out
-from .rubric import SUMMARY, Rubric
-
-SUMMARY_LINE: Final = f"\n# {SUMMARY}"
-"""Where a reply in `score` mode is stopped: every score stands before it."""
+from .reply_layout import SUMMARY_LINE, Slot, reply_layout, written_out
+from .rubric import Rubric
 
 
 @dataclass(frozen=True, kw_only=True)

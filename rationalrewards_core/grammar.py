@@ -8,35 +8,12 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Final
 
 from .free_lines import SPACES, free_line_rules
 from .headings import CORRECTIONS, OVERALL
 from .replies.parsing import Mode
-from .reply_layout import LayoutPart, LineEnd, Slot, reply_layout
-from .rubric import (
-    ANALYSIS,
-    COMMENTS,
-    JUDGEMENT,
-    JUSTIFICATION,
-    NOT_APPLICABLE,
-    REFINED,
-    REFINEMENT,
-    SCORE,
-    SCORE_A,
-    SCORE_B,
-    SUMMARY,
-    WINNER,
-    Rubric,
-    Scale,
-)
-
-TIE: Final = "It's a tie"
-_HEADINGS: Final = (
-    *(ANALYSIS, JUDGEMENT, JUSTIFICATION, SCORE, SUMMARY, REFINEMENT, COMMENTS, REFINED),
-    *OVERALL,
-    *CORRECTIONS,
-)
+from .reply_layout import LayoutPart, LineEnd, Opening, Slot, reply_headings, reply_layout
+from .rubric import NOT_APPLICABLE, WINNERS, Rubric, Scale
 
 
 @lru_cache(maxsize=64)
@@ -46,25 +23,24 @@ def critique_grammar(rubric: Rubric, mode: Mode = "critique") -> str:
     Texts are free but for lines that `parse_critique` would take for a heading. One blank line may stand
     between two lines and before a heading.
     """
-    return "\n".join([_root(reply_layout(rubric, mode)), *_rules(rubric, _HEADINGS)])
+    return "\n".join([_root(reply_layout(rubric, mode)), *_rules(rubric)])
 
 
 @lru_cache(maxsize=64)
 def comparison_grammar(rubric: Rubric) -> str:
     """EBNF of a comparison's reply under `rubric`: what it allows, `parse_comparison` reads, but for a winner that has
     the lower score."""
-    winners = f"{_literal('Image A')} | {_literal('Image B')} | {_literal(TIE)}"
     rules = [
-        f"winner ::= {winners}",
+        f"winner ::= {' | '.join(map(_literal, WINNERS))}",
         f"applicable-winner ::= winner | {_literal(NOT_APPLICABLE)}",
     ]
     root = _root(reply_layout(rubric, pairwise=True))
-    return "\n".join([root, *_rules(rubric, (*_HEADINGS, SCORE_A, SCORE_B, WINNER)), *rules])
+    return "\n".join([root, *_rules(rubric, pairwise=True), *rules])
 
 
 def _root(parts: tuple[LayoutPart, ...]) -> str:
     words = [
-        _literal(part) if isinstance(part, str) else "break" if isinstance(part, LineEnd) else _rule_of(part)
+        _literal(part.text) if isinstance(part, Opening) else "break" if isinstance(part, LineEnd) else _rule_of(part)
         for part in parts
     ]
     return f"root ::= {' '.join(words)}"
@@ -78,7 +54,9 @@ def _rule_of(slot: Slot) -> str:
     return rules.get(slot.kind, "text")
 
 
-def _rules(rubric: Rubric, headings: tuple[str, ...]) -> list[str]:
+def _rules(rubric: Rubric, *, pairwise: bool = False) -> list[str]:
+    alone, own = reply_headings(rubric), reply_headings(rubric, pairwise=pairwise)
+    headings = (*alone.sections, *alone.fields, *own.fields, *OVERALL, *CORRECTIONS)
     return [
         r'break ::= "\n" "\n"?',
         rf"words ::= [^{SPACES}\n\r] rest",

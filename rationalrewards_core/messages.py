@@ -22,7 +22,7 @@ from .errors import RequestError
 from .judge_profile import JudgeProfile
 from .pixels import judgeable
 from .reply_layout import Slot, reply_layout, written_out
-from .rubric import NOT_APPLICABLE, Rubric
+from .rubric import NOT_APPLICABLE, WINNERS, Rubric
 
 MAX_REQUEST_CHARACTERS: Final = 20_000
 """A request longer than this is refused: no judge reads it with care, and it would crowd out the rubric."""
@@ -199,7 +199,7 @@ _SLOT_TEXTS: Final[dict[str, str]] = {
 def _slot_text(slot: Slot, rubric: Rubric) -> str:
     optional = slot.dimension is not None and slot.dimension.optional
     if slot.kind == "winner":
-        return "<Image A | Image B | It's a tie" + (f" | {NOT_APPLICABLE}>" if optional else ">")
+        return f"<{' | '.join((*WINNERS, NOT_APPLICABLE) if optional else WINNERS)}>"
     return _score_slot(rubric, optional)
 
 

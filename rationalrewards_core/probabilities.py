@@ -21,7 +21,8 @@ from .backends.base import Reply, TokenChoice
 from .critique import Critique
 from .headings import Headings
 from .replies.score_text import MINUS
-from .rubric import SCORE, Rubric, Scale
+from .reply_layout import reply_headings
+from .rubric import Rubric, Scale
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 _BEGUN: Final = re.compile(r"[+-]?[0-9]*[.,]?[0-9]*")
@@ -80,7 +81,7 @@ def _whole(spelled: str, place: int, rest: str) -> bool:
 def _places(text: str, rubric: Rubric) -> dict[str, list[tuple[int, float]]]:
     """Dimension key -> (position, value) of every number that stands in its `Score` line or right after its title."""
     keys = {dimension.title: dimension.key for dimension in rubric.dimensions}
-    headings = Headings([*keys, SCORE])
+    headings = Headings([*keys, *reply_headings(rubric).scores])
     places: dict[str, list[tuple[int, float]]] = {}
     current: str | None = None
     position = 0

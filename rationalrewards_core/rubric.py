@@ -31,6 +31,8 @@ REFINED = "Refined Request"
 SCORE_A = f"{SCORE} A"
 SCORE_B = f"{SCORE} B"
 WINNER = "Winner"
+WINNERS: Final = ("Image A", "Image B", "It's a tie")
+"""What a comparison's reply says under `Winner`."""
 NOT_APPLICABLE = "N/A"
 
 RESERVED: Final = frozenset(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from .backends.base import Backend, Reply, Sampling, introduce
 from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
-from .critique import SUMMARY_LINE, Critique, Unscored, score_part, with_samples
+from .critique import Critique, Unscored, score_part, with_samples
 from .errors import BackendError, ConfigError, CritiqueParseError, RequestError
 from .finished_reply import check_finished, read_reply
 from .grammar import comparison_grammar, critique_grammar
@@ -26,6 +26,7 @@ from .judged import Case, FailureRateError, Judged, Outcome, ScoreBatch, reward_
 from .memo import Address, Memo, address, address_key
 from .messages import Message, UserRequest, critique_messages, pairwise_messages
 from .replies.parsing import Mode
+from .reply_layout import SUMMARY_LINE
 from .reward import reward
 from .round_robin import meetings, standings
 from .rubric import Kind, Rubric

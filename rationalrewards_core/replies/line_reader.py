@@ -13,34 +13,31 @@ import re
 from typing import Final
 
 from ..headings import PREFIX, Heading, Headings
+from ..reply_layout import ReplyHeadings
 from ..rubric import JUDGEMENT, JUSTIFICATION, SUMMARY, Dimension, Rubric
 from .correction_watch import CorrectionWatch
 from .corrections import MARKS
 from .labels import ends_in_a_name, is_title, stands_alone
 from .score_sheet import ScoreSheet
 from .score_text import Reason, ScoreText, names_another_scale, read_score, states_another_scale
-from .section_texts import SECTIONS, SectionTexts
+from .section_texts import SectionTexts
 
 _RULE: Final = "-*_=` \t"
 _FENCE: Final = re.compile(r"```\w{0,20}$")
 
 
 class LineReader:
-    """Reads lines into a `ScoreSheet` and `SectionTexts`.
+    """Reads lines into a `ScoreSheet` and `SectionTexts`, by the headings of the reply's layout.
 
-    `score_fields` are the fields that hold a score, `notes` further ones that are kept as text. With a
-    single score field, a dimension may also be judged in one line (`Text Rendering: 3.5`).
+    With a single score field, a dimension may also be judged in one line (`Text Rendering: 3.5`).
     """
 
-    def __init__(
-        self, rubric: Rubric, score_fields: tuple[str, ...], notes: tuple[str, ...], sheet: ScoreSheet
-    ) -> None:
-        self._rubric, self._score_fields, self._notes, self._sheet = rubric, score_fields, notes, sheet
-        self._fields = (JUSTIFICATION, *score_fields, *notes)
+    def __init__(self, rubric: Rubric, layout: ReplyHeadings, sheet: ScoreSheet) -> None:
+        self._rubric, self._layout, self._sheet = rubric, layout, sheet
         self._by_title = {d.title: d for d in rubric.dimensions}
-        self.headings = Headings([*SECTIONS, *self._by_title, *self._fields])
+        self.headings = Headings([*layout.sections, *self._by_title, *layout.fields])
         self.watch = CorrectionWatch(rubric, sheet)
-        self.texts = SectionTexts()
+        self.texts = SectionTexts(layout.sections)
         self._current: Dimension | None = None
         self._number: int | None = None
         """Number of the current dimension's heading, as long as no list has begun."""
@@ -75,13 +72,15 @@ class LineReader:
                 self._look_for_others(line, heading, self._current)
         if heading is None:
             self._take_text(line)
-        elif heading.name in SECTIONS:
+        elif heading.name in self._layout.sections:
             self._open_section(heading)
         elif heading.name in self._by_title and self._opens_dimension(heading):
             self._open_dimension(heading, line)
-        elif heading.name in self._fields and self._current:
+        elif heading.name in self._layout.fields and self._current:
             self._open_field(heading, self._current)
-        elif heading.name in self._fields and not self.texts.is_judging and heading.name not in self._notes:
+        elif (
+            heading.name in self._layout.fields and not self.texts.is_judging and heading.name not in self._layout.notes
+        ):
             raise self._sheet.error(Reason.OUT_OF_ORDER, f"A '{heading.name}' line stands after the summary.")
         elif self._awaited is None and not heading.name and self._current and self._is_foreign(heading):
             self._current = None
@@ -125,7 +124,7 @@ class LineReader:
 
     def _one_line_scores(self, heading: Heading) -> list[ScoreText]:
         """What `Title: 3.5` or `Title (3.5/4)` says."""
-        if len(self._score_fields) > 1:
+        if len(self._layout.scores) > 1:
             return []
         scores = (read_score(part, self._rubric, alone=True) for part in (heading.remark, heading.rest) if part)
         return [score for score in scores if score.problem is None]
@@ -147,10 +146,10 @@ class LineReader:
         self._number, self._level = heading.number, heading.level
         block = self._sheet.open(dimension)
         for score in scores:
-            self._record(dimension, self._score_fields[0], score)
+            self._record(dimension, self._layout.scores[0], score)
         if heading.rest and read_score(heading.rest, self._rubric, alone=True).problem is not None:
             inner = self.headings.match(heading.rest)
-            if inner is not None and inner.name in self._fields:
+            if inner is not None and inner.name in self._layout.fields:
                 self._open_field(inner, dimension)
             else:
                 block.text.append(heading.rest)
@@ -161,7 +160,7 @@ class LineReader:
         if block is None or not (scores or self._sheet.first_unscored() is None):
             raise self._sheet.error(Reason.OUT_OF_ORDER, f"'{dimension.title}' is judged after the summary.")
         for score in scores:
-            self._sheet.check(dimension, block.scores.get(self._score_fields[0]), score)
+            self._sheet.check(dimension, block.scores.get(self._layout.scores[0]), score)
         self._add_text(line)
 
     def _open_field(self, heading: Heading, dimension: Dimension) -> None:
@@ -174,7 +173,7 @@ class LineReader:
             self._foreign = self._foreign or (block.justifications > block.headings and not block.scores)
             self._look_for_corrections(heading.rest, follows=False)
             block.text.append(heading.rest)
-        elif heading.name in self._notes:
+        elif heading.name in self._layout.notes:
             block.notes[heading.name] = heading.rest
         elif self._foreign or (not block.scores and ends_in_a_name(block.text)):
             self._foreign = True

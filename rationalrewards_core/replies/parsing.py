@@ -29,7 +29,7 @@ def parse_critique(text: str, rubric: Rubric, mode: Mode = "critique") -> Critiq
     """Read a reply written under `rubric`. Raises `CritiqueParseError` with a `Reason` and the whole text."""
     if rubric.profile is not None:
         return _by_profile(text, rubric)
-    reading = Reading(text, rubric, (SCORE,))
+    reading = Reading(text, rubric)
     refinement = reading.refinement()
     if mode == "critique" and not reading.is_whole:
         reading.needs_summary(written=not rubric.layout.refinement)

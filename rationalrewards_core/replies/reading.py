@@ -8,6 +8,7 @@ from typing import Final
 from ..control_tokens import without_control_tokens
 from ..critique import Refinement
 from ..errors import CritiqueParseError
+from ..reply_layout import reply_headings
 from ..rewording.refined_text import refined_words
 from ..rubric import COMMENTS, REFINED, REFINEMENT, SUMMARY, Dimension, Rubric
 from ..thinking import answer_of
@@ -24,14 +25,15 @@ _IN_A_NUMBER: Final = re.compile(r"[0-9][.,]")
 class Reading:
     """A reply that has been read: every dimension has all of its scores, or the constructor raises `CritiqueParseError`.
 
-    `score_fields` are the fields that hold a score, `notes` further ones that are kept as text. With a
-    single score field, a reply may also judge in a table or in JSON.
+    A critique, which has a single score per dimension, may also judge in a table or in JSON; a comparison (`pairwise`) not.
     """
 
-    def __init__(self, text: str, rubric: Rubric, score_fields: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
-        self._raw, self._rubric, self._score_fields = text, rubric, score_fields
-        self._sheet = ScoreSheet(rubric, score_fields, text)
-        self._lines = LineReader(rubric, score_fields, notes, self._sheet)
+    def __init__(self, text: str, rubric: Rubric, *, pairwise: bool = False) -> None:
+        self._raw, self._rubric = text, rubric
+        layout = reply_headings(rubric, pairwise=pairwise)
+        self._score_fields = layout.scores
+        self._sheet = ScoreSheet(rubric, layout.scores, text)
+        self._lines = LineReader(rubric, layout, self._sheet)
         self._texts = self._lines.texts
         self.is_whole = False
         """Whether the reply is a JSON value, which has an end by which one sees that nothing is cut off."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..rubric import ANALYSIS, COMMENTS, JUDGEMENT, REFINED, REFINEMENT, SUMMARY
-
-SECTIONS: Final = (ANALYSIS, JUDGEMENT, SUMMARY, REFINEMENT, COMMENTS, REFINED)
-"""In the order in which a reply has them."""
-RANKS: Final = {name: rank for rank, name in enumerate(SECTIONS)}
+from ..rubric import ANALYSIS, JUDGEMENT, REFINED, SUMMARY
 
 
 class SectionTexts:
     """What has been written in each section so far, and which section is open."""
 
-    def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {name: [] for name in SECTIONS}
+    def __init__(self, sections: Sequence[str]) -> None:
+        """`sections` in the order in which a reply has them."""
+        self._sections = sections
+        self._ranks = {name: rank for rank, name in enumerate(sections)}
+        self._texts: dict[str, list[str]] = {name: [] for name in sections}
         self._whole_analysis: list[str] = []
         """Every line of the analysis, headings included."""
         self._rank = -1
@@ -26,16 +24,16 @@ class SectionTexts:
     @property
     def is_judging(self) -> bool:
         """Whether no section after the judgement has been opened."""
-        return self._rank < RANKS[SUMMARY]
+        return self._rank < self._ranks[SUMMARY]
 
     @property
     def is_summary(self) -> bool:
-        return self._rank == RANKS[SUMMARY]
+        return self._rank == self._ranks[SUMMARY]
 
     @property
     def is_outside(self) -> bool:
         """Whether a line stands before everything, or between the judgement's heading and its dimensions."""
-        return self._rank in (-1, RANKS[JUDGEMENT])
+        return self._rank in (-1, self._ranks[JUDGEMENT])
 
     @property
     def has_request(self) -> bool:
@@ -49,18 +47,18 @@ class SectionTexts:
         return bool(self._texts[section])
 
     def may_open(self, section: str) -> bool:
-        return RANKS[section] > self._rank
+        return self._ranks[section] > self._rank
 
     def is_doubled_label(self, section: str) -> bool:
         """Whether a heading only repeats that of the refined request, which has no words yet."""
-        return section == REFINED and self._rank == RANKS[REFINED] and not self.has_request
+        return section == REFINED and self._rank == self._ranks[REFINED] and not self.has_request
 
     def open(self, section: str) -> None:
-        self._rank = RANKS[section]
+        self._rank = self._ranks[section]
 
     def note(self, line: str) -> None:
         """Remember a line of the analysis, whatever it turns out to be."""
-        if self._rank == RANKS[ANALYSIS]:
+        if self._rank == self._ranks[ANALYSIS]:
             self._whole_analysis.append(line)
 
     def take_back_analysis(self) -> None:
@@ -69,7 +67,7 @@ class SectionTexts:
 
     def add(self, line: str) -> None:
         if self._rank >= 0 and not self._ended:
-            self._texts[SECTIONS[self._rank]].append(line)
+            self._texts[self._sections[self._rank]].append(line)
 
     def end(self) -> None:
         self._ended = True

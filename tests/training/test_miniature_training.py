@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -20,6 +21,7 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from training.lab.miniature import flow
 from training.lab.miniature.autoencoder import AutoencoderConfig, build, train_autoencoder
@@ -66,6 +68,12 @@ def tokeniser() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def test_what_is_one_token_stands_in_the_shipped_tokenisers_order() -> None:
+    """Other ids would make a student that was trained anew another one."""
+    shipped = json.loads((scorer_folder() / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    assert [token["content"] for token in shipped] == [*CONTROL, *headings()]
 
 
 def student() -> Any:

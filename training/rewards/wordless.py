@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
-from rationalrewards_core.critique import SUMMARY_LINE, Critique, render_critique
+from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.grammar import critique_grammar
 from rationalrewards_core.messages import Message
+from rationalrewards_core.reply_layout import SUMMARY_LINE
 from rationalrewards_core.rubric import Kind, Rubric
 from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.scorer_settings import ScorerSettings

@@ -10,7 +10,7 @@ from rationalrewards_core.errors import CritiqueParseError
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
 from training.data.pairs import PreferencePair
-from training.lab.teacher.writing import render_comparison
+from training.lab.teacher.writing import comparison_text
 from training.parrot.check import Prediction, read_prediction
 from training.parrot.evidence import evidence, label_mentions, leak, withheld
 from training.parrot.prompts import consistency_question, load_texts, teacher_rubric
@@ -29,7 +29,7 @@ def rationale(
         PairJudgement(key=d.key, justification=text, score_a=a, score_b=b)
         for d, text, (a, b) in zip(RUBRIC.dimensions, texts, (*scores, (None, None)), strict=True)
     )
-    return render_comparison(judged, Verdict.A, RUBRIC)
+    return comparison_text(judged, Verdict.A, RUBRIC)
 
 
 PARROTING = rationale("Image A is better, Image B is worse.", "Image A is superior overall.")
@@ -197,7 +197,7 @@ def test_evidence_of_an_edit_has_all_four_dimensions() -> None:
         PairJudgement(key=d.key, justification=f"Evidence {n}.", score_a=3.0, score_b=2.0)
         for n, d in enumerate(rubric.dimensions)
     )
-    comparison = parse_comparison(render_comparison(judged, Verdict.A, rubric), rubric)
+    comparison = parse_comparison(comparison_text(judged, Verdict.A, rubric), rubric)
     lines = evidence(comparison, rubric).splitlines()
     assert [line.split(": ")[1] for line in lines] == [f"Evidence {n}." for n in range(4)]
 

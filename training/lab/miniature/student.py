@@ -24,19 +24,8 @@ from transformers import (
 from rationalrewards_core.critique import render_critique
 from rationalrewards_core.miniature.flaws import Example, sample_edited, sample_generation
 from rationalrewards_core.miniature.world import SIDE
-from rationalrewards_core.rubric import (
-    ANALYSIS,
-    COMMENTS,
-    JUDGEMENT,
-    JUSTIFICATION,
-    REFINED,
-    REFINEMENT,
-    SCORE,
-    SUMMARY,
-    Kind,
-    Rubric,
-    Wording,
-)
+from rationalrewards_core.reply_layout import SlotKind, fixed_stretches, reply_layout
+from rationalrewards_core.rubric import Kind, Rubric, Wording
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric, rubric_to_toml
 
 from .tokenisers import train_tokeniser
@@ -80,6 +69,10 @@ class StudentConfig:
     vocabulary: int = 900
 
 
+NUMBERED: Final[tuple[SlotKind, ...]] = ("analysis", "summary", "score", "comments", "refined", "justification")
+"""The slots in the order in which the shipped tokeniser numbers what stands before them."""
+
+
 def rubrics() -> dict[Kind, Rubric]:
     """The built-in rubrics without their guidelines: a miniature knows them by heart."""
     return {r.kind: _brief(r) for r in (generation_rubric(), edit_rubric())}
@@ -96,18 +89,8 @@ def _brief(rubric: Rubric) -> Rubric:
 
 def headings() -> list[str]:
     """The fixed stretches of a reply under both rubrics, each one token."""
-    spans = [
-        f"# {ANALYSIS}\n",
-        f"\n# {SUMMARY}: ",
-        f"\n## {SCORE}: ",
-        f"\n\n# {REFINEMENT}:\n## {COMMENTS}: ",
-        f"\n## {REFINED}: ",
-    ]
-    for rubric in rubrics().values():
-        for number, dimension in enumerate(rubric.dimensions, 1):
-            opening = f"\n# {JUDGEMENT}" if number == 1 else ""
-            spans.append(f"{opening}\n{number}. {dimension.title}:\n## {JUSTIFICATION}: ")
-    return list(dict.fromkeys(spans))
+    stretches = [stretch for rubric in rubrics().values() for stretch in fixed_stretches(reply_layout(rubric))]
+    return list(dict.fromkeys(text for kind in NUMBERED for slot, text in stretches if slot.kind == kind))
 
 
 def answer_text(example: Example) -> str:

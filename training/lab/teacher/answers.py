@@ -67,7 +67,7 @@ class Mind:
         else:
             judgements = self._worded(writing.obedient(judgements, label, rubric), fault, label, rng)
         verdict = writing.verdict_of(judgements, rubric)
-        return Said(text=writing.render_comparison(judgements, verdict, rubric), fault=fault, seen=sight.value)
+        return Said(text=writing.comparison_text(judgements, verdict, rubric), fault=fault, seen=sight.value)
 
     def _both(self, ask: Ask, imagined: random.Random | None) -> tuple[Critique, Critique]:
         *sources, first, second = ask.images

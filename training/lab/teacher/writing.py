@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from rationalrewards_core.comparison import Comparison, PairJudgement, Verdict, pair_rewards, verdict_of_rewards
-from rationalrewards_core.critique import Critique, Judgement
-from rationalrewards_core.rubric import (
-    JUDGEMENT,
-    JUSTIFICATION,
-    SCORE_A,
-    SCORE_B,
-    SUMMARY,
-    WINNER,
-    Rubric,
+from rationalrewards_core.comparison import (
+    Comparison,
+    PairJudgement,
+    Verdict,
+    pair_rewards,
+    render_comparison,
+    verdict_of_rewards,
 )
+from rationalrewards_core.critique import Critique, Judgement
+from rationalrewards_core.rubric import Rubric
 
 from .reading import spoken
 
@@ -87,26 +86,10 @@ def parrot_words(label: Verdict, rng: random.Random) -> str:
     return rng.choice(PARROT).format(a=words[0], b=words[1], a_word=words[2], b_word=words[3])
 
 
-def render_comparison(judgements: Sequence[PairJudgement], verdict: Verdict, rubric: Rubric) -> str:
+def comparison_text(judgements: Sequence[PairJudgement], verdict: Verdict, rubric: Rubric) -> str:
     """A comparison in the rubric's grammar."""
-    lines = [f"# {JUDGEMENT}"]
-    for number, (dimension, judgement) in enumerate(zip(rubric.dimensions, judgements, strict=True), 1):
-        lines += [
-            f"{number}. {dimension.title}:",
-            f"## {JUSTIFICATION}: {judgement.justification}",
-            f"## {SCORE_A}: {rubric.scale.format(judgement.score_a)}",
-            f"## {SCORE_B}: {rubric.scale.format(judgement.score_b)}",
-            f"## {WINNER}: {_winner(judgement)}",
-        ]
     sentence = "Both are about equally good." if verdict is Verdict.TIE else f"Image {verdict.value} is better overall."
-    return "\n".join([*lines, f"# {SUMMARY}: {sentence}"])
-
-
-def _winner(judgement: PairJudgement) -> str:
-    if judgement.score_a is None or judgement.score_b is None:
-        return "N/A"
-    verdict = verdict_of_rewards(judgement.score_a, judgement.score_b)
-    return "It's a tie" if verdict is Verdict.TIE else f"Image {verdict.value}"
+    return render_comparison(Comparison(judgements=tuple(judgements), verdict=verdict, summary=sentence), rubric)
 
 
 def guided(own: Critique, notes: Comparison, place: Verdict) -> Critique:
