@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
-from ..rationalrewards_core.rubric_file import shipped_profiles
-from .models.engine_choice import (
-    DEVICES,
-    GGUF_DEVICES,
-    IMAGES_TOGETHER,
-    MEGAPIXELS,
-    MEMORY,
-    MOST_TOKENS,
-    NO_SERVER,
-    PRECISIONS,
-    RUBRICS,
-    choice_stamps,
-    chosen_engine,
-    chosen_rubric,
-    number,
-    server_names,
-)
-from .models.folders import (
-    NO_ADAPTER,
-    NO_CHECKPOINT,
-    NO_GGUF,
-    SHIPPED,
-    adapters,
-    checkpoints,
-    find_rubric,
-    gguf_models,
-    rubric_files,
-)
+from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric, shipped_profiles
+from .engines import choice_stamps, chosen_engine, engine_options
+from .engines.widgets import number
+from .models.folders import find_rubric, rubric_files
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
+
+if TYPE_CHECKING:
+    from .judge.engines import Engine
+
+MOST_TOKENS = 16384
+"""Of one critique."""
+RUBRICS = ("automatic", "generation", "edit")
+MEMORY = ("keep loaded", "free after each run")
 
 
 class LoadScorer(io.ComfyNode):
@@ -52,7 +36,7 @@ class LoadScorer(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "engine",
-                    options=[miniature_option(), local_option(), clip_option(), server_option(), gguf_option()],
+                    options=engine_options(),
                     tooltip="miniature: a small judge for pictures of coloured shapes, shipped with the pack. local: "
                     "a checkpoint such as RationalRewards-8B. comfy_clip: a Qwen3-VL that ComfyUI loaded itself. "
                     "server: a model server from your own config file. gguf: a GGUF file, run by llama.cpp.",
@@ -140,104 +124,12 @@ class LoadScorer(io.ComfyNode):
         return "|".join(parts)
 
 
-def miniature_option() -> io.DynamicCombo.Option:
-    return io.DynamicCombo.Option("miniature", [])
-
-
-def local_option() -> io.DynamicCombo.Option:
-    return io.DynamicCombo.Option(
-        "local",
-        [
-            io.Combo.Input(
-                "checkpoint",
-                options=[*([one.name for one in checkpoints()] or [NO_CHECKPOINT]), SHIPPED],
-                tooltip="A Qwen-VL-class checkpoint folder in models/LLM, models/text_encoders or models/rationalrewards. "
-                "Nothing is downloaded unasked: the node offers TIGER-Lab/RationalRewards-8B-T2I (or -Edit) when it is not "
-                "here, or put its files from huggingface.co into models/LLM/RationalRewards-8B-T2I/.",
-            ),
-            io.Combo.Input(
-                "precision",
-                options=list(PRECISIONS),
-                default="nf4",
-                tooltip="An 8B judge needs about 7 GB as nf4, 11 GB as int8 and 18 GB as bf16 or fp16. nf4 and int8 need "
-                "the package bitsandbytes. auto: bf16, or what the device computes faster (fp32 on most CPUs, in twice the "
-                "memory).",
-            ),
-            io.Combo.Input(
-                "adapter",
-                options=[NO_ADAPTER, *(one.name for one in adapters())],
-                default=NO_ADAPTER,
-                tooltip="A LoRA adapter folder in models/rationalrewards or models/loras, such as our training writes.",
-            ),
-            io.Combo.Input(
-                "device",
-                options=list(DEVICES),
-                default=DEVICES[0],
-                tooltip="automatic: where ComfyUI computes. The CPU works, slowly.",
-            ),
-            megapixels("Larger images are scaled down for the judge. The released weights were trained on 0.8."),
-            images_together(
-                4, "Images judged at once. More is faster and takes more memory; too many are halved by themselves."
-            ),
-        ],
-    )
-
-
-def clip_option() -> io.DynamicCombo.Option:
-    return io.DynamicCombo.Option(
-        "comfy_clip",
-        [
-            io.Clip.Input(
-                "clip",
-                tooltip="A Qwen3-VL checkpoint loaded by the core's Load CLIP (ComfyUI 0.26 or newer). ComfyUI manages its "
-                "memory, and fp8, int8 and nvfp4 files work.",
-            ),
-            megapixels("Larger images are scaled down for the judge."),
-        ],
-    )
-
-
-def server_option() -> io.DynamicCombo.Option:
-    return io.DynamicCombo.Option(
-        "server",
-        [
-            io.Combo.Input(
-                "server",
-                options=server_names() or [NO_SERVER],
-                tooltip="A name from your own config file, which holds the address and says where the key is. A workflow "
-                "can only name it.",
-            )
-        ],
-    )
-
-
-def gguf_option() -> io.DynamicCombo.Option:
-    return io.DynamicCombo.Option(
-        "gguf",
-        [
-            io.Combo.Input(
-                "model",
-                options=[one.name for one in gguf_models()] or [NO_GGUF],
-                tooltip="A GGUF model with its mmproj file beside it, in models/LLM, models/text_encoders or "
-                "models/rationalrewards. It is run by llama.cpp: install xllamacpp into ComfyUI's Python.",
-            ),
-            io.Combo.Input(
-                "device",
-                options=list(GGUF_DEVICES),
-                default=GGUF_DEVICES[0],
-                tooltip="automatic: the card as far as it has room, the rest on the CPU. cpu: the card is left alone.",
-            ),
-            megapixels("Larger images are scaled down for the judge."),
-            images_together(2, "Images judged at once. Each has room for its longest critique set aside on the card."),
-        ],
-    )
-
-
-def megapixels(tooltip: str) -> io.Float.Input:
-    return io.Float.Input(
-        "max_megapixels", default=0.8, min=MEGAPIXELS[0], max=MEGAPIXELS[1], step=0.05, tooltip=tooltip
-    )
-
-
-def images_together(usual: int, tooltip: str) -> io.Int.Input:
-    return io.Int.Input("batch_size", default=usual, min=IMAGES_TOGETHER[0], max=IMAGES_TOGETHER[1], tooltip=tooltip)
+def chosen_rubric(name: str, engine: Engine) -> Rubric | None:
+    """None leaves the choice to each request."""
+    if name == "automatic":
+        return None
+    if name == "generation":
+        return engine.rubrics.get("generation") or generation_rubric()
+    if name == "edit":
+        return engine.rubrics.get("edit") or edit_rubric()
+    return load_rubric(name if name in shipped_profiles() else find_rubric(name))

@@ -44,6 +44,7 @@ CORE_LAYERS = [
     ["rubric_writing"],
     ["serving", "loop"],
     ["report", "miniature"],
+    ["engine_kinds"],
     ["engines", "generators"],
     ["doctor_case", "one_call"],
     ["doctor"],

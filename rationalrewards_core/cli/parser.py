@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..engine_kinds import engine_lines, engine_names
 from ..loop.policy import RefinePolicy
 from .server_arguments import add_doctor_arguments, add_servers_arguments
 
-ENGINE_HELP = """\
+ENGINE_HELP = f"""\
 engines (--engine):
-  miniature            the small model that comes with the package; judges coloured shapes only (default)
-  local:FOLDER_OR_ID   a Qwen3-VL-class checkpoint, for example local:/models/RationalRewards-8B-T2I
-  gguf:FILE            a GGUF model with its mmproj file beside it, run by llama.cpp (pip install xllamacpp)
-  server:NAME          an OpenAI-compatible server named in your config file (see: rationalrewards servers --help)
+{engine_lines()}
 
 exit codes: 0 done; 1 something failed; 2 wrong arguments or configuration; 3 some images could not be
 scored; 4 below --threshold; 130 interrupted
@@ -66,7 +64,7 @@ def _engine(parser: argparse.ArgumentParser) -> None:
         dest="backend",
         default="miniature",
         metavar="ENGINE",
-        help="miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME",
+        help=engine_names(),
     )
     group.add_argument(
         "--precision",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..engine_kinds import engine_names
+
 
 def add_servers_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -42,7 +44,7 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="miniature",
         metavar="ENGINE",
-        help="miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME (default: miniature)",
+        help=f"{engine_names()} (default: miniature)",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.add_argument(

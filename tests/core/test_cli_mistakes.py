@@ -82,7 +82,7 @@ class TestWrongUse:
             (["critique", "IMAGE", "-p", "\udcff"], "half of a character"),
             (["critique", "IMAGE", "-p", "a", "--source", "gone.png"], "The image 'gone.png' does not exist."),
             (["critique", "IMAGE"], "the following arguments are required: -p/--prompt"),
-            (["critique", "IMAGE", "-p", "a", "--backend", "gpt"], "use miniature, local:FOLDER_OR_HUB_ID, gguf:FILE or server:NAME."),
+            (["critique", "IMAGE", "-p", "a", "--backend", "gpt"], "use miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME."),
             (["critique", "IMAGE", "-p", "a", "--backend", "local:"], "Unknown engine 'local:'"),
             (["critique", "IMAGE", "-p", "a", "--backend", "local:/gone"], "There is no checkpoint folder '/gone'."),
             (["critique", "IMAGE", "-p", "a", "--backend", "local:./gone"], "There is no checkpoint folder './gone'."),

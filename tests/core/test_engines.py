@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rationalrewards_core.backends.scripted import ScriptedBackend
+from rationalrewards_core.cli.parser import build_parser
+from rationalrewards_core.engine_kinds import ENGINES, EngineWords, engine_module
 from rationalrewards_core.engines import EngineName, EngineOptions, make_backend, make_rubrics, make_scorer
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.rubric import Rubric
@@ -34,10 +39,7 @@ def test_names(text: str, kind: str, target: str) -> None:
 def test_unknown_names_say_what_is_known(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         EngineName.parse(text)
-    assert (
-        str(caught.value)
-        == f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_HUB_ID, gguf:FILE or server:NAME."
-    )
+    assert str(caught.value) == f"Unknown engine {text!r}; use miniature, local:FOLDER_OR_ID, gguf:FILE or server:NAME."
 
 
 @pytest.mark.parametrize("target", ["/no/such/folder", "./gone", "../gone", "~/no/such/folder", "C:\\gone"])
@@ -106,3 +108,45 @@ def test_a_checkpoint_with_a_broken_rubric_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rubric_generation.toml").write_text("name = ")
     with pytest.raises(ConfigError, match=r"rubric_generation\.toml is not valid TOML"):
         make_scorer(f"local:{tmp_path}")
+
+
+def test_every_engine_has_a_module_that_is_an_engine() -> None:
+    for kind, words in ENGINES.items():
+        module = engine_module(kind)
+        assert callable(module.backend)
+        assert module.scope("adapter") is None
+        assert module.rubric_folder("x") is None or isinstance(module.rubric_folder("x"), Path)
+        assert words.help[0].islower()
+    with pytest.raises(KeyError):
+        engine_module("errors")
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that the code does not have: one row, and a module of its name."""
+    module = types.ModuleType("rationalrewards_core.engine_kinds.mirror")
+    module.backend = lambda target, options: ScriptedBackend([], identity=target)  # type: ignore[attr-defined]
+    module.rubric_folder = lambda target: None  # type: ignore[attr-defined]
+    module.scope = lambda adapter: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(ENGINES, "mirror", EngineWords("ON_THE_WALL", "says who is fairest"))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("mirror")
+def test_a_new_engine_is_a_row_and_a_module() -> None:
+    assert make_scorer("mirror:golden").backend.identity == "golden"
+    assert "mirror:ON_THE_WALL   says who is fairest" in build_parser().format_help()
+    with pytest.raises(ConfigError, match="server:NAME or mirror:ON_THE_WALL"):
+        EngineName.parse("mirror")
+
+
+@pytest.mark.usefixtures("mirror")
+def test_a_new_engine_is_a_judge_of_training_too() -> None:
+    pytest.importorskip("torch")
+    from training.nft.config import RewardsConfig
+    from training.nft.rewards import make_judge
+
+    judge = make_judge("mirror:golden", RewardsConfig())
+    assert judge.backend.identity == "golden"  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"mirror:ON_THE_WALL, reward-server:URL, .* or scalar:NAME"):
+        make_judge("gpt", RewardsConfig())

@@ -208,12 +208,12 @@ def test_a_stamp_changes_with_the_weights(folder: Path, models: Any) -> None:
 
 
 def test_the_lists_of_the_node_show_what_is_there(folder: Path, pack: Pack) -> None:
-    load = pack.module("nodes.load_scorer")
-    lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
+    local = pack.module("nodes.engines.local")
+    lists = {entry.id: entry.options for entry in local.option().inputs if entry.options}
     assert lists["checkpoint"] == [pack.module("nodes.models.folders").NO_CHECKPOINT, "miniature"]
     checkpoint(folder / "LLM" / "judge")
     adapter(folder / "loras" / "style")
-    lists = {entry.id: entry.options for entry in load.local_option().inputs if entry.options}
+    lists = {entry.id: entry.options for entry in local.option().inputs if entry.options}
     assert lists["checkpoint"] == ["LLM/judge", "miniature"]
     assert lists["adapter"] == ["none", "loras/style"]
 
@@ -230,9 +230,9 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
 
 
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choices, node = pack.module("nodes.models.engine_choice"), pack.module("nodes.load_scorer").LoadScorer
+    server, node = pack.module("nodes.engines.server"), pack.module("nodes.load_scorer").LoadScorer
     config = tmp_path / "config.toml"
-    monkeypatch.setattr(choices, "default_config_path", lambda: config)
+    monkeypatch.setattr(server, "default_config_path", lambda: config)
     choice = {"engine": "server", "server": "judge"}
     seen = []
     for address in ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"):
@@ -240,9 +240,9 @@ def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeyp
         seen.append(node.fingerprint_inputs(engine=choice, rubric="automatic"))
     assert seen[0] != seen[1]
     assert "secret" not in "".join(seen)
-    assert choices.server_names() == ["judge"]
+    assert server.server_names() == ["judge"]
     config.write_text("no toml [")
-    assert choices.server_names() == []
+    assert server.server_names() == []
 
 
 def test_a_workflow_can_start_nothing_but_what_the_config_file_names(
@@ -253,7 +253,7 @@ def test_a_workflow_can_start_nothing_but_what_the_config_file_names(
     config = tmp_path / "rationalrewards" / "config.toml"
     config.parent.mkdir()
     config.write_text('[servers.own]\ncommand = ["theirs", "{port}"]\n')
-    choices = pack.module("nodes.models.engine_choice")
+    choices = pack.module("nodes.engines")
     hostile = {
         "command": ["touch", str(tmp_path / "here"), "{port}"],
         "environment": {"LD_PRELOAD": "x"},

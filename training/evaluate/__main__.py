@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import get_args
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS
+from rationalrewards_core.engine_kinds import engine_names
 from rationalrewards_core.errors import RationalRewardsError
 from rationalrewards_core.storage import replace_file
 
@@ -96,7 +97,7 @@ def _add_pairs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:
-    judges = "miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME or head:FOLDER"
+    judges = engine_names("scalar:NAME", "head:FOLDER")
     parser.add_argument("--judge", "--engine", default="miniature", help=judges)
     parser.add_argument("--adapter", help="LoRA adapter folder (local judges)")
     parser.add_argument("--rubric", help="rubric file, or the name of a judge profile")

@@ -36,7 +36,7 @@ class JudgeSettings:
     """Which judge, and how it is asked."""
 
     judge: str
-    """miniature, local:FOLDER_OR_ID, server:NAME, scalar:NAME, or head:FOLDER (a trained Bradley-Terry head)."""
+    """An engine by its name, scalar:NAME, or head:FOLDER (a trained Bradley-Terry head)."""
     mode: Mode = "pointwise"
     """All but plain, which asks any model one question, ask in our rubric; scalars are always pointwise.
 

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, web
 from PIL import Image
 
+from rationalrewards_core.engine_kinds import engine_names
 from rationalrewards_core.errors import BackendError, RationalRewardsError, RequestError
 from rationalrewards_core.images import data_url, open_image
 from rationalrewards_core.serving.config import LOOPBACK, ServeConfig, listening_socket
@@ -84,7 +85,7 @@ def main() -> None:
         "--judge",
         "--engine",
         default="miniature",
-        help="miniature, local:FOLDER, server:NAME, or scalar:NAME in an environment that has it",
+        help=f"{engine_names('scalar:NAME')}; a scalar in an environment that has it",
     )
     parser.add_argument("--host", default="127.0.0.1", help="another than this machine's own is open to everybody")
     parser.add_argument("--port", type=int, default=8289)

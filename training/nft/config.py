@@ -132,8 +132,8 @@ class RewardsConfig:
     """Who judges."""
 
     judge: str = "miniature"
-    """`miniature`, `local:FOLDER`, `server:NAME` (OpenAI-style), `reward-server:URL` (our own protocol), `oracle`
-    (miniature world); without words `head:FOLDER` (a scalar head of `training.sft scalar`), `scalar:NAME` (pickscore,
+    """An engine by its name (`miniature`, `local:FOLDER`, `gguf:FILE`, `server:NAME`), `reward-server:URL` (our own
+    protocol), `oracle` (miniature world); without words `head:FOLDER` (a scalar head of `training.sft scalar`), `scalar:NAME` (pickscore,
     hpsv2, imagereward, hpsv3) or `scalar:FOLDER` (the miniature world's small head)."""
     mode: Literal["score", "critique"] = "score"
     """`score` stops after the last score; `critique` also keeps the summary and the refined request in the records."""

@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 
 from rationalrewards_core.critique import Critique, Unscored
+from rationalrewards_core.engine_kinds import ENGINES, engine_names
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.judged import Case, FailureRateError, Outcome, ScoreBatch
@@ -28,6 +29,9 @@ from rationalrewards_core.scorer_settings import ScorerSettings
 
 from .advantage import GroupRewards
 from .config import RewardsConfig
+
+OTHER_JUDGES = ("reward-server:URL", "oracle", "head:FOLDER", "scalar:FOLDER", "scalar:NAME")
+"""Judges that are no engines."""
 
 
 class CaseScorer(Protocol):
@@ -60,11 +64,8 @@ def make_judge(name: str, config: RewardsConfig) -> CaseScorer:
         from ..rewards.reward_server import RemoteJudge
 
         return RemoteJudge(target)
-    if kind not in ("miniature", "local", "server"):
-        raise ConfigError(
-            f"Unknown judge {name!r}; use miniature, local:FOLDER, server:NAME, reward-server:URL, oracle, "
-            "head:FOLDER, scalar:FOLDER or scalar:NAME."
-        )
+    if kind not in ENGINES:
+        raise ConfigError(f"Unknown judge {name!r}; use {engine_names(*OTHER_JUDGES)}.")
     options = EngineOptions(precision=config.precision, batch_size=config.batch, adapter=adapter or None)
     # Rollouts never repeat, so a memo would only grow.
     return make_scorer(name, options, settings=ScorerSettings(), memo=Memo(limit=0))  # type: ignore[return-value]

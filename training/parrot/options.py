@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from rationalrewards_core.backends.checkpoint import PRECISIONS
+from rationalrewards_core.engine_kinds import engine_names
 
 from ..data.importers.labels import Labels
 from ..settings import finite
@@ -71,7 +72,7 @@ def _teacher(parser: argparse.ArgumentParser, *, pairs: bool = False) -> None:
 def _own(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     usual = OwnSettings()
-    parser.add_argument("--judge", "--engine", required=True, help="miniature, local:FOLDER_OR_ID, or server:NAME")
+    parser.add_argument("--judge", "--engine", required=True, help=engine_names())
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=8)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from rationalrewards_core.engine_kinds import engine_names
 from rationalrewards_core.errors import ConfigError, RationalRewardsError
 
 from .. import PACKAGE
@@ -53,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--device", default="auto")
     _common(judge, "runs/judge")
     generator = commands.add_parser("generator", help="tune a generator by a judge (DiffusionNFT)")
-    generator.add_argument(
-        "--judge", "--engine", required=True, help="adapter folder, miniature, local:FOLDER or server:NAME"
-    )
+    generator.add_argument("--judge", "--engine", required=True, help=f"adapter folder, {engine_names()}")
     generator.add_argument("--preset", default="single_24gb", help="settings to start from (see docs/nft.md)")
     _common(generator, "runs/generator")
     picks = commands.add_parser(

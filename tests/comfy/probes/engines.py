@@ -255,9 +255,9 @@ def choices() -> dict[str, str]:
 
 
 def checkpoints_are_listed() -> list[str]:
-    from rr_pack.nodes.load_scorer import local_option
+    from rr_pack.nodes.engines.local import option
 
-    return next(list(entry.options) for entry in local_option().inputs if entry.id == "checkpoint")
+    return next(list(entry.options) for entry in option().inputs if entry.id == "checkpoint")
 
 
 import folder_paths  # noqa: E402

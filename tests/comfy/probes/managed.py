@@ -12,9 +12,10 @@ from typing import Any
 
 import pack
 from comfy import model_management as management
+from rr_pack.nodes.engines.gguf import option as gguf_option
 from rr_pack.nodes.judge import engines
 from rr_pack.nodes.judge.scorers import MEMO, LoadedScorer
-from rr_pack.nodes.load_scorer import LoadScorer, gguf_option
+from rr_pack.nodes.load_scorer import LoadScorer
 from rr_pack.nodes.unload_scorer import UnloadScorer
 from rr_pack.rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rr_pack.rationalrewards_core.errors import RationalRewardsError

@@ -47,6 +47,11 @@ def test_every_data_set_has_a_fixture() -> None:
     assert set(SCHEMAS) == set(DATASETS)
 
 
+def test_every_data_set_has_a_line_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "parrot.md").read_text(encoding="utf-8")
+    assert [name for name in DATASETS if f"| `{name}` |" not in page] == []
+
+
 def test_editreward(tmp_path: Path) -> None:
     pairs, skipped = imported("editreward", tmp_path)
     assert [p.preference for p in pairs] == [A, B, TIE]
@@ -141,8 +146,7 @@ def test_pictures_can_stay_where_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_a_wrong_schema_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = {"id": [1], "prompt_text": ["a"], "chosen": ["A"]}
-    parquet(tmp_path / "wrong.parquet", [{key: value[0] for key, value in wrong.items()}])
+    parquet(tmp_path / "wrong.parquet", [{"a_column_of_no_set": 1}])
     assert main(["import", name, str(tmp_path / "wrong.parquet"), "--run", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
