@@ -21,7 +21,7 @@ from rationalrewards_core.managed import managed_server as managing
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.rubric_file import generation_rubric
 from tests.core.fault_server import Answer, Ask, FaultServer, completion, fault, raw, serving
-from tests.core.test_server_profile import Kind
+from tests.core.server_kinds import Kind
 from tests.llama_cpp import llama_python, write_miniature
 
 Check = Callable[..., dict[str, Any]]

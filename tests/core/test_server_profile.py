@@ -4,110 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import math
-import os
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from rationalrewards_core.backends import profile_store
-from rationalrewards_core.backends.base import Reply, Sampling
+from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.openai_chat import OpenAIChat
-from rationalrewards_core.backends.server_probe import DRAW, FORCED, QUESTION
-from rationalrewards_core.backends.server_profile import ServerProfile, profile_from_json
-from rationalrewards_core.errors import BackendError
-from rationalrewards_core.messages import Message, UserRequest
+from rationalrewards_core.backends.server_probe import DRAW, QUESTION
+from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.scorer_settings import ScorerSettings
-from tests.core.fault_server import Answer, Ask, FaultServer, completion, fault, raw, serving
+from tests.core.fault_server import Answer, Ask, completion, fault, raw, serving
+from tests.core.server_kinds import JUDGED, Kind, met, profile_of
 
-SENTENCE = "A lighthouse stands on the rock and shines far over the sea."
-JUDGED = "# Detailed Judgement"
 GRAMMAR_NAMES = {"structured_outputs", "grammar", "ebnf"}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A server's habits, as the servers in use have them."""
-
-    obeys: str = ""
-    """The field whose grammar it follows."""
-    refuses: tuple[str, ...] = ()
-    """Fields that it answers with 422."""
-    most_alternatives: int = 20
-    keeps_alternatives_back: bool = False
-    other_tokens: bool = False
-    """Its probabilities are those of another text."""
-    stops: int = 5
-    ignores_stops: bool = False
-    breaks_over_stops: bool = False
-    seeds: bool = True
-    draws: bool = True
-    thinks: str = ""
-    """Where its thoughts go: a field of the message, or `content`."""
-
-    def __call__(self, ask: Ask) -> Answer:
-        body = ask.body
-        refused = [name for name in self.refuses if name in body]
-        if refused:
-            return fault(422, f"Unexpected keys in the request: {refused}")
-        if body.get("top_logprobs", 0) > self.most_alternatives:
-            return fault(400, f"top_logprobs must be at most {self.most_alternatives}")
-        if len(body.get("stop", ())) > self.stops:
-            return fault(400, "too many stop texts")
-        if "stop" in body and self.breaks_over_stops:
-            return fault(500, "tokenizer")
-        text = self._text(ask)
-        cuts = [text.index(ending) for ending in body.get("stop", ()) if ending in text]
-        text = text[: min(cuts)] if cuts and not self.ignores_stops else text
-        switched_off = body.get("chat_template_kwargs", {}).get("enable_thinking") is False
-        message: dict[str, Any] = {}
-        if self.thinks and not switched_off:
-            text, message = (
-                (f"Hm.\n</think>\n{text}", {}) if self.thinks == "content" else (text, {self.thinks: "The user wants"})
-            )
-        return completion(text, message=message, choice=self._choice(body, text))
-
-    def _text(self, ask: Ask) -> str:
-        if self.obeys in ask.body:
-            given = ask.body[self.obeys]
-            grammar = given["grammar"] if isinstance(given, dict) else given
-            return grammar.partition('"')[2].rstrip('"') if FORCED in grammar else JUDGED
-        if ask.text == DRAW:
-            seed = ask.body.get("seed") if self.seeds else ask.number
-            return f"{seed if self.draws else 0} words"
-        return SENTENCE
-
-    def _choice(self, body: dict[str, Any], text: str) -> dict[str, Any]:
-        if "top_logprobs" not in body or self.keeps_alternatives_back:
-            return {}
-        words = (SENTENCE[::-1] if self.other_tokens else text).split(" ")
-        top = [{"token": f"t{n}", "logprob": math.log(0.5**n)} for n in range(1, body["top_logprobs"])]
-        rows = [{"token": f"{' ' if n else ''}{word}", "logprob": -0.1} for n, word in enumerate(words)]
-        return {"logprobs": {"content": [{**row, "top_logprobs": [row, *top]} for row in rows]}}
-
-
-async def met(config: Any, *samplings: Sampling) -> tuple[ServerProfile, list[Reply]]:
-    """The profile, and a reply to a question for every sampling."""
-
-    async def no_wait(seconds: float) -> None:
-        return
-
-    backend = OpenAIChat(config, sleep=no_wait)
-    try:
-        await backend.introduce()
-        replies = [await backend.reply([Message("user", ("Judge.",))], sampling) for sampling in samplings]
-        return backend.profile, replies
-    finally:
-        await backend.close()
-
-
-def profile_of(kind: Kind, **options: Any) -> tuple[ServerProfile, FaultServer]:
-    with serving(kind) as server:
-        profile, _ = asyncio.run(met(server.config(probe=True, **options)))
-        return profile, server
 
 
 @pytest.mark.parametrize("name", sorted(GRAMMAR_NAMES))
@@ -325,110 +235,3 @@ def test_servers_sample_by_their_own_habits_unless_told() -> None:
         asyncio.run(met(server.config(probe=True), Sampling(temperature=1.0, seed=1)))
         body = server.asks[-1].body
     assert (body["top_p"], body["top_k"], body["min_p"], body["repetition_penalty"]) == (1.0, 0, 0.0, 1.0)
-
-
-class TestMemory:
-    @staticmethod
-    def asked(server: FaultServer, **options: Any) -> int:
-        """How many questions an introduction in a new process takes."""
-        profile_store._HERE.clear()
-        before = len(server.asks)
-        asyncio.run(met(server.config(**{"probe": True, **options})))
-        return len(server.asks) - before
-
-    def test_a_profile_is_kept_for_a_model_and_a_version(self) -> None:
-        with serving(Kind(obeys="grammar")) as server:
-            server.pages = {"/version": raw('{"version": "1"}')}
-            first = self.asked(server)
-            assert 6 <= first <= 10
-            assert self.asked(server) == 0, "it is on disk"
-            server.models = raw('{"data": [{"id": "judge-8b", "root": "/models/other"}]}')
-            assert self.asked(server) == first, "another model is listed"
-            server.pages = {"/version": raw('{"version": "2"}')}
-            assert self.asked(server) == first, "another version serves"
-            assert self.asked(server, thinking="off") == first, "it is asked in another way"
-            assert self.asked(server) == 0
-
-    def test_it_can_be_switched_off(self) -> None:
-        with serving(Kind(obeys="grammar")) as server:
-            first = self.asked(server, remember=False)
-            assert self.asked(server, remember=False) == first
-            assert not list(profile_store.cache_folder().iterdir())
-            assert self.asked(server, probe=False) == 0
-
-    def test_it_is_kept_for_a_week(self) -> None:
-        with serving(Kind()) as server:
-            first = self.asked(server)
-            (file,) = profile_store.cache_folder().iterdir()
-            os.utime(file, (file.stat().st_atime, file.stat().st_mtime - profile_store.LONGEST_AGE - 1))
-            assert self.asked(server) == first
-
-    @pytest.mark.parametrize("content", ["", "[1]", "{}", '{"grammar": 3}'])
-    def test_a_damaged_file_is_no_profile(self, content: str) -> None:
-        with serving(Kind()) as server:
-            first = self.asked(server)
-            (file,) = profile_store.cache_folder().iterdir()
-            file.write_text(content)
-            assert self.asked(server) == first
-
-    def test_a_cache_that_cannot_be_written_costs_nothing_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        in_the_way = profile_store.cache_folder() / "file"
-        in_the_way.write_text("")
-        monkeypatch.setattr(profile_store, "cache_folder", lambda: in_the_way)
-        with serving(Kind()) as server:
-            assert self.asked(server) > 0
-
-    def test_a_profile_survives_json(self) -> None:
-        profile = ServerProfile(software="vLLM 1", probed=True, grammar=("ebnf",), context=4096)
-        assert profile_from_json(json.loads(json.dumps(profile.to_json()))) == profile
-        row = profile.to_json()
-        assert profile_from_json({**row, "more": 1}) is None
-        assert profile_from_json({**row, "context": "4096"}) is None
-
-
-def test_a_server_that_is_out_of_order_has_no_profile() -> None:
-    def script(ask: Ask) -> Answer:
-        return fault(503) if "stop" in ask.body else Kind()(ask)
-
-    with serving(script) as server:
-        with pytest.raises(BackendError) as caught:
-            asyncio.run(met(server.config(probe=True)))
-        assert caught.value.reason == "server_error"
-        server.script = Kind()
-        profile, _ = asyncio.run(met(server.config(probe=True)))
-    assert profile.stop_texts == 5, "nothing was kept of the failed attempt"
-
-
-def test_one_bad_grammar_costs_no_other_rubric_its_guidance(caplog: pytest.LogCaptureFixture) -> None:
-    def script(ask: Ask) -> Answer:
-        bad = "bad" in str(ask.body.get("structured_outputs"))
-        return fault(400, "Invalid grammar specification") if bad else Kind(obeys="structured_outputs")(ask)
-
-    with serving(script) as server:
-        bad, good = Sampling(grammar="bad"), Sampling(grammar="good")
-        _, replies = asyncio.run(met(server.config(probe=True), bad, good, bad))
-        assert [reply.text for reply in replies] == [SENTENCE, JUDGED, SENTENCE]
-        tried = ["structured_outputs" in ask.body for ask in server.asks[-4:]]
-    assert tried == [True, False, True, False], "the bad one is tried once"
-    assert caplog.text.count("Invalid grammar specification") == 1
-
-
-def test_identity_tells_guided_from_unguided() -> None:
-    async def identity(config: Any) -> str:
-        backend = OpenAIChat(config)
-        await backend.introduce()
-        await backend.close()
-        return backend.identity
-
-    with serving(Kind(obeys="grammar")) as server:
-        guided = asyncio.run(identity(server.config(probe=True)))
-        unguided = asyncio.run(identity(server.config(probe=True, structured="none")))
-    assert guided != unguided
-
-
-def test_a_probe_question_is_not_answered_by_itself(caplog: pytest.LogCaptureFixture) -> None:
-    """What the probe forces is what no model would say."""
-    assert FORCED not in QUESTION + DRAW
-    with caplog.at_level(logging.INFO, "rationalrewards"):
-        profile, _ = profile_of(replace(Kind(), obeys="grammar"))
-    assert profile.lines()[0] in caplog.text, "the user is shown what was found"

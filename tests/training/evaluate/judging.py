@@ -22,6 +22,8 @@ from typing import Any
 from aiohttp import web
 
 MODEL = "judge-2026-11-24"
+BRIGHT, DARK = 200, 20
+"""Shades of the pictures of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)

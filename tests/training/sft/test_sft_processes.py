@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.sft.exports import write_export
+from tests.training.sft.runs import assert_same, rewards, weights
 from tests.training.sft.sharded_worker import settings
-from tests.training.sft.test_sft_training import assert_same, rewards, weights
 from training.sft.trainer import SftTrainer
 
 ROOT = Path(__file__).resolve().parents[3]
