@@ -11,13 +11,15 @@ from ..engine_kinds import engine_lines, engine_names
 from ..loop.policy import RefinePolicy
 from .server_arguments import add_doctor_arguments, add_servers_arguments
 
-ENGINE_HELP = f"""\
-engines (--engine):
-{engine_lines()}
-
+EXIT_CODES = """\
 exit codes: 0 done; 1 something failed; 2 wrong arguments or configuration; 3 some images could not be
 scored; 4 below --threshold; 130 interrupted
 """
+
+
+def engine_help() -> str:
+    """The engines there are, and what the exit codes say."""
+    return f"engines (--engine):\n{engine_lines()}\n\n{EXIT_CODES}"
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -34,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(
         prog="rationalrewards",
         description="Judge generated images in words and scores, and improve them by refining their prompts.",
-        epilog=ENGINE_HELP,
+        epilog=engine_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
@@ -94,7 +96,7 @@ def _engine(parser: argparse.ArgumentParser) -> None:
         help="keep every critique in this file: the same command goes on where it was stopped, and asks nothing twice",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = ENGINE_HELP
+    parser.epilog = engine_help()
 
 
 def _request(parser: argparse.ArgumentParser) -> None:
