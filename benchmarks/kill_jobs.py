@@ -177,8 +177,11 @@ def _comparison(name: str, options: tuple[str, ...]) -> Callable[[Path, Path], l
     return lambda _, run: [[f"training.lab.{name}", "--out", str(run), *options]]
 
 
-PRICED = ("prices.json", "summary.json", "report.html", "curves.png")
+FIGURES = ("summary.json", "report.html", "curves.png")
+PRICED = ("prices.json", *FIGURES)
 """Seconds were measured for these."""
+EXPECTED = ("miniature_fp32_run_adapter_wordless-expected.jsonl", *FIGURES)
+"""Expected scores, which round by what else was in the judge's batch, and what is made of them."""
 JOBS = {
     job.name: job
     for job in (
@@ -190,7 +193,7 @@ JOBS = {
         LongJob(name="generation", prepare=unigenbench, commands=_generation),
         LongJob(name="parrot", prepare=_nothing, commands=_parrot, beside=_teacher, apart=("log.jsonl",)),
         LongJob(name="refine", prepare=_nothing, commands=_refine),
-        LongJob(name="words", prepare=_nothing, commands=_comparison("words", WORDS)),
+        LongJob(name="words", prepare=_nothing, commands=_comparison("words", WORDS), apart=EXPECTED),
         LongJob(name="budgets", prepare=_nothing, commands=_comparison("budgets", BUDGETS), apart=PRICED),
         LongJob(name="score", prepare=_pictures, commands=_score, unordered=("memo.jsonl",), shows=True),
     )

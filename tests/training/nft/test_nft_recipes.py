@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,13 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 from rationalrewards_core.errors import ConfigError
+from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.miniature.world import is_reserved, parse_request
+from training.lab.nft_proof.rivals import tuned_generator
 from training.lab.nft_recipes.__main__ import compare
 from training.lab.nft_recipes.report import (
     chosen,
@@ -25,6 +31,7 @@ from training.lab.nft_recipes.report import (
     save_recipe_curves,
 )
 from training.lab.nft_recipes.requests import development_requests, held_out_requests, training_requests
+from training.lab.nft_recipes.shift import add_shift, generator_in_use
 from training.lab.nft_recipes.table import RECIPES, RecipeOptions, milestones, run_settings, work
 from training.lab.nft_recipes.use import Use, best_so_far
 from training.nft.__main__ import resolved
@@ -42,6 +49,8 @@ def test_recipes_may_spend_the_same_work() -> None:
         "passes": 1440 + 3 * 288,
         "distil": 864 + 576 + 3 * 288,
         "refined": 1440 + 3 * 288,
+        "plain-shift": 864 + 3 * 288,
+        "passes-shift": 1440 + 3 * 288,
     }
     assert {name: milestones(name, options, OUT) for name in RECIPES} == {
         "plain": [5, 10, 15],
@@ -50,6 +59,8 @@ def test_recipes_may_spend_the_same_work() -> None:
         "passes": [4, 8, 11],
         "distil": [4, 8, 11],
         "refined": [4, 8, 11],
+        "plain-shift": [5, 10, 15],
+        "passes-shift": [4, 8, 11],
     }
     assert milestones("plain", replace(options, milestones=1), OUT) == [15]
 
@@ -59,7 +70,7 @@ def test_recipes_differ_in_what_they_name(name: str) -> None:
     config = resolved("miniature_cpu", None, run_settings(name, 1, RecipeOptions(), OUT))
     assert (config.rewards.judge, config.run.seed, config.run.evaluate_every) == ("oracle", 43, 0)
     assert config.prompts.refined == ("file:runs/recipes/refined.jsonl" if name == "refined" else "")
-    assert config.drops_captions == (name not in ("plain", "kl"))
+    assert config.drops_captions == (name not in ("plain", "plain-shift", "kl"))
 
 
 def test_nothing_is_chosen_or_trained_on_held_out_requests() -> None:
@@ -69,6 +80,52 @@ def test_nothing_is_chosen_or_trained_on_held_out_requests() -> None:
     assert all(is_reserved(parse_request(text)) for text in development | held_out)
     trained = [parse_request(text) for text in training_requests(96)]
     assert not any(len(content.things) == 2 and is_reserved(content) for content in trained)
+
+
+def test_what_training_changed_is_added_to_the_shipped_guided_velocity() -> None:
+    """v_none + g (v_caption - v_none) + w d, with a transformer whose adapter adds 1 to the velocity."""
+
+    class Transformer:
+        tuned = True
+
+        def enable_adapters(self) -> None:
+            self.tuned = True
+
+        def disable_adapters(self) -> None:
+            self.tuned = False
+
+        def forward(self, hidden_states: torch.Tensor, *, scale: float) -> tuple[torch.Tensor]:
+            return (hidden_states * scale + (1.0 if self.tuned else 0.0),)
+
+    rows = torch.tensor([[2.0], [3.0], [5.0], [7.0]])  # two without caption, two with it
+    for share in (0.5, 1.0):
+        transformer = Transformer()
+        add_shift(transformer, share)
+        none, caption = transformer.forward(hidden_states=rows, scale=2.0)[0].chunk(2)  # type: ignore[call-arg]
+        assert torch.equal(none, torch.tensor([[4.0], [6.0]]))
+        guided = none + 3.0 * (caption - none)
+        assert torch.allclose(guided, torch.tensor([[4.0 + 3 * 6.0], [6.0 + 3 * 8.0]]) + 3.0 * share)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_a_tuned_generator_guided_by_the_shipped_one(tmp_path: Path) -> None:
+    """Without any change it draws the shipped pictures; with weight g and the real adapter, others."""
+    lora = tmp_path / "lora.safetensors"
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    width = tuned_generator(None)._pipeline.transformer.transformer_blocks[0].attn.to_q.in_features
+    torch.manual_seed(0)
+    down, up = torch.randn(2, width), torch.randn(width, 2)
+    texts, seeds = ["a large red circle", "a small blue square"], [1, 2]
+
+    def pixels(load: Callable[[], MiniatureGenerator]) -> np.ndarray:
+        return np.stack([np.asarray(picture) for picture in load().generate_many(texts, seeds)])
+
+    shipped = pixels(partial(tuned_generator, None))
+    for scale, same in ((0.0, True), (0.2, False)):
+        save_file({f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up * scale}, lora)
+        for name in ("plain-shift", "plain"):
+            assert np.array_equal(pixels(partial(generator_in_use, RECIPES[name], lora)), shipped) is same
 
 
 def test_the_interval_resamples_requests_and_seeds() -> None:
@@ -135,7 +192,7 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pyte
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "grid.png").is_file()
     monkeypatch.setattr("training.lab.nft_recipes.__main__.train_run", None)
-    monkeypatch.setattr("training.lab.nft_recipes.use.tuned_generator", None)
+    monkeypatch.setattr("training.lab.nft_recipes.__main__.generator_in_use", None)
     assert compare(options, tmp_path) == summary
     with pytest.raises(ConfigError, match="comparison with other settings: epochs was 2, is 3"):
         compare(replace(options, epochs=3), tmp_path)

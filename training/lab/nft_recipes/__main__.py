@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rationalrewards_core.miniature.generator import GUIDANCE
+from rationalrewards_core.miniature.generator import GUIDANCE, MiniatureGenerator
 
 from ...nft.lora_file import FILE as LORA
 from ...run import CONFIG, METRICS
@@ -31,6 +32,7 @@ from ..nft_proof.report import CURVES, GRID, picture_grid, write_report
 from ..nft_proof.rivals import tuned_generator
 from .report import chosen, development_figures, held_out_figures, save_recipe_curves
 from .requests import HELD_OUT_SEED, held_out_requests, write_refinements
+from .shift import generator_in_use
 from .table import PLAIN, RECIPES, REFINED, RecipeOptions, milestones, run_settings
 from .use import development_truth, held_out_use
 
@@ -50,7 +52,9 @@ def compare(options: RecipeOptions, out: Path) -> dict[str, Any]:
         write_refinements(out / REFINED, tuned_generator(None), options.refinements)
     shipped = {
         g: development_truth(
-            out / "development" / f"{options.development}-shipped-{g:g}.json", None, g, options.development
+            out / "development" / f"{options.development}-shipped-{g:g}.json",
+            partial(tuned_generator, None, g),
+            options.development,
         )
         for g in sorted({GUIDANCE, *(RECIPES[name].guidance for name in options.recipes)})
     }
@@ -75,25 +79,33 @@ def _trained(name: str, seed: int, options: RecipeOptions, out: Path) -> list[np
     for epochs in milestones(name, options, out):
         weights = weights_of(out, name, seed, epochs)
         if not weights.is_file():
-            run = out / f"{name}-{seed}"
+            run = run_of(out, name, seed)
             train_run(run, [*run_settings(name, seed, options, out), f"run.epochs={epochs}"])
             weights.parent.mkdir(exist_ok=True)
             shutil.copyfile(run / "weights" / LORA, weights.with_suffix(".part"))
             weights.with_suffix(".part").replace(weights)
         measured = out / "development" / f"{options.development}-{name}-{seed}-{epochs:06d}.json"
-        runs.append(development_truth(measured, weights, RECIPES[name].guidance, options.development))
+        runs.append(development_truth(measured, _load(name, weights), options.development))
         print(name, seed, epochs, round(float(runs[-1].mean()), 4), flush=True)
     return runs
 
 
 def rollout_rewards(out: Path, name: str, seed: int) -> list[float]:
     """Mean reward of every epoch's rollouts."""
-    lines = (out / f"{name}-{seed}" / METRICS).read_text(encoding="utf-8").splitlines()
+    lines = (run_of(out, name, seed) / METRICS).read_text(encoding="utf-8").splitlines()
     return [row["reward"] for row in map(json.loads, lines) if "reward" in row]
 
 
+def run_of(out: Path, name: str, seed: int) -> Path:
+    return out / f"{RECIPES[name].trained_as or name}-{seed}"
+
+
 def weights_of(out: Path, name: str, seed: int, epochs: int) -> Path:
-    return out / f"{name}-{seed}" / "milestones" / f"{epochs:06d}.safetensors"
+    return run_of(out, name, seed) / "milestones" / f"{epochs:06d}.safetensors"
+
+
+def _load(name: str, weights: Path) -> Callable[[], MiniatureGenerator]:
+    return partial(generator_in_use, RECIPES[name], weights)
 
 
 def _held_out(options: RecipeOptions, out: Path, summary: dict[str, Any]) -> None:
@@ -102,13 +114,12 @@ def _held_out(options: RecipeOptions, out: Path, summary: dict[str, Any]) -> Non
     names = list(dict.fromkeys(name for name in (PLAIN, summary["chosen"]) if name in options.recipes))
     size = (options.held_out, options.images)
     folder = out / "held_out" / "{}x{}".format(*size)
-    shipped = held_out_use(folder / "shipped.json", None, GUIDANCE, *size)
+    shipped = held_out_use(folder / "shipped.json", partial(tuned_generator, None), *size)
     uses = {
         name: [
             held_out_use(
                 folder / f"{name}-{seed}.json",
-                weights_of(out, name, seed, milestones(name, options, out)[-1]),
-                RECIPES[name].guidance,
+                _load(name, weights_of(out, name, seed, milestones(name, options, out)[-1])),
                 *size,
             )
             for seed in range(options.seeds)
@@ -126,7 +137,7 @@ def _grid(options: RecipeOptions, out: Path, names: Sequence[str], requests: int
     generators = {"shipped": tuned_generator(None)}
     for name in names:
         weights = weights_of(out, name, 0, milestones(name, options, out)[-1])
-        generators[name] = tuned_generator(weights, RECIPES[name].guidance)
+        generators[name] = _load(name, weights)()
     columns = {name: generator.generate_many(texts, seeds) for name, generator in generators.items()}
     picture_grid(texts, columns).save(out / GRID)
 

@@ -27,11 +27,16 @@ class Recipe:
     colour: str
     guidance: float = GUIDANCE
     """With which the trained generator is used."""
+    shift_weight: float | None = None
+    """Used guided by the shipped generator, with what training changed added at this weight (`shift`)."""
+    trained_as: str = ""
+    """The recipe whose runs these are, if only the use differs."""
 
     def settings_in(self, out: Path) -> list[str]:
         return [setting.replace("{out}", str(out)) for setting in self.settings]
 
 
+SHIFT_WEIGHT: Final = GUIDANCE / 2
 _PASSES: Final = (f"rollout.guidance={GUIDANCE}", "loss.dropped=0.2")
 RECIPES: Final[dict[str, Recipe]] = {
     "plain": Recipe((), "as published", "#868e96"),
@@ -43,6 +48,12 @@ RECIPES: Final[dict[str, Recipe]] = {
     ),
     "refined": Recipe(
         (*_PASSES, f'prompts.refined="file:{{out}}/{REFINED}"'), "passes apart, refined words too", "#862e9c"
+    ),
+    "plain-shift": Recipe(
+        (), "as published, its change added", "#212529", shift_weight=SHIFT_WEIGHT, trained_as="plain"
+    ),
+    "passes-shift": Recipe(
+        _PASSES, "passes apart, its change added", "#e8590c", shift_weight=SHIFT_WEIGHT, trained_as="passes"
     ),
 }
 """Name -> recipe. `plain` is the preset itself: DiffusionNFT as published, without guidance anywhere."""

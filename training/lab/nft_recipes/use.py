@@ -20,7 +20,6 @@ from rationalrewards_core.miniature.demo import oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 from rationalrewards_core.storage import replace_file
 
-from ..nft_proof.rivals import tuned_generator
 from .requests import FIRST_IMAGE, HELD_OUT_SEED, development_requests, held_out_requests, refine
 
 BATCH = 32
@@ -35,25 +34,21 @@ class Use:
     """A loop that has ended keeps its last value."""
 
 
-def development_truth(file: Path, lora: Path | None, guidance: float, count: int) -> np.ndarray:
+def development_truth(file: Path, load: Callable[[], MiniatureGenerator], count: int) -> np.ndarray:
     """Truth of one picture of every development request, `[requests]`; measured once."""
 
     def measure() -> dict[str, object]:
         requests = development_requests(count)
-        return {"truth": _drawn(tuned_generator(lora, guidance), requests, FIRST_IMAGE, 1)[1].tolist()}
+        return {"truth": drawn(load(), requests, FIRST_IMAGE, 1)[1].tolist()}
 
     return np.array(_once(file, measure)["truth"])[:, 0]
 
 
-def held_out_use(file: Path, lora: Path | None, guidance: float, count: int, images: int) -> Use:
+def held_out_use(file: Path, load: Callable[[], MiniatureGenerator], count: int, images: int) -> Use:
     """All ways of use on the held-out requests, judged by the shipped scorer; measured once."""
 
     def measure() -> dict[str, object]:
-        generator, scorer, requests = (
-            tuned_generator(lora, guidance),
-            make_scorer("miniature"),
-            held_out_requests(count),
-        )
+        generator, scorer, requests = load(), make_scorer("miniature"), held_out_requests(count)
         ends = refine(scorer, generator, requests, images, HELD_OUT_SEED)
         loops = [
             best_so_far(
@@ -63,7 +58,7 @@ def held_out_use(file: Path, lora: Path | None, guidance: float, count: int, ima
             )
             for text, end in zip(requests, ends, strict=True)
         ]
-        pictures, truth = _drawn(generator, requests, HELD_OUT_SEED, images)
+        pictures, truth = drawn(generator, requests, HELD_OUT_SEED, images)
         cases = [
             Case(UserRequest(text), picture) for text, row in zip(requests, pictures, strict=True) for picture in row
         ]
@@ -81,6 +76,20 @@ def held_out_use(file: Path, lora: Path | None, guidance: float, count: int, ima
     return Use(np.array(rows["best_of_n"]), np.array(rows["refine_loop"]))
 
 
+def drawn(
+    generator: MiniatureGenerator, requests: Sequence[str], seed: int, each: int
+) -> tuple[list[list[Image.Image]], np.ndarray]:
+    """So many pictures of every request, from seeds of its own, and their truth by the oracle, `[requests each]`."""
+    jobs = [(i, seed + 1000 * i + k) for i in range(len(requests)) for k in range(each)]
+    pictures: list[Image.Image] = []
+    for begin in range(0, len(jobs), BATCH):
+        part = jobs[begin : begin + BATCH]
+        pictures += generator.generate_many([requests[i] for i, _ in part], [number for _, number in part])
+    truth = [oracle_reward(requests[i], picture) for (i, _), picture in zip(jobs, pictures, strict=True)]
+    rows = [pictures[i * each : (i + 1) * each] for i in range(len(requests))]
+    return rows, np.array(truth).reshape(len(requests), each)
+
+
 def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images: int) -> list[float]:
     """After each of so many images: the truth of the picture with the judge's highest reward; the first of equals.
 
@@ -93,20 +102,6 @@ def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images:
             highest, best = reward, true
         maxima.append(best)
     return (maxima + [best] * images)[:images]
-
-
-def _drawn(
-    generator: MiniatureGenerator, requests: Sequence[str], seed: int, each: int
-) -> tuple[list[list[Image.Image]], np.ndarray]:
-    """So many pictures of every request, and their truth, `[requests each]`."""
-    jobs = [(i, seed + 1000 * i + k) for i in range(len(requests)) for k in range(each)]
-    pictures: list[Image.Image] = []
-    for begin in range(0, len(jobs), BATCH):
-        part = jobs[begin : begin + BATCH]
-        pictures += generator.generate_many([requests[i] for i, _ in part], [number for _, number in part])
-    truth = [oracle_reward(requests[i], picture) for (i, _), picture in zip(jobs, pictures, strict=True)]
-    rows = [pictures[i * each : (i + 1) * each] for i in range(len(requests))]
-    return rows, np.array(truth).reshape(len(requests), each)
 
 
 def _once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Final
 
 from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.images import png_bytes
-from rationalrewards_core.miniature.demo import oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
 
 from ...data.labelled_pairs import PAIRS_FILE, LabelledPair, PairFolder, write_pairs
@@ -18,10 +17,10 @@ from ...data.store import ImageStore
 from ...rewards.rendered_preferences import LEAST_GAP
 from ..nft_proof.rivals import tuned_generator
 from ..nft_recipes.requests import FIRST_IMAGE, HELD_OUT_SEED, development_requests, held_out_requests
+from ..nft_recipes.use import drawn
 
 EACH: Final = 4
 """Pictures of a request, each of which is paired with each other."""
-BATCH: Final = 32
 DEVELOPMENT, HELD_OUT = "dev", "test"
 
 
@@ -45,19 +44,16 @@ def generated_pairs(folder: Path, development: int, held_out: int) -> PairFolder
 def _pairs(
     generator: MiniatureGenerator, store: ImageStore, requests: Sequence[str], seed: int
 ) -> Iterator[PreferencePair]:
-    questions = [(text, seed + 1000 * i + k) for i, text in enumerate(requests) for k in range(EACH)]
-    images: list[tuple[str, float]] = []
-    for begin in range(0, len(questions), BATCH):
-        part = questions[begin : begin + BATCH]
-        pictures = generator.generate_many([text for text, _ in part], [number for _, number in part])
-        images += [
-            (store.add(png_bytes(picture)), oracle_reward(text, picture))
-            for (text, _), picture in zip(part, pictures, strict=True)
-        ]
-    for i, text in enumerate(requests):
-        for (first, a), (second, b) in combinations(images[i * EACH : (i + 1) * EACH], 2):
-            if first != second and abs(a - b) >= LEAST_GAP:
-                better = Verdict.A if a > b else Verdict.B
+    for text, pictures, truth in zip(requests, *drawn(generator, requests, seed, EACH), strict=True):
+        images = [store.add(png_bytes(picture)) for picture in pictures]
+        for a, b in combinations(range(EACH), 2):
+            gap = float(truth[a] - truth[b])
+            if images[a] != images[b] and abs(gap) >= LEAST_GAP:
                 yield PreferencePair(
-                    request=text, first=first, second=second, preference=better, origin="miniature", strength=abs(a - b)
+                    request=text,
+                    first=images[a],
+                    second=images[b],
+                    preference=Verdict.A if gap > 0 else Verdict.B,
+                    origin="miniature",
+                    strength=abs(gap),
                 )
