@@ -192,7 +192,7 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pyte
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "grid.png").is_file()
     monkeypatch.setattr("training.lab.nft_recipes.__main__.train_run", None)
-    monkeypatch.setattr("training.lab.nft_recipes.__main__.generator_in_use", None)
+    monkeypatch.setattr("training.lab.nft_recipes.use.drawn", None)
     assert compare(options, tmp_path) == summary
     with pytest.raises(ConfigError, match="comparison with other settings: epochs was 2, is 3"):
         compare(replace(options, epochs=3), tmp_path)
