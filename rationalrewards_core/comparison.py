@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final
 
+from .critique import Critique
 from .replies.parsing import Reading, Reason
 from .replies.profile_reading import ProfileReading
 from .reply_layout import Slot, reply_layout, written_out
@@ -153,6 +154,21 @@ def _pair_judgement(reading: Reading, dimension: Dimension) -> PairJudgement:
             message = f"'{dimension.title}' names the image with the lower score as the winner."
             raise reading.error(Reason.CONFLICTING_SCORES, message)
     return judgement
+
+
+def pointwise_comparison(first: Critique, second: Critique, rubric: Rubric) -> Comparison:
+    """Two critiques side by side: each candidate was judged alone."""
+    judgements = tuple(
+        PairJudgement(
+            key=a.key,
+            justification=f"A: {a.justification}\nB: {b.justification}",
+            score_a=a.score,
+            score_b=b.score,
+        )
+        for a, b in zip(first.judgements, second.judgements, strict=True)
+    )
+    verdict: Verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
+    return Comparison(judgements=judgements, verdict=verdict, raw=(first.raw, second.raw))
 
 
 def agreed(forward: Comparison, swapped: Comparison, rubric: Rubric) -> Comparison:

@@ -7,56 +7,35 @@ keeps order, loses nothing, counts reasons, and stops the run above a stated fai
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 from PIL import Image
 
-from .backends.base import Backend, Reply, Sampling, introduce
-from .comparison import Comparison, PairJudgement, Verdict, agreed, pair_rewards, parse_comparison, verdict_of_rewards
-from .critique import Critique, Unscored, score_part, with_samples
+from .backends.base import Backend, introduce
+from .comparison import Comparison, agreed, parse_comparison, pointwise_comparison
+from .critique import Critique, Unscored, with_samples
 from .errors import BackendError, ConfigError, CritiqueParseError, RequestError
-from .finished_reply import check_finished, read_reply
-from .grammar import comparison_grammar, critique_grammar
+from .interviewer import Interviewer, JudgeQuestion
 from .judged import Case, FailureRateError, Judged, Outcome, ScoreBatch, reward_of
-from .memo import Address, Memo, address, address_key
-from .messages import Message, UserRequest, critique_messages, pairwise_messages
+from .memo import Memo
+from .messages import UserRequest, critique_messages, pairwise_messages
 from .replies.parsing import Mode
-from .reply_layout import SUMMARY_LINE
 from .reward import reward
 from .round_robin import meetings, standings
 from .rubric import Kind, Rubric
-from .rubric_file import edit_rubric, generation_rubric, rubric_to_toml
+from .rubric_file import edit_rubric, generation_rubric
 from .scorer_settings import ScorerSettings
 
-log = logging.getLogger("rationalrewards.scorer")
-
 CompareMethod = Literal["pointwise", "pairwise"]
-Way = Literal["critique", "score", "pairwise"]
-"""How a judge is asked: about one candidate in one of the modes, or about two."""
 Scope = Callable[[UserRequest], None]
 """What a judge declares of itself: raises OutOfScopeError for a request that it knows nothing of."""
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What a judge is asked about one case."""
-
-    messages: tuple[Message, ...]
-    rubric: Rubric
-
-    @cached_property
-    def place(self) -> Address:
-        """Read once: every pixel is in it."""
-        return address(self.messages)
-
-
-class Scorer:
+class Scorer(Interviewer):
     """Judges candidates with one backend under one rubric per kind of request."""
 
     def __init__(
@@ -67,17 +46,13 @@ class Scorer:
         memo: Memo | None = None,
         scope: Scope | None = None,
     ) -> None:
-        self.backend = backend
+        super().__init__(backend, settings, memo)
         self.scope = scope
         self.rubrics: dict[Kind, Rubric] = {
             "generation": generation_rubric(),
             "edit": edit_rubric(),
             **(rubrics or {}),
         }
-        self.settings = settings or ScorerSettings()
-        self.memo = memo if memo is not None else Memo()
-        self.failures: Counter[str] = Counter()
-        """Reasons of every failure since the scorer was made, asked-again replies and sampled critiques included."""
 
     def rubric_for(self, request: UserRequest) -> Rubric:
         """Edit requests have source images; everything else is generation."""
@@ -178,8 +153,8 @@ class Scorer:
             )
             return agreed(forward, swapped, self.rubric_for(request))
         questions = [self._question(Case(request, candidate)) for candidate in (first, second)]
-        critiques = await asyncio.gather(*(self._answer(question, "score") for question in questions))
-        return self._pointwise(critiques[0], critiques[1], self.rubric_for(request))
+        critiques = await asyncio.gather(*(self.answer(question, "score") for question in questions))
+        return pointwise_comparison(critiques[0], critiques[1], self.rubric_for(request))
 
     async def close(self) -> None:
         await self.backend.close()
@@ -236,10 +211,10 @@ class Scorer:
 
     async def _judge(self, case: Case, mode: Mode) -> Critique:
         question = self._question(case)
-        critique = await self._answer(question, mode)
+        critique = await self.answer(question, mode)
         return with_samples(critique, await self._samples(question)) if self.settings.samples else critique
 
-    def _question(self, case: Case) -> _Question:
+    def _question(self, case: Case) -> JudgeQuestion:
         self._check_scope(case.request)
         rubric = self.rubric_for(case.request)
         if self.compares(case.request):
@@ -247,102 +222,17 @@ class Scorer:
                 f"{rubric.name} compares images and gives no scores of one: let it compare two, or rank several of one "
                 "request (`rationalrewards score`, Multi-Dim Score)."
             )
-        return _Question(critique_messages(case.request, case.candidate, rubric), rubric)
+        return JudgeQuestion(critique_messages(case.request, case.candidate, rubric), rubric)
 
     def _check_scope(self, request: UserRequest) -> None:
         if self.scope is not None:
             self.scope(request)
 
-    async def _answer(self, question: _Question, mode: Mode) -> Critique:
-        """The critique whose words are shown."""
-        await introduce(self.backend)
-        again = self.settings.ask_again
-        sampling = self._sampling(question.rubric, mode)
-        if not sampling.repeatable:
-            return await self._asked(question, sampling, mode, again)
-        key = self._key(question, sampling, mode)
-        if mode == "critique":
-            return self.memo.get(key) or await self._remembered(key, question, sampling, mode, again)
-        # A critique of the same picture, kept or being written, holds the answer.
-        whole = self._key(question, self._sampling(question.rubric, "critique"), "critique")
-        whole_critique = self.memo.get(key, whole) or await self._under_way(whole)
-        return score_part(whole_critique or await self._remembered(key, question, sampling, mode, again))
-
-    def _key(self, question: _Question, sampling: Sampling, way: Way) -> str:
-        return address_key(self._judge_identity(question.rubric), question.place, sampling, way)
-
-    def _judge_identity(self, rubric: Rubric) -> str:
-        """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt.
-
-        Weights make a reward of a critique and change nothing in it.
-        """
-        unweighted = rubric.with_weights(dict.fromkeys((d.key for d in rubric.dimensions), 1.0))
-        return f"{self.backend.identity}#{rubric_to_toml(unweighted)}"
-
-    async def _remembered(self, key: str, question: _Question, sampling: Sampling, way: Way, again: int) -> Critique:
-        """Ask, together with whoever asks the same now, and keep the answer."""
-
-        async def call() -> Critique:
-            critique = await self._asked(question, sampling, way, again)
-            self.memo.put(key, critique)
-            return critique
-
-        return await self.memo.calls.join(key, call)
-
-    async def _under_way(self, key: str) -> Critique | None:
-        """What a call of that key comes to; None if there is none, or if it fails: the failure is its own caller's."""
-        try:
-            return await self.memo.calls.join_if_any(key)
-        except (CritiqueParseError, BackendError, RequestError):
-            return None
-
-    async def _asked(self, question: _Question, sampling: Sampling, way: Way, again: int) -> Critique:
-        return await self.asked(question.messages, sampling, lambda reply: _read(reply, question.rubric, way), again)
-
-    async def asked(
-        self, messages: tuple[Message, ...], sampling: Sampling, read: Callable[[Reply], T], again: int | None = None
-    ) -> T:
-        """What `read` makes of the judge's reply, asked up to `again` times more where that raises CritiqueParseError.
-
-        The last failure is raised, every one is counted. None is as often as the settings say.
-        """
-        again = self.settings.ask_again if again is None else again
-        for attempt in range(again + 1):
-            reply = await self.backend.reply(messages, sampling.again(attempt))
-            try:
-                return read(reply)
-            except CritiqueParseError as error:
-                self.failures[error.reason] += 1
-                if attempt == again:
-                    raise
-                log.info("asking again: %s", error)
-        raise AssertionError("unreachable")
-
-    async def _samples(self, question: _Question) -> list[Critique]:
-        """Critiques of the same picture, sampled up to their last score. Those that fail are counted and left out."""
-        greedy, settings = self._sampling(question.rubric, "score"), self.settings
-        samplings = [
-            replace(greedy, temperature=settings.samples_temperature, seed=seed, alternatives=0)
-            for seed in range(1, settings.samples + 1)
-        ]
-        sampled = await asyncio.gather(*(self._sample(question, sampling) for sampling in samplings))
-        return [critique for critique in sampled if critique is not None]
-
-    async def _sample(self, question: _Question, sampling: Sampling) -> Critique | None:
-        key = self._key(question, sampling, "score")
-        try:
-            return self.memo.get(key) or await self._remembered(key, question, sampling, "score", again=0)
-        except CritiqueParseError:
-            return None  # counted where it was read
-        except (BackendError, RequestError) as error:
-            self.failures[error.reason] += 1
-            return None
-
     async def _comparison(self, request: UserRequest, first: Image.Image, second: Image.Image) -> Comparison:
         """One order. What is kept is the reply's text, so that every caller's weights decide for themselves."""
         self._check_scope(request)
         rubric = self.rubric_for(request)
-        question = _Question(pairwise_messages(request, first, second, rubric), rubric)
+        question = JudgeQuestion(pairwise_messages(request, first, second, rubric), rubric)
         sampling = self._sampling(rubric, "pairwise")
         await introduce(self.backend)
         again = self.settings.ask_again
@@ -352,36 +242,6 @@ class Scorer:
         else:
             answer = await self._asked(question, sampling, "pairwise", again)
         return parse_comparison(answer.raw, rubric)
-
-    def _pointwise(self, first: Critique, second: Critique, rubric: Rubric) -> Comparison:
-        judgements = tuple(
-            PairJudgement(
-                key=a.key,
-                justification=f"A: {a.justification}\nB: {b.justification}",
-                score_a=a.score,
-                score_b=b.score,
-            )
-            for a, b in zip(first.judgements, second.judgements, strict=True)
-        )
-        verdict: Verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
-        return Comparison(judgements=judgements, verdict=verdict, raw=(first.raw, second.raw))
-
-    def _sampling(self, rubric: Rubric, way: Way) -> Sampling:
-        settings = self.settings
-        grammar = None
-        if settings.guided and rubric.profile is None:
-            grammar = comparison_grammar(rubric) if way == "pairwise" else critique_grammar(rubric, way)
-        return Sampling(
-            temperature=settings.temperature,
-            max_tokens=self._longest(rubric),
-            stop=(SUMMARY_LINE,) if way == "score" and rubric.profile is None else (),
-            grammar=grammar,
-            alternatives=0 if way == "pairwise" else settings.alternatives,
-        )
-
-    def _longest(self, rubric: Rubric) -> int:
-        """Tokens a reply may take: what the settings allow, and more where a judge's profile asks for it."""
-        return max(self.settings.max_tokens, 0 if rubric.profile is None else rubric.profile.max_tokens)
 
     def _check_failure_rate(self, outcomes: Sequence[Outcome | None]) -> None:
         if self.settings.max_failure_rate >= 1.0:
@@ -394,12 +254,3 @@ class Scorer:
                 f"{reasons.total()} of {len(finished)} cases failed ({most}); stopped. Fix the cause or raise max_failure_rate.",
                 tuple(outcomes),
             )
-
-
-def _read(reply: Reply, rubric: Rubric, way: Way) -> Critique:
-    """A reply as the memo keeps it; of a comparison that can be read, the text alone."""
-    if way != "pairwise":
-        return read_reply(reply, rubric, way)
-    check_finished(reply)
-    parse_comparison(reply.text, rubric)
-    return Critique(rubric=rubric.name, judgements=(), raw=reply.text)

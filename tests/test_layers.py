@@ -40,6 +40,7 @@ CORE_LAYERS = [
     ["free_lines", "grammar", "comparison", "backends"],
     ["probabilities", "memo", "round_robin"],
     ["judged", "finished_reply", "scorer_settings"],
+    ["interviewer"],
     ["scorer"],
     ["rubric_writing"],
     ["serving", "loop"],
