@@ -13,6 +13,7 @@ from typing import Any, Final
 from rationalrewards_core.jsonl import read_lines
 from rationalrewards_core.report.page import html_page
 from rationalrewards_core.report.parts import escaped
+from rationalrewards_core.report.plot import Plot
 from rationalrewards_core.storage import replace_file
 
 from .pace import duration
@@ -113,26 +114,17 @@ def _chart(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """SVG lines over a shared range, their names below."""
     xs = [x for points in curves.values() for x, _ in points]
     ys = [y for points in curves.values() for _, y in points]
-    width, height, left, edge = 460.0, 200.0, 52.0, 14.0
-    x_low, x_span = min(xs), (max(xs) - min(xs)) or 1.0
-    y_low, y_span = min(ys), (max(ys) - min(ys)) or 1.0
-    lines, legend = [], []
-    for part in range(3):
-        y, value = edge + (height - 3 * edge) * part / 2, y_low + y_span * (1 - part / 2)
-        lines.append(f'<line x1="{left}" x2="{width}" y1="{y}" y2="{y}" stroke="var(--line)"/>')
-        lines.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.3g}</text>')
+    width, height = 460, 200
+    plot = Plot(
+        left=52, right=width - 4, top=14, bottom=height - 28, x_range=(min(xs), max(xs)), y_range=(min(ys), max(ys))
+    )
+    lines, legend = plot.levels(3, ".3g"), []
     for (name, points), colour in zip(curves.items(), COLOURS * len(curves), strict=False):
-        places = " ".join(
-            f"{left + (width - left - 4) * (x - x_low) / x_span:.1f},"
-            f"{edge + (height - 3 * edge) * (1 - (y - y_low) / y_span):.1f}"
-            for x, y in points
-        )
-        lines.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        lines.append(plot.curve(points, f'stroke="{colour}" stroke-width="2"'))
         legend.append(f'<span style="color:{colour}">{escaped(name.replace("_", " "))} {points[-1][1]:.3f}</span>')
-    for x, text in ((left, x_low), (width - 4, max(xs))):
-        anchor = "start" if x == left else "end"
-        lines.append(f'<text x="{x}" y="{height - 6}" text-anchor="{anchor}">{text:.0f}</text>')
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}">{"".join(lines)}</svg><p class=legend>{"".join(legend)}</p>'
+    for place, step, anchor in ((plot.left, min(xs), "start"), (plot.right, max(xs), "end")):
+        lines.append(f'<text x="{place}" y="{height - 6}" text-anchor="{anchor}">{step:.0f}</text>')
+    return f'<svg viewBox="0 0 {width} {height}">{"".join(lines)}</svg><p class=legend>{"".join(legend)}</p>'
 
 
 def _sheet(file: Path, run: Path) -> str:

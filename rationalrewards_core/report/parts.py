@@ -13,6 +13,7 @@ from PIL import Image
 from ..critique import Critique, Judgement
 from ..images import data_url
 from ..rubric import NOT_APPLICABLE, Rubric
+from .plot import Plot
 
 SMALL_PIXELS = 128
 """Images up to this width are enlarged without smoothing, so that their pixels can be seen."""
@@ -89,24 +90,22 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
     low, high = max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05)
     high = high if high > low else low + 0.1
 
-    def x(i: int) -> float:
-        return left + (width - left - 16) * (i / max(1, count - 1))
-
-    def y(v: float) -> float:
-        return top + (height - top - bottom) * (1 - (v - low) / (high - low))
-
+    plot = Plot(
+        left=left,
+        right=width - 16,
+        top=top,
+        bottom=height - bottom,
+        x_range=(0, count - 1),
+        y_range=(low, high),
+    )
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escaped(y_label)} by {escaped(x_label)}">']
-    for k in range(5):
-        v = low + (high - low) * k / 4
-        parts.append(f'<line x1="{left}" x2="{width - 16}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="var(--line)"/>')
-        parts.append(f'<text x="{left - 8}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.2f}</text>')
+    parts += plot.levels(5, ".2f")
     for i in range(count):
-        parts.append(f'<text x="{x(i):.1f}" y="{height - 22}" text-anchor="middle">{i + 1}</text>')
+        parts.append(f'<text x="{plot.x(i):.1f}" y="{height - 22}" text-anchor="middle">{i + 1}</text>')
     parts.append(f'<text x="{(left + width) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escaped(x_label)}</text>')
     for number, line in enumerate(lines):
-        points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(line.values))
         dash = ' stroke-dasharray="6 5"' if line.dashed else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="2.5"{dash}/>')
+        parts.append(plot.curve(enumerate(line.values), f'stroke="{line.colour}" stroke-width="2.5"{dash}'))
         legend = left + 12 + 210 * number
         parts.append(
             f'<line x1="{legend}" x2="{legend + 22}" y1="8" y2="8" stroke="{line.colour}" stroke-width="3"{dash}/>'
