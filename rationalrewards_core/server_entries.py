@@ -126,12 +126,12 @@ def _vllm(program: str, model: str, share: float) -> Entry:
 
 
 def _llama_cpp(program: str, model: str, mmproj: str | None, slots: int) -> Entry:
-    named = [Path(model), *([Path(mmproj).expanduser().absolute()] if mmproj is not None else [])]
-    for file in named:
+    paths = [Path(model), *([Path(mmproj).expanduser().absolute()] if mmproj is not None else [])]
+    for file in paths:
         if not file.is_file():
             raise ConfigError(f"There is no file {str(file)!r}.")
     try:
-        tower = named[1] if mmproj is not None else pair(named[0]).mmproj
+        tower = paths[1] if mmproj is not None else pair(paths[0]).mmproj
     except ConfigError as error:
         raise ConfigError(f"{error} Or name its picture tower with --mmproj FILE.") from error
     sizes = ("--ctx-size", str(slots * CONTEXT), "--parallel", str(slots))

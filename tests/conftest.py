@@ -9,12 +9,16 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from rationalrewards_core import rubric_file
 from rationalrewards_core.backends import profile_store
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+from tests.own_rubrics import use_own_rubrics
 
 SERVER_FOLDER = "comfy"
+
+use_own_rubrics(rubric_file)
 
 # The same examples in every run, so that a change is judged by its own merits and not by the day's luck.
 settings.register_profile("repeatable", derandomize=True, database=None)

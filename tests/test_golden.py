@@ -27,7 +27,8 @@ from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.replies.parsing import parse_critique
 from rationalrewards_core.reward import reward
 from rationalrewards_core.rubric import Layout, Rubric
-from rationalrewards_core.rubric_file import carried_rubrics, edit_rubric, generation_rubric, rubric_to_toml
+from rationalrewards_core.rubric_file import carried_rubrics, rubric_to_toml
+from tests.own_rubrics import shipped_rubric
 from training.parrot.chat import chat_rows
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -38,7 +39,7 @@ MODES = ("critique", "score")
 
 def rubrics() -> dict[str, Rubric]:
     """The shipped ones, the miniature's own, and one in the layout that differs most from them."""
-    shipped = {"generation": generation_rubric(), "edit": edit_rubric()}
+    shipped = {"generation": shipped_rubric("generation"), "edit": shipped_rubric("edit")}
     own = {f"miniature {kind}": rubric for kind, rubric in carried_rubrics(scorer_folder()).items()}
     layout = Layout(analysis=False, score_first=True, refinement=False)
     scale = replace(shipped["edit"].scale, minimum=-2.0, maximum=10.0, decimals=2)
@@ -65,7 +66,7 @@ def written(messages: tuple[Message, ...]) -> str:
 def reading(path: Path) -> Any:
     """A reply of the corpus as the parser reads it in both modes and as a comparison, written down again, and its reward."""
     front, reply = path.read_bytes().decode("utf-8").split("---\n", 1)
-    rubric = edit_rubric() if "rubric: edit" in front else generation_rubric()
+    rubric = shipped_rubric("edit" if "rubric: edit" in front else "generation")
     rows: list[Any] = []
     for mode in MODES:
         try:

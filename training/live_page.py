@@ -98,8 +98,8 @@ def _figures(rows: Rows) -> str:
 def _panels(rows: Rows) -> list[str]:
     names = list(dict.fromkeys(name for row in rows for name in row))
     panels = []
-    for title, wanted in PANELS:
-        curves = {name: points for name in names if wanted(name) and (points := _points(rows, name))}
+    for title, belongs in PANELS:
+        curves = {name: points for name in names if belongs(name) and (points := _points(rows, name))}
         if curves:
             panels.append(f"<section class=chart><h3>{escaped(title)}</h3>{_chart(curves)}</section>")
     return panels

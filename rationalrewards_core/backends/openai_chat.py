@@ -142,8 +142,8 @@ class OpenAIChat:
         if not (config.probe or config.check_sight):
             return replace(assumed_profile(config), model=model)
         software = await software_of(session.calls, entry)
-        asked = (config.structured, config.logprobs, config.chat_template, config.fields)
-        under = (*asked, config.probe, config.check_sight)
+        settings = (config.structured, config.logprobs, config.chat_template, config.fields)
+        under = (*settings, config.probe, config.check_sight)
         context = context_of(entry) or software.context
         key = profile_key(self._place, model, self._listing, software, context, under)
         profile = remembered(key, on_disk=config.remember)

@@ -56,9 +56,9 @@ class Listing:
 def read_listing(text: str) -> Listing:
     """What `to_json` wrote. DownloadError if it is something else."""
     try:
-        written = json.loads(text)
-        files = tuple(HubFile(**row) for row in written["files"])
-        listing = Listing(repository=written["repository"], commit=written["commit"], files=files)
+        table = json.loads(text)
+        files = tuple(HubFile(**row) for row in table["files"])
+        listing = Listing(repository=table["repository"], commit=table["commit"], files=files)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DownloadError("The list of what to fetch is damaged; discard what arrived and begin again.") from error
     if not files or not all(isinstance(file.name, str) and _NAME.fullmatch(file.name) for file in files):

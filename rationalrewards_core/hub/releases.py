@@ -32,5 +32,5 @@ RELEASES: Final = {
 
 def hub_address() -> str:
     """The hub, or the mirror that the user's HF_ENDPOINT names, as Hugging Face's own tools read it."""
-    named = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
-    return named if urlsplit(named).scheme in ("http", "https") and urlsplit(named).hostname else HUB
+    mirror = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
+    return mirror if urlsplit(mirror).scheme in ("http", "https") and urlsplit(mirror).hostname else HUB

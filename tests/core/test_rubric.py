@@ -23,6 +23,7 @@ from rationalrewards_core.rubric_file import (
     parse_rubric,
     rubric_to_toml,
 )
+from tests.own_rubrics import shipped_rubric
 
 OWN = """
 name = "posters"
@@ -112,13 +113,13 @@ class TestOwnRubric:
         assert checkpoint_rubric(tmp_path, "edit") is None
 
     def test_built_in_rubrics_have_the_papers_dimensions(self) -> None:
-        assert [d.key for d in generation_rubric().dimensions] == [
+        assert [d.key for d in shipped_rubric("generation").dimensions] == [
             *("text_faithfulness", "physical_quality", "text_rendering"),
         ]
-        assert [d.key for d in edit_rubric().dimensions] == [
+        assert [d.key for d in shipped_rubric("edit").dimensions] == [
             *("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering"),
         ]
-        for rubric in (generation_rubric(), edit_rubric()):
+        for rubric in (shipped_rubric("generation"), shipped_rubric("edit")):
             assert [d.key for d in rubric.dimensions if d.optional] == ["text_rendering"]
             assert all([level for level, _ in d.anchors] == [4.0, 3.0, 2.0, 1.0] for d in rubric.dimensions)
 

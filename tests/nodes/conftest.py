@@ -9,12 +9,15 @@ import pytest
 
 from tests.nodes.comfy_stub import Pack, load_pack, stubbed
 from tests.nodes.scripted_scorer import ScriptedScorer, images_of
+from tests.own_rubrics import use_own_rubrics
 
 
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pack]:
     with stubbed(tmp_path_factory.mktemp("comfy")):
-        yield load_pack()
+        pack = load_pack()
+        use_own_rubrics(pack.core("rubric_file"))
+        yield pack
 
 
 @pytest.fixture

@@ -91,9 +91,13 @@ def foreign() -> dict[str, dict[str, str]]:
 
 def test_the_dimensions_and_reasons_of_the_server_have_their_chinese_words() -> None:
     from rationalrewards_core.replies.parsing import Reason
-    from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+    from tests.own_rubrics import shipped_rubric
 
-    titles = {dimension.title for rubric in (edit_rubric(), generation_rubric()) for dimension in rubric.dimensions}
+    titles = {
+        dimension.title
+        for rubric in (shipped_rubric("edit"), shipped_rubric("generation"))
+        for dimension in rubric.dimensions
+    }
     assert titles == set(foreign()["titles"])
     assert {reason.value for reason in Reason} <= set(foreign()["reasons"])
 

@@ -4,13 +4,12 @@
     workflows/api/NAME.json   API form, for scripts
     subgraphs/NAME.json       the loop as a blueprint
 
-With `--pictures` the graphs that run anywhere are run, and all are photographed: workflows/NAME.jpg.
+The templates' pictures, workflows/NAME.jpg, are made by `thumbnails`.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -47,22 +46,6 @@ def portable(ui: dict[str, Any]) -> dict[str, Any]:
     return {**ui, "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}}}
 
 
-def photograph(frontend: Frontend, graph: Graph) -> None:
-    from PIL import Image
-
-    if graph.runs_anywhere:
-        frontend.queue()
-        frontend.page.wait_for_timeout(1500)
-        frontend.idle()
-        frontend.page.wait_for_timeout(1500)
-    frontend.bare()
-    frontend.show()
-    # The uppermost strip is the frontend's own.
-    shot = frontend.page.screenshot(clip={"x": 0, "y": 50, "width": 1600, "height": 950})
-    picture = Image.open(io.BytesIO(shot)).convert("RGB")
-    picture.resize((960, 570), Image.Resampling.LANCZOS).save(FOLDER / f"{graph.name}.jpg", quality=82, optimize=True)
-
-
 def _plain(graph: Graph) -> dict[str, Any]:
     return {"id": graph.id, **asdict(graph)}
 
@@ -75,7 +58,6 @@ def _write(file: Path, content: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("address", help="of a running ComfyUI with this pack, such as http://127.0.0.1:8188")
-    parser.add_argument("--pictures", action="store_true", help="also run and photograph the graphs")
     parser.add_argument("--only", default="", help="part of a workflow's name")
     options = parser.parse_args()
     if not options.only or options.only in BLUEPRINT.name:
@@ -83,11 +65,9 @@ def main() -> None:
             frontend.open()
             export_blueprint(frontend)
     for graph in (one for one in GRAPHS if options.only in one.name):
-        with opened(options.address, width=1600, height=1000) as frontend:
+        with opened(options.address) as frontend:
             frontend.open()
             export(frontend, graph)
-            if options.pictures:
-                photograph(frontend, graph)
 
 
 if __name__ == "__main__":

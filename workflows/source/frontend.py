@@ -116,19 +116,6 @@ class Frontend:
         )
         self.page.wait_for_timeout(700)
 
-    def bare(self) -> None:
-        """Hide everything but the graph, for pictures."""
-        hidden = (
-            ".side-tool-bar-container, .comfyui-body-top, .actionbar-container, .workflow-tabs-container, .graph-canvas-menu,"
-            ".p-toast, .p-buttongroup, .p-breadcrumb, .comfyui-logo, [data-testid='queue-notification-banner']"
-        )
-        self.page.add_style_tag(content=f"{hidden} {{ display: none !important; }}")
-        self.page.evaluate(
-            "() => { app.canvas.show_info = false;"
-            " for (const button of document.querySelectorAll('button'))"
-            " if (button.innerText.trim() === 'Graph') button.parentElement.style.display = 'none'; }"
-        )
-
     def _post(self, path: str, value: Any) -> None:
         request = urllib.request.Request(
             self.address + path, json.dumps(value).encode(), {"Content-Type": "application/json"}, method="POST"

@@ -57,8 +57,6 @@ class Graph:
     """File name without extension."""
     nodes: Mapping[str, Node]
     groups: tuple[Group, ...] = ()
-    runs_anywhere: bool = False
-    """Whether it needs no model but the pack's own."""
 
     @property
     def id(self) -> str:

@@ -243,13 +243,13 @@ def _quantised(tensor: Tensor, stored: Any) -> npt.NDArray[np.uint8]:
 
     block, size = gguf.GGML_QUANT_SIZES[stored]
     rows, width = tensor.shape
-    written = np.zeros((rows, width // block * size), np.uint8)
+    blocks = np.zeros((rows, width // block * size), np.uint8)
     chunk = ctypes.CDLL(xllamacpp.__file__).ggml_quantize_chunk
     chunk.restype = ctypes.c_size_t
-    source, target = ctypes.c_void_p(tensor.ctypes.data), ctypes.c_void_p(written.ctypes.data)
+    source, target = ctypes.c_void_p(tensor.ctypes.data), ctypes.c_void_p(blocks.ctypes.data)
     numbers = [ctypes.c_int64(number) for number in (0, rows, width)]
-    assert chunk(ctypes.c_int(stored), source, target, *numbers, None) == written.nbytes
-    return written
+    assert chunk(ctypes.c_int(stored), source, target, *numbers, None) == blocks.nbytes
+    return blocks
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -51,14 +51,17 @@ def efficiency(
     rows = [[accuracy(one, rule).value, *resampled_accuracies(one, rule)] for one in (*students, *heads)]
     table = np.array(rows)
     mine, other = table[: len(sizes)], table[len(sizes) :]
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for i, size in enumerate(sizes):
         needed = np.array([pairs_needed(mine[i, k], sizes, other[:, k]) for k in range(mine.shape[1])])
         ratios = np.minimum(needed, sizes[-1]) / size
-        found[str(size)] = {**_interval(ratios), "beyond": round(float(np.mean(np.isinf(needed[1:]))), 3)}
+        figures[str(size)] = {**_interval(ratios), "beyond": round(float(np.mean(np.isinf(needed[1:]))), 3)}
     crossings = np.array([crossing(sizes, mine[:, k] - other[:, k]) for k in range(mine.shape[1])])
-    found["crossing"] = {**_interval(crossings), "draws_that_cross": round(float(np.mean(~np.isnan(crossings[1:]))), 3)}
-    return found
+    figures["crossing"] = {
+        **_interval(crossings),
+        "draws_that_cross": round(float(np.mean(~np.isnan(crossings[1:]))), 3),
+    }
+    return figures
 
 
 def _interval(values: np.ndarray) -> dict[str, float | None]:

@@ -7,7 +7,6 @@ from ..parts import judge, miniature_prompt, note, shown
 
 GRAPH = Graph(
     name="4_best_of_batch_gate",
-    runs_anywhere=True,
     nodes={
         "note": note(
             (0, 0),

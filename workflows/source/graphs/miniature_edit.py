@@ -7,7 +7,6 @@ from ..parts import critique, judge, note, shown
 
 GRAPH = Graph(
     name="2_miniature_edit",
-    runs_anywhere=True,
     nodes={
         "note": note(
             (0, 0),

@@ -7,7 +7,6 @@ from ..parts import MINIATURE_PROMPT, critique, judge, loop_end, loop_start, not
 
 GRAPH = Graph(
     name="1_miniature_loop",
-    runs_anywhere=True,
     nodes={
         "note": note(
             (0, 0),

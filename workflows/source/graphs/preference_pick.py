@@ -7,7 +7,6 @@ from ..parts import judge, miniature_prompt, note
 
 GRAPH = Graph(
     name="9_preference_pick",
-    runs_anywhere=True,
     nodes={
         "note": note(
             (0, 0),
