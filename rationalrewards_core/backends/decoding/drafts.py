@@ -26,7 +26,7 @@ PAIR_WEIGHT: Final = 20
 """... and likelier still where the prompt has them after the same token."""
 CONFIDENCE: Final = 0.35
 """A context of n tokens is believed n / (n + 0.35): short ones fit anywhere."""
-FLOOR: Final = 0.03
+FLOOR: Final = 0.01
 """A draft ends where its chance to be right as a whole falls below this."""
 TRUST_STEP: Final = 0.2
 """How fast a row learns how far its drafts can be trusted."""
@@ -167,18 +167,20 @@ class Drafter:
         place, run = (0, 0) if counterpart is None else (counterpart.place, counterpart.run)
         while len(tokens) < most:
             token, share, longest = self._likeliest(context, longest)
-            kind = (_COUNTS, longest, int(10 * share))
-            if counterpart is not None:
-                read, read_share = counterpart.at(place, run)
-                if read == token:
-                    kind = (_BOTH, min(run, LONG_RUN), int(10 * share))
-                    share = max(share, read_share)
-                elif read_share > share:
-                    kind = (_READ, min(run, LONG_RUN), 0)
-                    token, share = read, read_share
-                place, run = (place + 1, run + 1) if read == token else (place, 0)
-            chance *= rates.rate(kind, share)
-            if chance < FLOOR:
+            kind: Kind = (_COUNTS, longest, int(10 * share))
+            rate = rates.rate(kind, share)
+            read, read_share = (-1, 0.0) if counterpart is None else counterpart.at(place, run)
+            if read == token and read_share:
+                kind = (_BOTH, min(run, LONG_RUN), int(10 * share))
+                rate = rates.rate(kind, max(share, read_share))
+            elif read_share:
+                against: Kind = (_READ, min(run, LONG_RUN), 0)
+                read_rate = rates.rate(against, read_share)
+                if read_rate > rate:
+                    token, kind, rate = read, against, read_rate
+            place, run = (place + 1, run + 1) if read == token else (place, 0)
+            chance *= rate
+            if token < 0 or chance < FLOOR:
                 break
             tokens.append(token)
             chances.append(chance)

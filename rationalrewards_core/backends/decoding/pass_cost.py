@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-WIDTHS: Final = (1, 2, 4, 8, 16, 32)
+WIDTHS: Final = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per row of a pass, the last accepted one included: few shapes, so that a pass can be recorded once."""
 KEEP: Final = 0.8
 """Share of the old estimate in the new one."""
-REACH: Final = 4
+REACH: Final = 2
 """Drafts are made for passes up to so many times as wide as the last."""
 FIXED_SHARE: Final = 0.5
 """What a pass is expected to cost at least, against a wider one, before it was tried."""

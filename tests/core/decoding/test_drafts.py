@@ -144,6 +144,33 @@ def test_a_request_that_was_never_judged_reads_the_latest_reply_along() -> None:
     assert told([50, 51], [8, 8, 8, NEWLINE], memory).draft(4).tokens == tuple(PHRASE[10:14])
 
 
+def test_of_two_sources_the_one_that_was_right_more_often_is_taken() -> None:
+    """The counts claim more for 6 than the reply that is read along claims for 5, until they have been wrong."""
+    memory = ReplyMemory()
+    told([50, 51], [9, 2, 3, 4, 6], memory)
+    told([40, 41], [1, 2, 3, 4, 5], memory)
+    drafter = told([40, 41], [9, 2, 3, 4], memory)
+    claim = drafter.draft(1)
+    assert claim.tokens == (6,)
+    for _ in range(50):
+        memory.rates.learn(claim.kinds[0], right=False)
+    assert drafter.draft(1).tokens == (5,)
+
+
+@given(st.lists(st.integers(0, 5), max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_nothing_is_drafted_from_behind_the_end_of_the_earlier_reply(old: list[int], new: list[int]) -> None:
+    """However often it was right: behind its end stands no token."""
+    memory = ReplyMemory()
+    told([40, 41], old, memory)
+    for source in range(3):
+        for run in range(6):
+            for share in range(11):
+                for _ in range(20):
+                    memory.rates.learn((source, run, share), right=True)
+    drafter = told([40, 41], new, memory)
+    assert set(drafter.draft(30).tokens) <= {40, 41, *old, *new}
+
+
 def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drafts, "MEMORY_REPLIES", 3)
     memory = ReplyMemory()
@@ -153,10 +180,10 @@ def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_second_critique_of_a_request_takes_few_passes() -> None:
-    """Critiques of an 8B's length, two held out; by counts alone 2.9 tokens a pass, by unchecked chances 3.7."""
+    """Critiques of an 8B's length, two held out; by counts alone 2.9 tokens a pass, by unchecked chances 3.7, by claims 3.8."""
     pytest.importorskip("torch")
     from benchmarks.replay import cases, tokens_per_pass
 
     seconds = [tokens_per_pass(case)[1] for case in cases()]
     assert min(seconds) > 3.0
-    assert sum(seconds) / len(seconds) > 3.75
+    assert sum(seconds) / len(seconds) > 4.0

@@ -80,4 +80,4 @@ def test_drafts_reach_a_little_beyond_the_last_pass_and_grow_again() -> None:
     while cost.reach < WIDTHS[-1]:
         reached.append(cost.reach)
         cost.best_width([[0.99] * (cost.reach - 1)])
-    assert reached == [4, 16]
+    assert reached == [2, 4, 8, 16, 32]
