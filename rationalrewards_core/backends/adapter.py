@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BackendError, ConfigError, RationalRewardsError
+from ..numerals import finite_number
 from .loading_report import first_line, first_without_number, others
 
 RENAMED: Final = (
@@ -72,9 +73,28 @@ def _table(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder} is not a LoRA adapter folder: its adapter_config.json cannot be read.")
     if table.get("peft_type") != "LORA":
         raise ConfigError(f"{folder} holds a peft adapter of type {table.get('peft_type')!r}; only LORA is taken.")
+    _check_strength(folder, table)
     if not (folder / "adapter_model.safetensors").is_file():
         raise ConfigError(f"{folder} has no adapter_model.safetensors; copy it there, or save the adapter again.")
     return table
+
+
+def _check_strength(folder: Path, table: Mapping[str, Any]) -> None:
+    """ConfigError unless ranks and alphas, by whose quotient peft multiplies all that the adapter learned, are numbers of use."""
+    for key, patterns, kind in (
+        ("r", "rank_pattern", "a whole number above 0"),
+        ("lora_alpha", "alpha_pattern", "a number other than 0"),
+    ):
+        values = table.get(patterns) or {}
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{patterns} in the adapter_config.json of {folder} is no table; copy that file again.")
+        for name, value in [(key, table.get(key, 8)), *values.items()]:
+            number = finite_number(value)
+            if not number or (key == "r" and (number < 1 or number % 1)):
+                shown = name if name == key else f"{patterns} of {name}"
+                raise ConfigError(
+                    f"{shown} in the adapter_config.json of {folder} must be {kind}, not {value!r:.40}; copy that file again."
+                )
 
 
 def _adapted(model: Any, folder: Path, table: Mapping[str, Any]) -> Any:
@@ -87,19 +107,24 @@ def _adapted(model: Any, folder: Path, table: Mapping[str, Any]) -> Any:
     broken = first_without_number(weights.items())
     if broken is not None:
         raise _Misfit(f"{broken} holds values that are no numbers")
+    if not any(tensor.any() for tensor in weights.values()):  # one that learned nothing has numbers in its lora_A
+        raise _Misfit("all of its weights are zero")
     config = LoraConfig.from_pretrained(str(folder))
     config.inference_mode = True
     for name, value in _resolved(table, [name for name, _ in model.named_modules()]).items():
         setattr(config, name, value)
     adapted = PeftModel(model, config)
     places = {name: tuple(place.shape) for name, place in get_peft_model_state_dict(adapted).items()}
+    fitted = _fitted(weights, places)
     try:
-        report: Any = set_peft_model_state_dict(adapted, _fitted(weights, places))
+        report: Any = set_peft_model_state_dict(adapted, fitted)
     except KeyError as error:  # of a module that was trained whole
         raise _Misfit(f"it lacks {error.args[0]}") from error
     foreign = sorted(report.unexpected_keys)
-    # The report names the whole base model as missing too, and puts peft's name of the adapter into the adapter's.
-    missing = sorted({name.replace(".default", "") for name in report.missing_keys} & places.keys())
+    # The report names the whole base model as missing too, puts peft's name of the adapter into the adapter's, and calls
+    # the magnitudes of DoRA otherwise than their file does; what is left out would stay as if it had learned nothing.
+    reported = {name.replace(".default", "") for name in report.missing_keys} & places.keys()
+    missing = sorted(reported | {name for name in places.keys() - fitted.keys() if ".lora_" in name})
     if foreign:
         raise _Misfit(f"its weight {foreign[0].replace('.default', '')} fits nowhere{others(foreign)}")
     if missing:

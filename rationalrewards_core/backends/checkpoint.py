@@ -19,7 +19,7 @@ from ..errors import BackendError, ConfigError, RationalRewardsError
 from .adapter import with_adapter
 from .device import choose_device, fast_precision, floating_type, resolve_precision
 from .fingerprint import folder_fingerprint
-from .loading_report import check_numbers, check_whole, first_line, weights_of
+from .loading_report import check_numbers, check_taught, check_whole, first_line, weights_of
 
 log = logging.getLogger("rationalrewards.backends.checkpoint")
 
@@ -132,6 +132,7 @@ def load_checkpoint(config: CheckpointConfig) -> Checkpoint:
         raise _load_failure(config, error) from error
     check_whole(config.model, report)
     check_numbers(config.model, weights_of(model))
+    check_taught(config.model, model.named_parameters())
     _complete(tokeniser, config)
     _neutral_generation(model, tokeniser)
     if config.precision == "int8":

@@ -1,4 +1,4 @@
-"""Whether what was loaded is all of it: transformers' own report of missing and foreign weights, and NaN.
+"""Whether what was loaded is all of it: transformers' own report of missing and foreign weights, NaN, and matrices of zeros.
 
 transformers fills a weight that a checkpoint lacks with random numbers and goes on; such a model still writes
 critiques, and they are worth nothing. So the report is read, and anything but a whole model is refused.
@@ -54,6 +54,27 @@ def check_numbers(model: str, weights: Iterable[tuple[str, Any]]) -> None:
     name = first_without_number(weights)
     if name is not None:
         raise _not_whole(f"{model} is damaged: {name} holds values that are no numbers")
+
+
+def check_taught(model: str, weights: Iterable[tuple[str, Any]]) -> None:
+    """BackendError that names the first matrix which holds one value throughout, which no training leaves behind.
+
+    A file that is made at its full size before its content arrives has zeros where nothing came. Vectors may be like
+    that: biases of zero, norms of one.
+    """
+    name = next((name for name, tensor in weights if name.endswith("weight") and _one_value(tensor)), None)
+    if name is not None:
+        raise _not_whole(f"{model} is damaged: {name} holds one and the same value throughout")
+
+
+def _one_value(tensor: Any) -> bool:
+    """Of a matrix of more than one value; quantised ones by what is stored of them."""
+    if tensor.is_meta or tensor.ndim < 2 or tensor.numel() < 2:
+        return False
+    values = tensor.detach().reshape(-1)
+    first, middle, last = (values[place].item() for place in (0, len(values) // 2, -1))
+    # Three values tell almost every matrix apart; only of one that they do not is everything looked at.
+    return bool(first == middle == last) and bool((values.float() == first).all())
 
 
 def first_without_number(weights: Iterable[tuple[str, Any]]) -> str | None:

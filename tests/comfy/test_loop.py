@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.comfy.comfy_client import Client, Prompt, Run
+from tests.comfy.comfy_server import ComfyServer
 from tests.comfy.conftest import one_mode
 from tests.comfy.graphs import SHOWN, critic, generator, loop, making, preview, start, until
 
@@ -51,6 +52,32 @@ def test_every_iteration_runs_the_body_and_what_hangs_off_it_and_nothing_else(cl
         assert len(run.ui(node, "images")) == 3, node
     assert len(run.ui("best", "images")) == 1
     assert max(map(len, run.ran)) <= len("end.it2.dangling")
+
+
+def pictures_of_ours(server: ComfyServer) -> set[int]:
+    """Every picture that the pack has encoded; a file that has two names counts once."""
+    files = (file for kind in ("png", "webp") for file in server.folder.rglob(f"*.{kind}"))
+    return {file.stat().st_ino for file in files if file.name.startswith(("rationalrewards", "step_"))}
+
+
+def test_a_picture_that_a_card_and_the_film_show_is_encoded_once(client: Client, server: ComfyServer) -> None:
+    request = "a picture that is written once"
+    prompt = loop("", request=request, max_iterations=3, patience=3, generates={"size": 48})
+    prompt["scorer"] = {
+        "class_type": "RR_LoadScorer",
+        "inputs": {"engine": "miniature", "rubric": "automatic", "memory": "keep loaded"},
+    }
+    prompt["critic"] = {
+        "class_type": "RR_RationalCritique",
+        "inputs": {"scorer": ["scorer", 0], "image": ["gen", 0], "prompt": ["start", 4]},
+    }
+    prompt["end"]["inputs"]["threshold"] = 1.0
+    before = pictures_of_ours(server)
+    run = client.run(prompt)
+    assert (run.error, run.status) == ("", "success")
+    shown = [row["image"]["filename"] for row in run.ui("end", "rr_loop")[-1]["iterations"]]
+    assert len(set(shown)) == 3
+    assert len(pictures_of_ours(server) - before) == 3
 
 
 def test_the_cap_gives_the_best_so_far(client: Client) -> None:

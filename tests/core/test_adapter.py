@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,10 @@ MISFITS: dict[str, tuple[Callable[[Weights], Weights], str]] = {
         r"lacks \S+layers\.3\.self_attn\.v_proj\.lora_B\.weight\.",
     ),
     "NaN": (with_nan, r"lora_A\.weight holds values that are no numbers"),
+    "zeros": (
+        lambda weights: {name: torch.zeros_like(weight) for name, weight in weights.items()},
+        "all of its weights are zero",
+    ),
 }
 
 
@@ -175,6 +180,76 @@ def test_biases_of_an_adapter_judge_and_cannot_be_merged(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="lora_bias"):
         merge(str(scorer_folder()), folder, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
+
+
+def test_dora_without_its_magnitudes_is_refused(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "adapter", use_dora=True)
+    first = "layers.0.self_attn.q_proj.lora_magnitude_vector"
+
+    def without(part: str) -> Callable[[Weights], Weights]:
+        def kept(weights: Weights) -> Weights:
+            left = {name: weight for name, weight in weights.items() if part not in name}
+            assert len(left) < len(weights)
+            return left
+
+        return kept
+
+    rewrite(folder, without(first))
+    with pytest.raises(BackendError, match=rf"lacks \S+{re.escape(first)}\.$"):
+        load(folder)
+    rewrite(folder, without("lora_magnitude_vector"))
+    with pytest.raises(BackendError, match=rf"lacks \S+{re.escape(first)} \(and \d+ more\)"):
+        load(folder)
+
+
+def test_magnitudes_that_the_config_does_not_know_are_refused(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "adapter", use_dora=True)
+    edit(folder, use_dora=False)
+    with pytest.raises(BackendError, match=r"lora_magnitude_vector\S* fits nowhere"):
+        load(folder)
+
+
+def test_biases_that_are_missing_are_named(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "adapter", lora_bias=True)
+    rewrite(folder, lambda weights: {name: w for name, w in weights.items() if "lora_B.bias" not in name})
+    with pytest.raises(BackendError, match=r"lacks \S+lora_B\.bias \(and"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lora_alpha": float("nan")}, "lora_alpha .* must be a number other than 0, not nan"),
+        ({"lora_alpha": float("inf")}, "not inf"),
+        ({"lora_alpha": 0}, "lora_alpha .* not 0;"),
+        ({"lora_alpha": 10**400}, "lora_alpha .* must be a number"),
+        ({"lora_alpha": "8"}, "lora_alpha .* not '8'"),
+        ({"lora_alpha": True}, "lora_alpha .* not True"),
+        ({"lora_alpha": None}, "lora_alpha .* not None"),
+        ({"r": 0}, "r in the adapter_config.json .* must be a whole number above 0, not 0"),
+        ({"r": -4}, "not -4"),
+        ({"r": 4.5}, r"not 4\.5"),
+        ({"r": [4]}, r"not \[4\]"),
+        ({"alpha_pattern": {"q_proj": float("nan")}}, "alpha_pattern of q_proj .* not nan"),
+        ({"alpha_pattern": [1]}, "alpha_pattern .* is no table"),
+        ({"rank_pattern": {"q_proj": "many"}}, "rank_pattern of q_proj .* not 'many'"),
+    ],
+    ids=str,
+)
+def test_a_strength_that_is_no_number_of_use_is_refused(changes: dict[str, Any], message: str, copy: Path) -> None:
+    """peft multiplies all that an adapter learned by alpha over rank: NaN judges nothing, 0 judges as the base."""
+    edit(copy, **changes)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_that_learned_nothing_is_whole_and_changes_nothing(copy: Path) -> None:
+    """As peft begins them: numbers in lora_A, zeros in lora_B. A strength below 0 takes away what was learned."""
+    edit(copy, lora_alpha=-0.5)
+    assert not torch.equal(logits(copy), logits(None))
+    rewrite(copy, lambda weights: {n: torch.zeros_like(w) if "lora_B" in n else w for n, w in weights.items()})
+    torch.testing.assert_close(logits(copy), logits(None))
 
 
 @pytest.mark.parametrize("key", ["target_modules", "exclude_modules", "alpha_pattern"])

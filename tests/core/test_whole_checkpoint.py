@@ -129,6 +129,33 @@ def test_whole_numbers_without_their_scales_are_no_weights(copy: Path) -> None:
         load(copy)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "nf4"])
+@pytest.mark.parametrize("part", ["language_model.layers.1.mlp.up_proj", "visual.blocks.0.attn.qkv"])
+def test_a_matrix_of_one_value_is_refused_at_every_precision(precision: str, part: str, copy: Path) -> None:
+    """A download that made the file at its full size and then broke off leaves zeros."""
+    if precision in ("int8", "nf4"):
+        pytest.importorskip("bitsandbytes")
+    name = f"model.{part}.weight"
+    rewrite(copy, lambda weights: {**weights, name: torch.zeros_like(weights[name])})
+    with pytest.raises(BackendError, match=rf"{re.escape(name)} holds one and the same value throughout") as caught:
+        load(copy, precision=precision)
+    assert caught.value.reason == "load_failed"
+
+
+def test_vectors_of_one_value_are_whole(copy: Path) -> None:
+    """Biases of zero and norms of one are what training begins with, and may stay."""
+
+    def untouched(weights: Weights) -> Weights:
+        norms = {name: torch.ones_like(w) for name, w in weights.items() if w.ndim == 1 and "norm" in name}
+        biases = {name: torch.zeros_like(w) for name, w in weights.items() if name.endswith("bias")}
+        assert norms
+        assert biases
+        return {**weights, **norms, **biases}
+
+    rewrite(copy, untouched)
+    load(copy)
+
+
 def test_large_weights_are_numbers(copy: Path) -> None:
     """Their sum overflows; they do not."""
 

@@ -22,13 +22,15 @@ from rationalrewards_core.comparison import Verdict
 from rationalrewards_core.critique import Critique, Judgement
 from rationalrewards_core.errors import ConfigError
 from training.parrot.own_critiques import CritiqueDraw, OwnSettings, agreeing
+from training.parrot.run import ParrotRun
 from training.personal.__main__ import build_parser, main
 from training.personal.example_picks import TASTE, write_picks
+from training.personal.gain import example_critiques
 from training.personal.job import JudgeJob
 from training.personal.picks import Picks, personal_shares
 from training.personal.placing import comfyui_folder, place
 from training.personal.plan import plan
-from training.personal.probe import Probe
+from training.personal.probe import Probe, saved_probe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("personal.md", "tune.md")
@@ -137,6 +139,21 @@ def test_the_plan_counts_work_and_names_what_it_cannot_know(tmp_path: Path) -> N
     sft = job.sft(72)
     assert sft.batch == 9
     assert f"{24 * (72 // 9)} steps of 9" in training.work
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{}", '{"peak_gib": "much"}', '{"critique_seconds": null}', '[{"request": "a"}]']
+)
+def test_a_damaged_file_of_a_run_is_one_sentence(text: str, tmp_path: Path) -> None:
+    """Its measurement and its examples, which are made once and read by every start after that."""
+    job = JudgeJob(picks=tmp_path, base="miniature", run=tmp_path)
+    (tmp_path / "probe.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"probe\.json") as caught:
+        saved_probe(job, ParrotRun(tmp_path / "parrot"))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "examples.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"examples\.json holds no critiques"):
+        example_critiques(job)
 
 
 class TestPlacing:

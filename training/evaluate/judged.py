@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.jsonl import read_lines
@@ -65,7 +66,7 @@ class JudgedFile:
         table = {"judge": judge, "settings": settings}
         if not self._about.exists() or not self.known:
             return table
-        before = read_settings(self._about)
+        before = _about(self._about)
         # A setting that is newer than the file was what it is by default now.
         changes = changed_settings({**settings, **before.get("settings", {})}, settings)
         if changes:
@@ -79,11 +80,23 @@ class JudgedFile:
         replace_file(self._about, [json.dumps(self._table, indent=2).encode() + b"\n"])
 
 
+TABLES: Final = ("settings", "cost", "open")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What stands beside a judge's opinions. ConfigError if it cannot be read as that."""
+    table = read_settings(path)
+    broken = next((name for name in TABLES if not isinstance(table.get(name, {}), Mapping)), None)
+    if broken is not None:
+        raise ConfigError(f"{path} is damaged: {broken} is no table; put the file back, or judge into another --out.")
+    return table
+
+
 def read_judged(folder: Path) -> list[JudgedSet]:
     """Every judge's opinions in a folder, by name. ConfigError if there are none, or a file is damaged."""
     sets = []
     for about in sorted(folder.glob("*.json")):
-        table = read_settings(about)
+        table = _about(about)
         lines = about.with_suffix(".jsonl")
         if "judge" in table and lines.is_file():
             latest = {each.key: each for each in read_lines(lines, opinion_from_json)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rationalrewards_core.critique import Critique
+from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.storage import replace_file
 
@@ -67,8 +68,7 @@ def example_critiques(job: JudgeJob) -> list[dict[str, Any]]:
     """Critiques of a few test pairs before and after, as JSON: kept in `examples.json`, made once."""
     file = job.run / "examples.json"
     if file.is_file():
-        earlier: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        return earlier
+        return _examples(file)
     folder = PairFolder(job.export)
     pairs = with_winner(folder.pairs("test"), "test")[:EXAMPLES]
     cases = [Case(folder.request(one.pair), picture) for one in pairs for picture in folder.candidates(one.pair)]
@@ -76,6 +76,18 @@ def example_critiques(job: JudgeJob) -> list[dict[str, Any]]:
     rows = [_row(one, before[2 * i : 2 * i + 2], after[2 * i : 2 * i + 2]) for i, one in enumerate(pairs)]
     replace_file(file, [json.dumps(rows, ensure_ascii=False).encode()])
     return rows
+
+
+def _examples(file: Path) -> list[dict[str, Any]]:
+    wanted = {"request", "kind", "images", "preference", "before", "after"}
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        whole = isinstance(rows, list) and all(isinstance(row, dict) and wanted <= row.keys() for row in rows)
+    except (OSError, ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise ConfigError(f"{file} holds no critiques of this version; remove it, and they are asked for again.")
+    return list(rows)
 
 
 def _outcomes(job: JudgeJob, adapter: Path | None, cases: Sequence[Case]) -> Sequence[dict[str, Any]]:

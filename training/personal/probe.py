@@ -25,6 +25,7 @@ from rationalrewards_core.storage import replace_text
 from ..parrot.chat import chat_rows
 from ..parrot.run import ParrotRun
 from ..run import METRICS
+from ..settings import read_settings
 from .job import JudgeJob
 
 PICTURES = 4
@@ -118,7 +119,13 @@ def saved_probe(job: JudgeJob, run: ParrotRun) -> Probe:
     """The probe of this run, made once."""
     file = job.run / "probe.json"
     if file.is_file():
-        return Probe(**json.loads(file.read_text(encoding="utf-8")))
+        table = read_settings(file)
+        try:
+            return Probe(**{name: float(value) for name, value in table.items()})
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                f"{file} holds no measurement of this version; remove it, and it is made again."
+            ) from error
     measured = probe(job, run)
     replace_text(file, json.dumps(measured.__dict__))
     return measured

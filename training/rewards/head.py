@@ -6,9 +6,9 @@ prompt that our judge would be asked. `training.sft.scalar` trains it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from safetensors.torch import load_file
@@ -22,6 +22,7 @@ from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.rubric import Kind, Rubric
 
+from ..settings import read_settings
 from .student_rubrics import student_rubrics
 
 
@@ -61,11 +62,22 @@ class ScalarReward:
         return rewards
 
 
+def _sft(file: Path) -> Mapping[str, Any]:
+    """The settings that a head was trained with. ConfigError if they cannot be read."""
+    config = read_settings(file).get("config")
+    sft = config.get("sft") if isinstance(config, Mapping) else None
+    if not isinstance(sft, Mapping) or not {"model", "precision", "max_pixels", "autocast"} <= sft.keys():
+        raise ConfigError(
+            f"{file} does not say what the head was trained on; copy the file again from where it was trained."
+        )
+    return sft
+
+
 def load_head(folder: Path, device: str = "auto") -> ScalarReward:
     """A finished head with its checkpoint and adapter, ready to judge."""
     if not (folder / "head.safetensors").is_file():
         raise ConfigError(f"{folder} is no trained head: it has no head.safetensors.")
-    sft = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]["sft"]
+    sft = _sft(folder / "training.json")
     checkpoint = load_checkpoint(
         CheckpointConfig(
             model=sft["model"],

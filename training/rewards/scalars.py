@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from PIL import Image
 
-from rationalrewards_core.backends.loading_report import check_numbers, check_whole
+from rationalrewards_core.backends.loading_report import check_numbers, check_taught, check_whole
 from rationalrewards_core.comparison import verdict_of_rewards
 from rationalrewards_core.errors import BackendError, ConfigError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import UserRequest
@@ -32,8 +32,9 @@ PICKSCORE: Final = ("yuvalkirstain/PickScore_v1", "laion/CLIP-ViT-H-14-laion2B-s
 
 
 ELSEWHERE: Final = (
-    "Run it in an environment of its own, with the libraries it was written for, by `python -m training.nft.bridges --judge "
-    "scalar:NAME --port 8289`, and ask that: `scalar:http://127.0.0.1:8289`."
+    "Run it in an environment of its own, with the libraries it was written for, by "
+    f"`python -m {__name__.partition('.')[0]}.nft.bridges --judge scalar:NAME --port 8289`, and ask that: "
+    "`scalar:http://127.0.0.1:8289`."
 )
 
 
@@ -128,6 +129,7 @@ def _pickscore(device: str, sources: tuple[str, str] = PICKSCORE) -> Scalar:
     )
     check_whole(weights, report)
     check_numbers(weights, model.named_parameters())
+    check_taught(weights, model.named_parameters())
     model = model.eval().to(device)
     tokeniser = AutoTokenizer.from_pretrained(processors, local_files_only=True)
     images = AutoImageProcessor.from_pretrained(processors, local_files_only=True)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rationalrewards_core.backends.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint
+from rationalrewards_core.backends.loading_report import first_without_number
 from rationalrewards_core.errors import ConfigError
 
 from .adapter import use_products
@@ -111,11 +112,22 @@ def _go_on(adapter: Any, config: SftConfig) -> None:
     changes = [f"{name}={value}" for name, value in form.items() if getattr(config, name) != value]
     if changes:
         raise ConfigError(f"adapter: {folder} was trained with other settings; set {' and '.join(changes)}.")
-    names = {name.replace(".default.", ".") for name, p in adapter.named_parameters() if p.requires_grad}
+    shapes = {name.replace(".default.", "."): p.shape for name, p in adapter.named_parameters() if p.requires_grad}
+    names = shapes.keys()
     if weights.keys() != names:
         raise ConfigError(
             f"adapter: {folder} adapts other layers ({len(weights.keys() - names)} that do not train here, "
             f"{len(names - weights.keys())} missing); set train_tower and train_projector as they were, and the same model."
+        )
+    other = next((name for name in sorted(names) if weights[name].shape != shapes[name]), None)
+    if other is not None:
+        raise ConfigError(
+            f"adapter: {folder} is of a model of other sizes, by its weight {other}; name the model it was trained on."
+        )
+    broken = first_without_number(weights.items())
+    if broken is not None:
+        raise ConfigError(
+            f"adapter: {folder} is damaged: {broken} holds values that are no numbers; get its files again."
         )
     set_peft_model_state_dict(adapter, weights)
 

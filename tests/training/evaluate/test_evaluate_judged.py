@@ -74,6 +74,19 @@ class TestResults:
         with pytest.raises(ConfigError, match=r"j\.json is not a readable JSON file"):
             read_judged(tmp_path)
 
+    @pytest.mark.parametrize("name", ["settings", "cost", "open"])
+    @pytest.mark.parametrize("value", [None, 3, "much", ["a"]])
+    def test_what_stands_beside_it_is_a_table_or_refused(self, name: str, value: object, tmp_path: Path) -> None:
+        with JudgedFile(tmp_path, "j", {}) as file:
+            keep(file, told("1"))
+        about = tmp_path / "j.json"
+        about.write_text(json.dumps({**json.loads(about.read_text()), name: value}))
+        with pytest.raises(ConfigError, match=rf"j\.json is damaged: {name} is no table") as caught:
+            read_judged(tmp_path)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ConfigError, match=rf"j\.json is damaged: {name} is no table"):
+            JudgedFile(tmp_path, "j", {})
+
     def test_an_empty_folder_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="holds no results"):
             read_judged(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.errors import ConfigError
@@ -107,6 +109,23 @@ class TestAdapter:
     ) -> None:
         with pytest.raises(ConfigError, match=said):
             load_trainee(small(export, **{"adapter": str(trained / "adapter"), **changes}), "cpu")
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda weight: weight * float("nan"), "holds values that are no numbers"),
+            (lambda weight: weight[:, :-1].contiguous(), "of a model of other sizes"),
+        ],
+    )
+    def test_a_damaged_adapter_is_no_beginning(
+        self, change: Callable[[torch.Tensor], torch.Tensor], said: str, trained: Path, export: Path, tmp_path: Path
+    ) -> None:
+        folder = Path(shutil.copytree(trained / "adapter", tmp_path / "adapter"))
+        file = folder / "adapter_model.safetensors"
+        first, *others = load_file(file).items()
+        save_file({first[0]: change(first[1]), **dict(others)}, file)
+        with pytest.raises(ConfigError, match=said):
+            load_trainee(small(export, adapter=str(folder)), "cpu")
 
     def test_what_is_no_adapter_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a LoRA adapter folder"):

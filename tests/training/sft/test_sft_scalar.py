@@ -132,6 +132,17 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
         load_head(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"config": 3}', '{"config": {"sft": []}}', '{"config": {"sft": {"model": "m"}}}']
+)
+def test_a_damaged_note_of_a_head_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "head.safetensors").touch()
+    (tmp_path / "training.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"training\.json") as caught:
+        load_head(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 class TestPublishedScalars:
     """With stand-ins for packages that are not installed here: what is called, and what they cannot judge."""
 
