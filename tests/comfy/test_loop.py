@@ -61,7 +61,7 @@ def pictures_of_ours(server: ComfyServer) -> set[int]:
 
 
 def test_a_picture_that_a_card_and_the_film_show_is_encoded_once(client: Client, server: ComfyServer) -> None:
-    request = "a picture that is written once"
+    request = "a large green triangle above a small yellow square"  # which a picture of one colour never is
     prompt = loop("", request=request, max_iterations=3, patience=3, generates={"size": 48})
     prompt["scorer"] = {
         "class_type": "RR_LoadScorer",
@@ -75,8 +75,7 @@ def test_a_picture_that_a_card_and_the_film_show_is_encoded_once(client: Client,
     before = pictures_of_ours(server)
     run = client.run(prompt)
     assert (run.error, run.status) == ("", "success")
-    shown = [row["image"]["filename"] for row in run.ui("end", "rr_loop")[-1]["iterations"]]
-    assert len(set(shown)) == 3
+    assert len(run.ui("end", "rr_loop")[-1]["iterations"]) == 3
     assert len(pictures_of_ours(server) - before) == 3
 
 
