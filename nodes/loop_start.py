@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from comfy_api.latest import io
 
 from .judge.judging import executing_node
-from .loop.ends import MAX_SEED, OPEN_CLASS
+from .loop.ends import MAX_SEED, NEGATIVE_SLOT, OPEN_CLASS
 from .schema import schema
 from .sockets import FlowSocket
 
 if TYPE_CHECKING:
     from .loop.state import Flow
 
-TOLD: Final = ("iteration", "original", "base_seed", "carried")
+TOLD: Final = ("iteration", "original", "base_seed", "carried", "parted")
 """Inputs that only a loop writes, on its copies of this node."""
 
 
@@ -75,6 +75,11 @@ class LoopStart(io.ComfyNode):
                     tooltip="The image to go on from: the one you gave in the first iteration, then the best so far. Wire "
                     "it into an encoder or an edit model.",
                 ),
+                io.String.Output(
+                    "negative_prompt",
+                    tooltip="What stands behind `Negative prompt:` at the end of your prompt, and what Prompt Refine added "
+                    "to it. Once this is wired, the prompt outputs come without it.",
+                ),
             ],
             hidden=[io.Hidden.dynprompt],
         )
@@ -89,10 +94,12 @@ class LoopStart(io.ComfyNode):
         prompt, node_id = get_progress_state().dynprompt, executing_node()
         if node_id is None or not prompt.has_node(node_id) or _told(prompt):
             return ""
-        return first_fingerprint(prompt, get_progress_state().prompt_id, node_id)
+        fingerprint = first_fingerprint(prompt, get_progress_state().prompt_id, node_id)
+        return f"{fingerprint} parted" if _parts(prompt, node_id) else fingerprint
 
     @classmethod
     def execute(cls, prompt: str, seed: int, seed_policy: str, image: Any = None) -> io.NodeOutput:
+        from ..rationalrewards_core.rewording import split_negative
         from .loop.run import held_image, running_prompt_id
         from .loop.state import first_flow
 
@@ -109,16 +116,20 @@ class LoopStart(io.ComfyNode):
             prompt_id=running_prompt_id(),
             began=time.monotonic(),
         )
+        parted = literals.get("parted", not literals and _parts(dynprompt, executing_node()))
+        text, negative = split_negative(prompt) if parted else (prompt, "")
+        original = split_negative(flow.original)[0] if parted else flow.original
         if skipped:
-            return io.NodeOutput(_nothing(), _nothing(), _nothing(), flow, flow.original, _nothing())
+            return io.NodeOutput(*[_nothing()] * 3, flow, original, _nothing(), _nothing())
         image = held_image(literals["carried"]) if "carried" in literals else image
-        return io.NodeOutput(prompt, flow.seed, flow.iteration, flow, flow.original, image)
+        return io.NodeOutput(text, flow.seed, flow.iteration, flow, original, image, negative)
 
 
-def next_inputs(flow: Flow, carried: str | None) -> dict[str, Any]:
+def next_inputs(flow: Flow, carried: str | None, parted: bool = False) -> dict[str, Any]:
     """The inputs of the Loop Start of an iteration. Only text and numbers: they make cache keys, objects do not.
 
-    `TOLD` are no inputs of the schema: nobody shall wire or type them. `carried` names the image to go on from.
+    `TOLD` are no inputs of the schema: nobody shall wire or type them. `carried` names the image to go on from; `parted`
+    says that the body takes the negative prompt apart from the prompt.
     """
     return {
         "prompt": flow.prompt,
@@ -128,6 +139,7 @@ def next_inputs(flow: Flow, carried: str | None) -> dict[str, Any]:
         "original": flow.original,
         "base_seed": flow.base_seed,
         "carried": carried,
+        **({"parted": True} if parted else {}),  # absent elsewhere: what is cached of other loops stays
     }
 
 
@@ -152,6 +164,14 @@ def _skipped(dynprompt: Any, flow: Flow) -> bool:
     if skipped:
         FIRST_ITERATIONS.skipped(node_id)
     return skipped
+
+
+def _parts(dynprompt: Any, node_id: str | None) -> bool:
+    """Whether the negative prompt is wired to something, so that the prompt goes without it."""
+    if dynprompt is None or node_id is None:
+        return False
+    wire = [node_id, NEGATIVE_SLOT]
+    return any(wire in dynprompt.get_node(each)["inputs"].values() for each in dynprompt.all_node_ids())
 
 
 def _nothing() -> Any:

@@ -78,8 +78,10 @@ class LoopUntilScore(io.ComfyNode):
         refined_prompt: Sequence[str | None] = (None,),
         save: Sequence[Save] = ("nothing",),
         pause: Sequence[bool] = (False,),
+        refined_negative: Sequence[str | None] = (None,),
     ) -> io.NodeOutput:
         from ..rationalrewards_core.loop.policy import RefinePolicy
+        from ..rationalrewards_core.rewording import with_negative
         from .loop.turn import Iteration, LoopTurn, take_turn
 
         if len(flow) != 1:
@@ -93,11 +95,14 @@ class LoopUntilScore(io.ComfyNode):
             seeds=flow[0].seeds,
             refine_from=refine_from[0],
         )
+        proposal = refined_prompt[0]
+        if proposal is not None and refined_negative[0] is not None:
+            proposal = with_negative(proposal, refined_negative[0])
         iteration_images = Iteration(
             images=image,
             critiques=[one for one in critique if one is not None],
             rewards=[one for one in reward if one is not None] or None,
-            proposal=refined_prompt[0],
+            proposal=proposal,
         )
         hidden = cls.hidden
         return take_turn(

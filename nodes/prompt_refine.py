@@ -37,7 +37,7 @@ class PromptRefine(io.ComfyNode):
             advanced=("minimums", "trigger_words", "prefix", "suffix", "max_length", "index"),
             description="Rewords the prompt where the critique finds a dimension below its minimum; what you fixed "
             "(quotes, trigger words, LoRA tags, weights, embeddings) stays.",
-            search_aliases=["rewrite prompt", "improve prompt", "refine", "rationalrewards"],
+            search_aliases=["rewrite prompt", "improve prompt", "negative prompt", "refine", "rationalrewards"],
             has_intermediate_output=True,
             inputs=[*_what(), *_how()],
             outputs=[
@@ -47,6 +47,10 @@ class PromptRefine(io.ComfyNode):
                     "comments", tooltip="Why: failing dimensions, the judge's comments, what was put back."
                 ),
                 io.String.Output("diff", tooltip="What changed, word by word, as Markdown."),
+                io.String.Output(
+                    "negative_prompt",
+                    tooltip="The negative prompt to try next: yours, with what the critique says should not be there.",
+                ),
             ],
         )
 
@@ -63,9 +67,11 @@ class PromptRefine(io.ComfyNode):
         suffix: str,
         max_length: int,
         index: int,
+        negative_prompt: str = "",
     ) -> io.NodeOutput:
         from ..rationalrewards_core.rewording import RewordingRules
 
+        outcome = _chosen(critique, index)
         before = prompt if prompt.strip() else critique.request.text
         rules = RewordingRules(
             style=style,  # type: ignore[arg-type]
@@ -75,11 +81,17 @@ class PromptRefine(io.ComfyNode):
             max_length=max_length,
         )
         lowest = parse_minimums(minimums, critique.rubric)
-        rewording = refined(before, _chosen(critique, index), critique.rubric, rules, minimum, lowest)
-        changed, comments = rewording.prompt != before, "\n".join(rewording.notes)
+        rewording = refined(before, outcome, critique.rubric, rules, minimum, lowest)
+        negative, notes = _negative(negative_prompt, before, outcome, failing_below=(lowest, minimum))
+        changed, comments = rewording.prompt != before, "\n".join((*rewording.notes, *notes))
         card = {"before": before, "after": rewording.prompt, "changed": changed, "comments": comments}
         return io.NodeOutput(
-            rewording.prompt, changed, comments, word_diff(before, rewording.prompt), ui={"rr_refine": [card]}
+            rewording.prompt,
+            changed,
+            comments,
+            word_diff(before, rewording.prompt),
+            negative,
+            ui={"rr_refine": [card]},
         )
 
 
@@ -108,6 +120,18 @@ def refined(
     rewording = reworded(prompt, outcome.refinement.request, rules)
     comments = outcome.refinement.comments.strip()
     return Rewording(prompt=rewording.prompt, notes=(why, *([comments] if comments else []), *rewording.notes))
+
+
+def _negative(
+    negative: str, prompt: str, outcome: Outcome, failing_below: tuple[Mapping[str, float], float]
+) -> tuple[str, tuple[str, ...]]:
+    """The negative prompt with what the critique says should not be there, if a dimension fails; and a note on it."""
+    from ..rationalrewards_core.rewording import refined_negative
+
+    if isinstance(outcome, Unscored) or not failing(outcome, *failing_below):
+        return negative, ()
+    refined, added = refined_negative(negative, prompt, outcome)
+    return refined, ((f"Should not be there: {', '.join(added)}.",) if added else ())
 
 
 def _chosen(critiques: Critiques, index: int) -> Outcome:
@@ -174,5 +198,13 @@ def _how() -> list[Any]:
         ),
         io.Int.Input(
             "index", default=-1, min=-1, max=4095, tooltip="Which image's critique, from 0; -1 takes the best image's."
+        ),
+        io.String.Input(
+            "negative_prompt",
+            multiline=True,
+            default="",
+            optional=True,
+            tooltip="Your negative prompt, or Loop Start's. What a critique says should not be there (extra, unwanted, "
+            "without, ...) is added to it on the negative_prompt output.",
         ),
     ]

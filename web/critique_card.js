@@ -4,7 +4,7 @@ import { element, figure } from "./dom.js";
 import { caption } from "./captions.js";
 import { openPictures } from "./picture_dialog.js";
 import { picture } from "./pictures.js";
-import { dimensionTitle, meaningOf, translated } from "./sentences.js";
+import { dimensionTitle, translated, whyUnscored } from "./sentences.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
 
@@ -121,9 +121,7 @@ function renderBody(card) {
   if (card.request) body.append(element("p", { class: "rr-request", dir: "auto", text: card.request, title: say("request") }));
   if (card.notes?.length) body.append(element("p", { class: "rr-notes", dir: "auto", text: translated(card.notes.join("\n")), title: say("notes") }));
   if (card.unscored) {
-    const { reason, message } = card.unscored;
-    const meaning = meaningOf(reason);
-    body.append(element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: reason }), meaning && element("span", { text: meaning }), element("span", { dir: "auto", text: translated(message) })));
+    body.append(renderUnscored(card.unscored));
     return body;
   }
   const short = card.passed === false ? lacks(card, card.reward, card.threshold) : [];
@@ -134,6 +132,12 @@ function renderBody(card) {
   if (card.refinement) body.append(renderRefinement(card));
   if (card.analysis) body.append(element("details", {}, element("summary", { text: say("analysis") }), element("p", { dir: "auto", text: card.analysis })));
   return body;
+}
+
+/** Why an image has no score, as a paragraph. */
+export function renderUnscored(unscored) {
+  const why = whyUnscored(unscored).map((text) => element("span", { dir: "auto", text }));
+  return element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: unscored.reason }), ...why);
 }
 
 function renderDimension(dimension, scale, weighted) {

@@ -9,6 +9,7 @@ import { caption } from "./captions.js";
 import { iterationPages, promptOf } from "./iteration_pages.js";
 import { openPictures } from "./picture_dialog.js";
 import { picture } from "./pictures.js";
+import { whyUnscored } from "./sentences.js";
 import { sparkline } from "./sparkline.js";
 import { estimate, seconds } from "./times.js";
 import { knows, say } from "./words.js";
@@ -122,7 +123,7 @@ export class Filmstrip {
     const shown = iteration.image ? picture(iteration.image, "", { thumbnail: true }) : element("span", { class: "rr-gone", text: say("gone") });
     const short = lacks(iteration.card, iteration.reward, this.state.threshold);
     const reward = iteration.unscored
-      ? element("b", { class: "rr-unknown", text: say("unscored"), title: iteration.unscored.message })
+      ? element("b", { class: "rr-unknown", text: say("unscored"), title: whyUnscored(iteration.unscored).join("\n") })
       : element("b", { class: short.length ? "" : "rr-good", text: figure(iteration.reward), title: short.join("\n") });
     const button = element(
       "button",
@@ -154,7 +155,7 @@ export class Filmstrip {
   describe(place) {
     const iteration = this.state?.iterations[place];
     if (!iteration) return;
-    const short = iteration.unscored ? [iteration.unscored.message] : lacks(iteration.card, iteration.reward, this.state.threshold);
+    const short = iteration.unscored ? whyUnscored(iteration.unscored) : lacks(iteration.card, iteration.reward, this.state.threshold);
     this.detail.replaceChildren(
       element("h3", { text: [caption(iteration, this.state.best), seconds(iteration.seconds)].filter(Boolean).join(" · ") }),
       short.length ? element("p", { class: "rr-short", dir: "auto", text: short.join(" · ") }) : "",

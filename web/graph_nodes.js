@@ -18,6 +18,21 @@ export function nodeOfExecution(id) {
   return node;
 }
 
+/** The link that ends at an input. The method of all nodes: a subgraph node's own answers for one of its outputs. */
+export const linkInto = (node, slot) => LiteGraph.LGraphNode.prototype.getInputLink.call(node, slot) ?? null;
+
+/** The node that an input is wired to; null where none is, and at the edge of a subgraph. */
+export function sourceOf(node, slot) {
+  const link = linkInto(node, slot);
+  return (link && node.graph.getNodeById(link.origin_id)) ?? null;
+}
+
+/** The subgraph nodes that a node is inside of, the outermost first. */
+export function hostsOf(id) {
+  const steps = String(id).split(":");
+  return steps.slice(1).flatMap((_, depth) => nodeOfExecution(steps.slice(0, depth + 1).join(":")) ?? []);
+}
+
 /** The node of a key of the page's stored outputs: "7", or "<uuid of the subgraph>:7". */
 export function nodeOfLocator(locator) {
   const [subgraph, id] = String(locator).split(":");

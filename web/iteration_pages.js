@@ -1,7 +1,7 @@
 /** The iterations of a loop as pages of the large dialog: what each was, why it scored so, and what can be done with it. */
 
 import { caption } from "./captions.js";
-import { renderCard } from "./critique_card.js";
+import { renderCard, renderUnscored } from "./critique_card.js";
 import { element } from "./dom.js";
 import { handOn } from "./hand_on.js";
 import { usePrompt } from "./loop_prompt.js";
@@ -24,7 +24,7 @@ export function iterationPages(node, state) {
         element("h3", { text: say("prompt") }),
         promptOf(state, place),
         element("p", { class: "rr-comments", text: madeWith(iteration) }),
-        iteration.card ? renderCard(iteration.card) : reasonOf(iteration),
+        iteration.card ? renderCard(iteration.card) : iteration.unscored && renderUnscored(iteration.unscored),
       ),
   }));
 }
@@ -47,7 +47,7 @@ function rivalsOf({ iterations, best }, place) {
 
 function actionsOf(node, state, iteration) {
   const { index, image, prompt, seed } = iteration;
-  const used = () => say(usePrompt(node, { prompt, seed }) ? (seed === null ? "usedPrompt" : "used") : "notUsed");
+  const used = () => say(usePrompt(node, state.node, { prompt, seed }) ? (seed === null ? "usedPrompt" : "used") : "notUsed");
   return [
     { text: say("use"), title: say("useMeaning"), run: used },
     ...(state.running ? [] : [{ text: say("handOn"), title: say("handOnMeaning"), run: () => handOn(state, index) }]),
@@ -57,8 +57,4 @@ function actionsOf(node, state, iteration) {
 
 function madeWith({ seed, seconds: time }) {
   return [seed === null ? say("seedUnwired") : say("seedIs", { seed }), seconds(time)].filter(Boolean).join(" · ");
-}
-
-function reasonOf({ unscored }) {
-  return unscored && element("p", { class: "rr-unscored" }, element("strong", { text: say("unscoredBecause") }), element("code", { text: unscored.reason }), element("span", { dir: "auto", text: unscored.message }));
 }

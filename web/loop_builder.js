@@ -1,6 +1,7 @@
 /** One action to a loop: places Load Rational Scorer, Loop Start, Rational Critique, Prompt Refine and Loop Until Score. */
 
 import { app } from "../../scripts/app.js";
+import { linkInto } from "./graph_nodes.js";
 import { showNotice } from "./judge_notice.js";
 import { planLoop } from "./loop_plan.js";
 import { asOneStep } from "./undo.js";
@@ -80,7 +81,7 @@ function wire(graph, { image, texts, seeds, prompt, seed }, { judge, start, crit
  */
 function takeOver(graph, inputs, start, name, value) {
   const slot = start.findInputSlot(name);
-  const link = inputs.map(({ node, slot: place }) => node.getInputLink(place)).find(Boolean);
+  const link = inputs.map(({ node, slot: place }) => linkInto(node, place)).find(Boolean);
   const source = link && graph.getNodeById(link.origin_id);
   const typed = source ? primitiveValue(source) : undefined;
   if (link && typed === undefined) lead(graph, link, start, slot);

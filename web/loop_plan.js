@@ -1,5 +1,7 @@
 /** Where a loop would go around an ordinary graph: what makes the image, which text it is made from, and its seeds. */
 
+import { sourceOf } from "./graph_nodes.js";
+
 const SEEDS = new Set(["seed", "noise_seed"]);
 const TEXT_TYPES = new Set(["customtext", "textarea", "text", "string"]);
 const LOOP = new Set(["RR_LoopStart", "RR_LoopUntilScore"]);
@@ -47,7 +49,7 @@ function upstream(node) {
   const found = [node];
   for (const one of found) {
     for (const place of (one.inputs ?? []).keys()) {
-      const source = one.getInputNode(place);
+      const source = sourceOf(one, place);
       if (source && !found.includes(source)) found.push(source);
     }
   }
@@ -58,7 +60,7 @@ function upstream(node) {
 function textsOf(makers) {
   const own = makers[0].inputs?.some(({ type }) => type === "LATENT") ? [] : textInputs(makers[0]);
   if (own.length) return own;
-  return makers.flatMap((maker) => conditions(maker).flatMap((place) => encoders(maker.getInputNode(place)))).filter(firstOfItsKind());
+  return makers.flatMap((maker) => conditions(maker).flatMap((place) => encoders(sourceOf(maker, place)))).filter(firstOfItsKind());
 }
 
 /** Places at which a sampler or a guider takes what is wanted, not what is unwanted. */
@@ -74,7 +76,7 @@ function encoders(node) {
   if (!node) return [];
   const own = textInputs(node);
   if (own.length) return own;
-  return (node.inputs ?? []).flatMap(({ name, type }, place) => (type === "CONDITIONING" && !/neg/i.test(name) ? encoders(node.getInputNode(place)) : []));
+  return (node.inputs ?? []).flatMap(({ name, type }, place) => (type === "CONDITIONING" && !/neg/i.test(name) ? encoders(sourceOf(node, place)) : []));
 }
 
 const textInputs = (node) => widgetInputs(node, ({ type, element, options }) => TEXT_TYPES.has(type) && Boolean(element || options?.multiline || type !== "string"));

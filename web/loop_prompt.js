@@ -1,6 +1,7 @@
 /** Writing a prompt and a seed of the film back into the Loop Start that the loop began with. */
 
 import { app } from "../../scripts/app.js";
+import { hostsOf, linkInto, sourceOf } from "./graph_nodes.js";
 import { asOneStep } from "./undo.js";
 
 const START = "RR_LoopStart";
@@ -8,20 +9,21 @@ const START = "RR_LoopStart";
 /** The Loop Start whose flow reaches a Loop Until Score; null where there is none. */
 export function startOf(end) {
   const place = end.findInputSlot?.("flow") ?? -1;
-  const start = place < 0 ? null : end.getInputNode(place);
+  const start = place < 0 ? null : sourceOf(end, place);
   return start?.comfyClass === START ? start : null;
 }
 
 /**
  * Write both, as one step of undo; the seed stays fixed from then on. A prompt or seed that comes by a wire is written
- * where the wire begins, if that is a widget.
+ * where the wire begins, if that is a widget; one that comes from the subgraph's own node, there.
+ * @param {object} end the Loop Until Score; @param {string} id its execution id
  * @returns {boolean} whether there was a place for both
  */
-export function usePrompt(end, { prompt, seed }) {
+export function usePrompt(end, id, { prompt, seed }) {
   const start = startOf(end);
   if (!start) return false;
   const wished = [["prompt", literal(prompt)], ...(seed === null ? [] : [["seed", seed]])];
-  const places = wished.map(([name, value]) => [widgetOf(start, name), value]);
+  const places = wished.map(([name, value]) => [widgetOf(start, name, typeof value, hostsOf(id)), value]);
   if (places.some(([place]) => !place)) return false;
   asOneStep(() => places.forEach(([place, value]) => write(place, value)));
   return true;
@@ -38,11 +40,15 @@ function set(node, widget, value) {
   widget.callback?.(value, app.canvas, node);
 }
 
-/** The widget that an input takes its value from: its own, or the first of the node that is wired to it. */
-function widgetOf(start, name) {
-  const source = start.getInputNode(start.findInputSlot(name));
-  if (!source) return widgetNamed(start, (widget) => widget.name === name);
-  return widgetNamed(source, ({ value }) => (name === "prompt" ? typeof value === "string" : typeof value === "number"));
+/** The widget that an input takes its value from: its own, the first of the node wired to it, or the subgraph node's. */
+function widgetOf(node, name, kind, hosts) {
+  const slot = node.findInputSlot(name);
+  const source = sourceOf(node, slot);
+  if (source) return widgetNamed(source, ({ value }) => typeof value === kind);
+  const link = linkInto(node, slot);
+  if (!link) return widgetNamed(node, (widget) => widget.name === name);
+  const host = hosts.at(-1);
+  return host ? widgetOf(host, node.graph.inputs[link.origin_slot].name, kind, hosts.slice(0, -1)) : null;
 }
 
 function widgetNamed(node, fits) {

@@ -4,7 +4,7 @@
  */
 
 import { api } from "../../scripts/api.js";
-import { nodeOfExecution, rootGraph } from "./graph_nodes.js";
+import { hostsOf, nodeOfExecution, rootGraph } from "./graph_nodes.js";
 
 const LOOPS = "/rationalrewards/loops";
 const KEPT = 200; // prompts whose workflow is remembered
@@ -32,24 +32,24 @@ export async function isOfOpenWorkflow(promptId) {
   return isOpen((await prompt(promptId)).workflow);
 }
 
-/** The films of a page: finds the one that a state belongs to, and gives its cards to the nodes that show them, too. */
+/** The films of a page: finds those that a state belongs to, and gives its cards to the nodes that show them, too. */
 export class Loops {
   /**
-   * @param {(node: object) => object|null} filmOf the filmstrip of a Loop Until Score, null for another node
+   * @param {(node: object, hosts: object[]) => object[]} filmsOf the filmstrips of a Loop Until Score: its own, and that of
+   *   each subgraph node around it; none for another node
    * @param {(node: object, state: object) => void} tell shows a loop's state on a node of its body
    */
-  constructor(filmOf, tell) {
-    this.filmOf = filmOf;
+  constructor(filmsOf, tell) {
+    this.filmsOf = filmsOf;
     this.tell = tell;
-    this.films = new WeakMap(); // node of a body -> film of its loop
+    this.ofBody = new WeakMap(); // node of a body -> film of its loop
   }
 
   /** What happens on the way: one new iteration. */
   async take(event) {
     if (!isOpen(event.workflow)) return;
-    const film = this.film(event);
-    if (!film) return;
-    if (film.take(event)) this.after(film);
+    const films = this.films(event);
+    if (films.every((film) => film.take(event))) this.after(films);
     else (await ask({ prompt_id: event.prompt_id })).loops.forEach((state) => this.show(state));
   }
 
@@ -62,8 +62,7 @@ export class Loops {
 
   /** A cache answered for a whole loop: this is the run it remembers. */
   async recall(run) {
-    const film = this.film(run);
-    if (!film || film.state?.prompt_id === run.prompt_id) return;
+    if (this.films(run).every(({ state }) => state?.prompt_id === run.prompt_id)) return;
     const { loops } = await ask({ prompt_id: run.prompt_id });
     for (const state of loops) if (state.node === run.node) this.show({ ...state, workflow: null });
   }
@@ -76,20 +75,19 @@ export class Loops {
 
   show(state) {
     if (!isOpen(state.workflow)) return;
-    const film = this.film(state);
-    if (!film) return;
-    film.show(state);
-    this.after(film);
+    const films = this.films(state);
+    for (const film of films) film.show(state);
+    this.after(films);
   }
 
-  film({ node: id }) {
+  films({ node: id }) {
     const node = nodeOfExecution(id);
-    return node ? this.filmOf(node) : null;
+    return node ? this.filmsOf(node, hostsOf(id)) : [];
   }
 
-  after(film) {
-    for (const node of bodyOf(film.state)) {
-      this.films.set(node, film);
+  after([film]) {
+    for (const node of film ? bodyOf(film.state) : []) {
+      this.ofBody.set(node, film);
       this.tell(node, film.state);
     }
   }
@@ -99,7 +97,7 @@ export class Loops {
    * the loop has ended.
    */
   speaksFor(node) {
-    const state = this.films.get(node)?.state;
+    const state = this.ofBody.get(node)?.state;
     return Boolean(state && !state.running && state.iterations.length && bodyOf(state).includes(node));
   }
 }

@@ -16,7 +16,7 @@ import { readableReports } from "./reports.js";
 import { restore } from "./restore.js";
 import { RewordingCard } from "./rewording_card.js";
 import { colourWires } from "./wires.js";
-import { loadWords } from "./words.js";
+import { loadWords, say } from "./words.js";
 
 const NAME = "rationalrewards";
 const PREFIX = "RR_";
@@ -25,17 +25,18 @@ const PICK = "RR_PreferencePick";
 const REFINE = "RR_PromptRefine";
 const WITH_CARDS = new Set(["RR_RationalCritique", "RR_MultiDimScore"]);
 const RESTORED = new Set([...WITH_CARDS, REFINE, LOOP]);
-const DECK = { name: "rr_critique_card", height: 280, width: 380 };
-const REWORDING = { name: "rr_rewording", height: 170, width: 380 };
-const FILM = { name: "rr_filmstrip", height: 380, width: 460 };
-const PICKER = { name: "rr_preference", height: 360, width: 460 };
+/** Names are kept in workflows that show a view in app mode; there its label (a key of the page's words) stands above it. */
+const DECK = { name: "rr_critique_card", label: "critique", height: 280, width: 380 };
+const REWORDING = { name: "rr_rewording", label: "rewording", height: 170, width: 380 };
+const FILM = { name: "rr_filmstrip", label: "iterations", height: 380, width: 460 };
+const PICKER = { name: "rr_preference", label: "preference", height: 360, width: 460 };
 
 const TEXT_HEIGHT = 90;
 
 /** Node -> {deck, rewording, film, picker}; the views die with their nodes. */
 const views = new WeakMap();
 
-function viewOf(node, kind, make, { name, height, width }) {
+function viewOf(node, kind, make, { name, label, height, width }) {
   const of = views.get(node) ?? {};
   views.set(node, of);
   if (of[kind]) return of[kind];
@@ -50,19 +51,25 @@ function viewOf(node, kind, make, { name, height, width }) {
     setValue: () => {},
   });
   widget.serialize = false;
+  widget.label = say(label);
   passThrough(of[kind].element);
   for (const field of node.widgets) {
     // A taller node gives its room to the card, not to its text fields.
     if (field !== widget && field.element && field.options) field.options.getMaxHeight = () => TEXT_HEIGHT;
   }
+  grow(node, width);
+  return of[kind];
+}
+
+/** To the size that everything on a node needs. */
+function grow(node, width) {
   const [least, high] = node.computeSize();
   node.setSize([Math.max(node.size[0], least, width), Math.max(node.size[1], high)]);
-  return of[kind];
 }
 
 const deckOf = (node) => viewOf(node, "deck", () => new CardDeck(), DECK);
 const rewordingOf = (node) => viewOf(node, "rewording", () => new RewordingCard(), REWORDING);
-const filmOf = (node) => viewOf(node, "film", () => new Filmstrip(node), FILM);
+const filmOf = (node, end = node) => viewOf(node, "film", () => new Filmstrip(end), FILM);
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
 /** What a loop knows better than a node of its body: the cards of all iterations. */
@@ -71,7 +78,19 @@ function giveLoop(node, state) {
   if (node.comfyClass === REFINE && !state.running && state.iterations.length) rewordingOf(node).showLoop(state);
 }
 
-const loops = new Loops((node) => (node.comfyClass === LOOP ? filmOf(node) : null), giveLoop);
+/** A loop inside a subgraph is seen, and stopped, on the subgraph's own node as well. */
+const filmsOf = (end, hosts) => (end.comfyClass === LOOP ? [filmOf(end), ...hosts.map((host) => filmOf(host, end))] : []);
+
+/** Of a subgraph node with a loop in it: the film, before there is a run to be shown. */
+function hostFilm(node) {
+  if (!node.graph) return;
+  const [, end] = [...everyNode(node.subgraph)].find(([, { comfyClass }]) => comfyClass === LOOP) ?? [];
+  if (!end) return;
+  filmOf(node, end);
+  grow(node, FILM.width); // a saved size may be of a time without a film
+}
+
+const loops = new Loops(filmsOf, giveLoop);
 
 function give(node, output) {
   if (output?.rr_loop_run?.length) loops.recall(output.rr_loop_run[0]);
@@ -118,6 +137,7 @@ const extension = {
   },
 
   nodeCreated(node) {
+    if (node.subgraph) queueMicrotask(() => hostFilm(node)); // by then it is in its graph
     if (!isOurs(node)) return;
     if (WITH_CARDS.has(node.comfyClass)) deckOf(node);
     if (node.comfyClass === REFINE) rewordingOf(node);
@@ -138,7 +158,10 @@ const extension = {
 
   async afterConfigureGraph() {
     readableReports();
-    for (const [, node] of everyNode()) showNotice(node);
+    for (const [, node] of everyNode()) {
+      showNotice(node);
+      if (node.subgraph) hostFilm(node);
+    }
     for (const [, node] of everyNode()) {
       const dataset = node.comfyClass === PICK && node.widgets?.find(({ name }) => name === "dataset")?.value;
       if (dataset) pickerOf(node).open(dataset);

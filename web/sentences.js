@@ -33,7 +33,10 @@ function oneLine(line) {
 export const dimensionTitle = (title) => foreign().titles?.[title] ?? title;
 
 /** What a reason code means, or an empty text where the English message is all there is. */
-export const meaningOf = (reason) => foreign().reasons?.[reason] ?? "";
+const meaningOf = (reason) => foreign().reasons?.[reason] ?? "";
+
+/** Why there is no score: what the reason means, and what the server says of this case. */
+export const whyUnscored = ({ reason, message }) => [meaningOf(reason), translated(message)].filter(Boolean);
 
 function titles(text) {
   return Object.entries(foreign().titles ?? {}).reduce((whole, [english, title]) => whole.replaceAll(english, title), text);

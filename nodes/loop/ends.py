@@ -10,6 +10,7 @@ MAX_SEED: Final = 2**32 - 1
 SEED_SLOT: Final = 1
 ITERATION_SLOT: Final = 2
 IMAGE_SLOT: Final = 5
+NEGATIVE_SLOT: Final = 6
 """Outputs of Loop Start, by their place."""
 CONSTANT_SLOTS: Final = (3, 4)
 """Those that are the same in every iteration: the flow and the original prompt."""

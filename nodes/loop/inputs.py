@@ -12,7 +12,7 @@ from ..sockets import CritiqueSocket, FlowSocket
 MAX_ITERATIONS = 100
 RULES = RefinePolicy()
 """The rules of a loop that nobody has told otherwise."""
-BODY_INPUTS = ("image", "critique", "reward", "refined_prompt")
+BODY_INPUTS = ("image", "critique", "reward", "refined_prompt", "refined_negative")
 """What an iteration makes; a kept one is not asked for it."""
 
 
@@ -112,5 +112,12 @@ def until_inputs() -> list[Any]:
             optional=True,
             default=False,
             tooltip="After each critique the loop waits for you: its node shows the next prompt, and you change it, take it or skip it. It waits as long as you like.",
+        ),
+        io.String.Input(
+            "refined_negative",
+            lazy=True,
+            optional=True,
+            force_input=True,
+            tooltip="The negative prompt to try next, from Prompt Refine. Loop Start hands it out apart from the prompt.",
         ),
     ]

@@ -9,10 +9,13 @@ from .graph import LoopBody, PromptGraph, after, find_body, leaks, loop_ends
 from .graph_keys import GraphKeys, Key, digest
 from .state import Flow
 
-PROMPT, SEED, ITERATION, FLOW, ORIGINAL, IMAGE = range(6)
+PROMPT, SEED, ITERATION, FLOW, ORIGINAL, IMAGE, NEGATIVE = range(7)
 """All outputs of Loop Start."""
 JUDGEMENT = ("critique", "reward", "refined_prompt")
 """The inputs of Loop Until Score that say what is thought of a picture; `image` is the picture."""
+
+LATER = ("refined_negative",)
+"""Further ones, which count where they are wired: the keys of loops without them stay what they were."""
 
 
 class LoopKeys:
@@ -31,7 +34,8 @@ class LoopKeys:
         return self._digest(("image",), self._told(flow, carried))
 
     def judgement(self, flow: Flow, carried: Key) -> Key:
-        return self._digest(JUDGEMENT, self._told(flow, carried))
+        later = tuple(name for name in LATER if name in self._close)
+        return self._digest((*JUDGEMENT, *later), self._told(flow, carried))
 
     @property
     def given(self) -> Key:
@@ -40,7 +44,7 @@ class LoopKeys:
 
     def whole(self) -> Key:
         """Of everything the loop depends on, its rules included; parts that cannot be known count as equal."""
-        names = {PROMPT: "prompt", SEED: "seed", ORIGINAL: "prompt", IMAGE: "image"}
+        names = {PROMPT: "prompt", SEED: "seed", ORIGINAL: "prompt", IMAGE: "image", NEGATIVE: "prompt"}
         values: dict[int, Key] = {slot: self._graph.value(self._open.get(name), {}) for slot, name in names.items()}
         values |= {ITERATION: "0", FLOW: digest(self._open.get("seed_policy"))}
         keys = {name: self._graph.value(value, values) for name, value in self._close.items()}
@@ -52,6 +56,7 @@ class LoopKeys:
 
     def _told(self, flow: Flow, carried: Key) -> dict[int, Key]:
         values = {PROMPT: flow.prompt, SEED: flow.seed, ITERATION: flow.iteration, ORIGINAL: flow.original}
+        values |= {NEGATIVE: flow.prompt}  # which carries it
         return {**{slot: digest(value) for slot, value in values.items()}, IMAGE: carried}
 
 

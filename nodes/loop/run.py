@@ -12,7 +12,7 @@ from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.loop.policy import RefinePolicy
 from ...rationalrewards_core.loop.refine import RefineState
 from ...rationalrewards_core.messages import UserRequest
-from .ends import IMAGE_SLOT, ITERATION_SLOT, SEED_SLOT
+from .ends import IMAGE_SLOT, ITERATION_SLOT, NEGATIVE_SLOT, SEED_SLOT
 from .files import LoopFiles
 from .graph import LoopBody, card_nodes, find_body, find_open, image_varies, is_output
 from .graph_keys import Key
@@ -89,8 +89,16 @@ class LoopRun:
     @property
     def carries(self) -> bool:
         """Whether the body goes on from an image that Loop Start hands on."""
+        return self._takes(IMAGE_SLOT)
+
+    @property
+    def parts(self) -> bool:
+        """Whether the body takes the negative prompt of Loop Start."""
+        return self._takes(NEGATIVE_SLOT)
+
+    def _takes(self, slot: int) -> bool:
         links = (value for node in self.body.nodes.values() for value in node["inputs"].values())
-        return any(link == [self.body.open_id, IMAGE_SLOT] for link in links)
+        return any(link == [self.body.open_id, slot] for link in links)
 
     @property
     def is_chained(self) -> bool:

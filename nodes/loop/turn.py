@@ -173,7 +173,7 @@ def _expanded(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
         run.body,
         run.root,
         flow.iteration,
-        open_inputs=next_inputs(flow, carried),
+        open_inputs=next_inputs(flow, carried, run.parts),
         close_inputs={CARRIED: run},
     )
     opened, closed = (

@@ -1,5 +1,8 @@
 """One real ComfyUI and one headless Chromium for all browser tests. Skipped, loudly, where one of them is missing.
 
+COMFYUI_FRONTEND names another frontend than the one this ComfyUI comes with: the `static` folder of an unpacked
+comfyui-frontend-package.
+
 `make test` runs this folder in a process of its own (`testpaths` leaves it out): while Playwright lives, no other test of
 its process could run an event loop.
 """
@@ -7,6 +10,7 @@ its process could run an event loop.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,9 +60,11 @@ def address(tmp_path_factory: pytest.TempPathFactory, models: Path, hub: HubServ
     comfy = find_comfy()
     if isinstance(comfy, str):
         pytest.skip(comfy)
+    frontend_root = os.environ.get("COMFYUI_FRONTEND")
+    arguments = ("--front-end-root", frontend_root) if frontend_root else ()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HF_ENDPOINT", hub.address)
-        server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), models=models)
+        server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), arguments, models=models)
     yield server.address
     server.stop()
 

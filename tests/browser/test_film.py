@@ -144,6 +144,31 @@ def test_nothing_has_no_height_at_the_nodes_own_size_and_pictures_grow_with_it(f
     assert large[2] > 1.5 * own[2]
 
 
+def test_pointing_at_a_picture_selects_nothing(film: Film) -> None:
+    film.end(film.state("mine", 0.5, 0.6))
+    film.frontend.show()
+    assert "mine prompt 1" in film.text(".rr-detail")
+    film.page.locator(".rr-frame").first.hover()
+    assert "mine prompt 0" in film.text(".rr-detail")
+    film.page.locator(".rr-film .rr-head").hover()
+    assert "mine prompt 1" in film.text(".rr-detail")
+    assert "rr-selected" in str(film.page.locator(".rr-frame").nth(1).get_attribute("class"))
+
+
+def test_the_large_view_has_one_size_on_every_page(film: Film) -> None:
+    state = film.state("mine", 0.5, 0.6)
+    state["iterations"][1]["card"]["summary"] = "Many words. " * 400
+    film.end(state)
+    film.page.locator(".rr-frame").first.click()
+    boxes = []
+    for _ in range(2):
+        boxes.append(film.page.locator(".rr-dialog").bounding_box())
+        film.page.keyboard.press("ArrowRight")
+        film.page.wait_for_timeout(150)
+    film.page.keyboard.press("Escape")
+    assert boxes[0] == boxes[1]
+
+
 @pytest.mark.parametrize("part", [".rr-film .rr-head", ".rr-deck"])
 def test_the_wheel_zooms_and_the_middle_button_pans_over_a_card(film: Film, part: str) -> None:
     film.frontend.show()

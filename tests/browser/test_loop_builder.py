@@ -161,6 +161,24 @@ def test_graphs_of_the_cores_templates_become_loops(
     ] * (2 if template.startswith("sdxl") else 0), "what is unwanted stays"
 
 
+def test_a_subgraph_before_the_sampler_is_no_obstacle(frontend: Frontend, checkpoint: str) -> None:
+    """The page's own `getInputNode` of a subgraph node answers for its outputs, and fails where there are fewer of them."""
+    frontend.page.reload()
+    frontend.wait()
+    frontend.load(frontend.build(ordinary(checkpoint))["ui"])
+    frontend.page.evaluate(
+        """() => { const text = app.graph.nodes.find(n => n.type === 'CLIPTextEncode' && n.widgets[0].value.includes('watermark'));
+          app.graph.convertToSubgraph(new Set([text])); }"""
+    )
+    frontend.page.wait_for_timeout(300)
+    assert frontend.page.evaluate("() => app.graph.nodes.some(n => n.subgraph && n.inputs.length >= n.outputs.length)")
+    frontend.page.evaluate(f"type => {{ ({OFFERED})(type)[0].callback(); }}", "KSampler")
+    frontend.page.wait_for_timeout(600)
+    kinds = check_loop(frontend.prompt())
+    assert kinds["RR_LoopStart"]["prompt"] == "a red circle"
+    assert frontend.errors == []
+
+
 def test_no_loop_is_offered_where_there_is_no_prompt_or_seed(frontend: Frontend) -> None:
     graph = {
         "id": "00000000-0000-4000-8000-000000000089",

@@ -153,3 +153,27 @@ def test_files_that_the_frontend_can_fetch_are_named_in_the_templates(frontend: 
     frontend.load(workflow("5_sdxl_loop"))
     kept = frontend.page.evaluate(f"() => {NODE.format('CheckpointLoaderSimple')}.properties.models[0].name")
     assert kept == "sd_xl_base_1.0.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("word", "node_id"),
+    [
+        ("quality", "RR_LoadScorer"),
+        ("qwen", "RR_LoadScorer"),
+        ("aesthetic", "RR_RationalCritique"),
+        ("evaluate", "RR_MultiDimScore"),
+        ("loop", "RR_LoopUntilScore"),
+        ("negative prompt", "RR_PromptRefine"),
+        ("compare images", "RR_CompareImages"),
+    ],
+)
+def test_a_word_of_the_search_finds_a_node(frontend: Frontend, word: str, node_id: str) -> None:
+    node = frontend.page.evaluate("async id => (await (await fetch('/object_info/' + id)).json())[id]", node_id)
+    assert any(word in text.casefold() for text in (node["display_name"], *node["search_aliases"]))
+
+
+def test_no_node_has_the_name_of_one_of_the_cores(frontend: Frontend) -> None:
+    nodes = frontend.page.evaluate("async () => Object.values(await (await fetch('/object_info')).json())")
+    ours = {node["display_name"] for node in nodes if node["name"].startswith("RR_")}
+    assert ours
+    assert not ours & {node["display_name"] for node in nodes if not node["name"].startswith("RR_")}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from PIL import Image
+
 from tests.comfy.comfy_client import Client, Prompt
+from tests.comfy.comfy_server import ComfyServer
 from tests.comfy.conftest import one_mode
 from tests.comfy.graphs import SHOWN, loop, making
+from tests.comfy.test_workflows import FILES, nodes_of, read
 
 REWARDS = "0.2 0.5 0.4 0.7 0.1 0.3"
 
@@ -68,3 +72,29 @@ def test_a_missing_image_is_said_before_anything_runs(client: Client) -> None:
     run = client.run(prompt)
     assert "connect an image to its image input" in run.error
     assert run.times("gen") == 0
+
+
+@one_mode
+def test_the_template_goes_on_from_the_best_image(client: Client, server: ComfyServer, checkpoint: str) -> None:
+    """The template for image to image with a real sampler; only its models, and so its prompt, are small ones."""
+    prompt = read(next(file for file in FILES if file.stem == "10_img2img_loop"))
+    start, encode, end = (nodes_of(prompt, kind)[0] for kind in ("RR_LoopStart", "VAEEncode", "RR_LoopUntilScore"))
+    Image.new("RGB", (64, 64), "red").save(server.folder / "input" / "example.png")
+    miniature = {"engine": "miniature", "rubric": "automatic", "memory": "keep loaded", "check": False, "max_tokens": 0}
+    prompt[nodes_of(prompt, "RR_LoadScorer")[0]]["inputs"] = miniature
+    prompt[nodes_of(prompt, "CheckpointLoaderSimple")[0]]["inputs"]["ckpt_name"] = checkpoint
+    prompt[nodes_of(prompt, "ImageScaleToTotalPixels")[0]]["inputs"]["megapixels"] = 0.016384
+    prompt[nodes_of(prompt, "KSampler")[0]]["inputs"]["steps"] = 2
+    prompt[start]["inputs"]["prompt"] = "a large red circle"
+    prompt[end]["inputs"] |= {"threshold": 1.0, "max_iterations": 3}
+    prompt["carried"] = {"class_type": "RRTest_Digest", "inputs": {"image": [start, 5]}}
+    prompt["made"] = {"class_type": "RRTest_Digest", "inputs": {"image": prompt[end]["inputs"]["image"]}}
+    assert prompt[encode]["inputs"]["pixels"] == [start, 5]
+    run = client.run(prompt)
+    assert (run.error, run.status) == ("", "success")
+    state = run.ui(end, "rr_loop")[-1]
+    rewards = [row["reward"] for row in state["iterations"]]
+    carried, made = run.ui("carried", "text"), run.ui("made", "text")
+    bests = [rewards.index(max(rewards[: index + 1])) for index in range(len(rewards) - 1)]
+    assert carried[0] not in made
+    assert carried[1:] == [made[index] for index in bests]

@@ -206,8 +206,8 @@ def test_loop_start_ignores_what_only_a_loop_may_write(pack: Pack, monkeypatch: 
     monkeypatch.setattr(node, "hidden", SimpleNamespace(dynprompt=prompt))
     assert node.execute("a cat", 7, "fixed").args[2] == 0
     prompt.parents["7"] = "close"  # an expansion made it
-    text, seed, iteration, flow, original, image = node.execute("a cat", 2**32 + 7, "fixed").args
-    assert image is None
+    text, seed, iteration, flow, original, image, negative = node.execute("a cat", 2**32 + 7, "fixed").args
+    assert (image, negative) == (None, "")
     assert (text, seed, iteration, original) == ("a cat", 7, 3, "a dog")
     assert (flow.base_seed, flow.seeds, flow.iteration) == (4, "fixed", 3)
 

@@ -37,7 +37,7 @@ def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
 
 def test_rewords_where_a_dimension_fails(judged: Any, refine: Any) -> None:
     out = refine(judged((2.0, 4.0, None)), prompt="a red cat <lora:paper:0.8>")
-    prompt, changed, comments, diff = out.args
+    prompt, changed, comments, diff, _ = out.args
     assert prompt == "a fluffy red cat, <lora:paper:0.8>"
     assert changed is True
     assert comments == "Below the minimum: Text Faithfulness 2.0.\nSay more.\nPut back: <lora:paper:0.8>."
@@ -52,7 +52,7 @@ def test_an_empty_prompt_is_the_judged_one(judged: Any, refine: Any) -> None:
 
 
 def test_keeps_the_prompt_where_nothing_fails(judged: Any, refine: Any) -> None:
-    prompt, changed, comments, diff = refine(judged((3.0, 3.0, None)), prompt="x", prefix="best").args
+    prompt, changed, comments, diff, _ = refine(judged((3.0, 3.0, None)), prompt="x", prefix="best").args
     assert (prompt, changed, diff) == ("x", False, "x")
     assert "reaches its minimum" in comments
 
@@ -77,7 +77,7 @@ def test_which_images_critique(pack: Pack, judged: Any, refine: Any) -> None:
 def test_unscored_keeps_the_prompt_and_says_why(pack: Pack, scorer: Any, images: Any, refine: Any) -> None:
     node = pack.module("nodes.rational_critique").RationalCritique
     critiques = asyncio.run(node.execute(scorer("unreadable"), images(1), "a cat"))[0]
-    prompt, changed, comments, _ = refine(critiques).args
+    prompt, changed, comments, *_ = refine(critiques).args
     assert (prompt, changed) == ("a cat", False)
     assert comments.startswith("The image could not be judged: ")
 
@@ -85,7 +85,7 @@ def test_unscored_keeps_the_prompt_and_says_why(pack: Pack, scorer: Any, images:
 def test_scores_without_a_refinement_say_what_to_connect(pack: Pack, scorer: Any, images: Any, refine: Any) -> None:
     node = pack.module("nodes.multi_dim_score").MultiDimScore
     critiques = asyncio.run(node.execute(scorer((2.0, 2.0, None)), images(1), "a cat", 0.8, "", "")).args[-1]
-    prompt, changed, comments, _ = refine(critiques).args
+    prompt, changed, comments, *_ = refine(critiques).args
     assert (prompt, changed) == ("a cat", False)
     assert "connect Rational Critique" in comments
 
@@ -99,3 +99,13 @@ def test_a_style_or_length_that_cannot_be(pack: Pack, judged: Any, refine: Any) 
 def test_html_in_prompts_is_text_in_the_diff(judged: Any, refine: Any) -> None:
     out = refine(judged((2.0, 4.0, None), refined="a <script>alert(1)</script> cat"), prompt="a <b>cat</b>")
     assert "<" not in out[3]
+
+
+def test_what_should_not_be_there_joins_the_negative_prompt(judged: Any, refine: Any) -> None:
+    wish = "a fluffy red cat without a collar"
+    out = refine(judged((2.0, 4.0, None), refined=wish), prompt="a red cat", negative_prompt="blurry").args
+    assert out[4] == "blurry, collar"
+    assert out[2].endswith("\nShould not be there: collar.")
+    kept = refine(judged((4.0, 4.0, None), refined=wish), prompt="a red cat", negative_prompt="blurry").args
+    assert (kept[4], "Should" in kept[2]) == ("blurry", False), "nothing fails"
+    assert refine(judged((2.0, 4.0, None), refined=wish), prompt="a cat in a collar").args[4] == ""

@@ -103,7 +103,7 @@ def test_the_dimensions_and_reasons_of_the_server_have_their_chinese_words() -> 
 
 
 NOTE = re.compile(
-    r"(The (rewriting|prompt|judge|critique|image)|Every dimension|Below|Put back|Shortened|Left out)\b.*[.}]"
+    r"(The (rewriting|prompt|judge|critique|image)|Every dimension|Below|Put back|Shortened|Left out|Should)\b.*[.}]"
 )
 
 

@@ -1,7 +1,7 @@
 // Makes one workflow in the page and gives back both of its forms: {ui, api}.
 // With `inside`, the nodes of these names become a subgraph, and it alone stays: a blueprint.
 // Everything that the running ComfyUI does not know is an error.
-async ({ id, name: title, nodes, groups, inside }) => {
+async ({ id, name: title, nodes, groups, app: shown, inside }) => {
   await app.loadGraphData({ id, revision: 0, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 });
   const made = {};
 
@@ -42,6 +42,11 @@ async ({ id, name: title, nodes, groups, inside }) => {
     group.pos = [left, top];
     group.size = [Math.max(...boxes.map((box) => box[0] + box[2])) + 20 - left, Math.max(...boxes.map((box) => box[1] + box[3])) + 20 - top];
     app.graph.add(group);
+  }
+
+  if (shown) {
+    const widgets = shown.inputs.map((name) => name.split(/\.(.*)/)).map(([name, widget]) => [Number(made[name].id), widget]);
+    app.graph.extra.linearData = { inputs: widgets, outputs: shown.outputs.map((name) => String(made[name].id)) };
   }
 
   if (inside?.length) {

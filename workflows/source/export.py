@@ -17,7 +17,7 @@ from typing import Any
 
 from .frontend import Frontend, opened
 from .graph import Graph
-from .graphs import BLUEPRINT, GRAPHS, INSIDE
+from .graphs import BLUEPRINT, DESCRIPTION, GRAPHS, INSIDE, SEARCH_ALIASES
 
 FOLDER = Path(__file__).resolve().parents[1]
 KEPT_PROPERTIES = ("Node name for S&R", "models", "proxyWidgets")
@@ -35,7 +35,9 @@ def export(frontend: Frontend, graph: Graph) -> None:
 def export_blueprint(frontend: Frontend) -> None:
     """The loop as one subgraph node, for the node library: subgraphs/NAME.json."""
     built = frontend.build({**_plain(BLUEPRINT), "inside": INSIDE})
-    _write(FOLDER.parent / "subgraphs" / f"{BLUEPRINT.name}.json", portable(built["ui"]))
+    ui = portable(built["ui"])
+    ui["extra"] |= {"BlueprintDescription": DESCRIPTION, "BlueprintSearchAliases": list(SEARCH_ALIASES)}
+    _write(FOLDER.parent / "subgraphs" / f"{BLUEPRINT.name}.json", ui)
 
 
 def portable(ui: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def portable(ui: dict[str, Any]) -> dict[str, Any]:
     inner = (ui.get("definitions") or {}).get("subgraphs", [])
     for node in [*ui["nodes"], *(node for subgraph in inner for node in subgraph["nodes"])]:
         node["properties"] = {key: node["properties"][key] for key in KEPT_PROPERTIES if key in node["properties"]}
-    return {**ui, "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}}}
+    app = {name: ui["extra"][name] for name in ("linearData",) if name in ui["extra"]}
+    return {**ui, "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}, **app}}
 
 
 def _plain(graph: Graph) -> dict[str, Any]:

@@ -50,6 +50,16 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class App:
+    """What the frontend's app mode shows of a workflow: a page without the graph."""
+
+    inputs: tuple[str, ...]
+    """`node.widget`, from top to bottom; the pack's own views are widgets too."""
+    outputs: tuple[str, ...]
+    """Names of the nodes whose pictures are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """One workflow file."""
 
@@ -57,6 +67,8 @@ class Graph:
     """File name without extension."""
     nodes: Mapping[str, Node]
     groups: tuple[Group, ...] = ()
+    app: App | None = None
+    """None for a workflow that says nothing about app mode."""
 
     @property
     def id(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .graph import ModelFile, Node, Widget
+from .graph import App, ModelFile, Node, Widget
 
 MINIATURE_PROMPT = "a large red circle left of a small blue square"
 PHOTO_PROMPT = 'a weathered fishing boat named "AURORA" on a calm lake at dawn, two gulls on its bow'
@@ -56,8 +56,9 @@ def get_judge(kind: str) -> str:
     )
 
 
-def note(at: Corner, size: tuple[int, int], text: str) -> Node:
-    return Node(type="MarkdownNote", at=at, size=size, title="Read me", widgets={"": text})
+def note(at: Corner, size: tuple[int, int], text: str, *, chinese: str) -> Node:
+    """A template has one file for all languages, so its note says the main things again in Chinese."""
+    return Node(type="MarkdownNote", at=at, size=size, title="Read me", widgets={"": f"{text}\n\n---\n\n{chinese}"})
 
 
 def judge(
@@ -106,6 +107,12 @@ def loop_end(at: Corner, image: str, *, threshold: float, iterations: int) -> No
             "refined_prompt": "refine.prompt",
         },
     )
+
+
+def loop_app(output: str, *, before: tuple[str, ...] = ()) -> App:
+    """A loop in app mode: what is wished, what is enough, and the film with its rewards and its button to stop."""
+    knobs = ("start.prompt", "start.seed", "end.threshold", "end.max_iterations")
+    return App(inputs=(*before, *knobs, "end.rr_filmstrip"), outputs=(output,))
 
 
 def shown(at: Corner, image: str, title: str, *, size: tuple[int, int] = (320, 330)) -> Node:

@@ -76,24 +76,28 @@ class Critic:
                 "iteration": ("INT", {"default": 0}),
                 "script": ("STRING", {"default": "0.5"}),
                 "refined": ("STRING", {"default": ""}),
-            }
+            },
+            "optional": {"flaws": ("STRING", {"default": "", "tooltip": "One per iteration, with bars between them."})},
         }
 
-    def judge(self, image: Any, prompt: str, iteration: int, script: str, refined: str) -> tuple[Any, list[float]]:
+    def judge(
+        self, image: Any, prompt: str, iteration: int, script: str, refined: str, flaws: str = ""
+    ) -> tuple[Any, list[float]]:
         sockets, core = _module("nodes.sockets"), _module("rationalrewards_core.critique")
         rubric = _module("rationalrewards_core.rubric_file").generation_rubric()
         words = script.split()
         wanted = [float(word) for word in words[min(iteration, len(words) - 1)].split("/")]
         rewards = [wanted[min(index, len(wanted) - 1)] for index in range(len(image))]
+        flaw = dict(enumerate(flaws.split("|"))).get(iteration, "")
         outcomes = tuple(
-            _outcome(core, rubric, value, f"{refined} {iteration + 1}" if refined else "") for value in rewards
+            _outcome(core, rubric, value, f"{refined} {iteration + 1}" if refined else "", flaw) for value in rewards
         )
         request = _module("rationalrewards_core.messages").UserRequest(prompt)
         critiques = sockets.Critiques(request=request, rubric=rubric, outcomes=outcomes)
         return critiques, rewards
 
 
-def _outcome(core: ModuleType, rubric: Any, value: float, refined: str) -> Any:
+def _outcome(core: ModuleType, rubric: Any, value: float, refined: str, flaw: str = "") -> Any:
     if value != value:
         return core.Unscored(reason="truncated", message="The reply broke off.")
     scale = rubric.scale
@@ -101,7 +105,8 @@ def _outcome(core: ModuleType, rubric: Any, value: float, refined: str) -> Any:
     return core.Critique(
         rubric=rubric.name,
         judgements=tuple(
-            core.Judgement(key=d.key, justification="<b>as the script says</b>", score=score) for d in rubric.dimensions
+            core.Judgement(key=d.key, justification=flaw or "<b>as the script says</b>", score=score)
+            for d in rubric.dimensions
         ),
         refinement=core.Refinement(comments="", request=refined) if refined else None,
     )

@@ -8,6 +8,7 @@ from . import (
     comfy_clip_loop,
     critique_one_image,
     flux_loop,
+    img2img_loop,
     kontext_loop,
     miniature_edit,
     miniature_loop,
@@ -25,5 +26,7 @@ GRAPHS = (
     kontext_loop.GRAPH,
     comfy_clip_loop.GRAPH,
     preference_pick.GRAPH,
+    img2img_loop.GRAPH,
 )
 BLUEPRINT, INSIDE = blueprint.GRAPH, blueprint.INSIDE
+DESCRIPTION, SEARCH_ALIASES = blueprint.DESCRIPTION, blueprint.SEARCH_ALIASES

@@ -15,6 +15,11 @@ GRAPH = Graph(
             "judge's fast mode and says whether its best image *passed*.\n\nThe core's **If/Else Switch** is lazy: the "
             "second attempt is only drawn when the first batch fails. Put an upscaler behind *on_true*, and it runs for "
             "good images only.",
+            chinese=(
+                "## 批次中的最佳，带门槛\n\n无需下载。**多维评分**以快速模式给批次排名，"
+                "并说明最佳图像是否*通过*。核心的 **If/Else Switch** 是惰性的："
+                "第一批不合格时才会绘制第二次。"
+            ),
         ),
         "judge": judge((0, 380), {"engine": "miniature"}),
         "prompt": miniature_prompt(),

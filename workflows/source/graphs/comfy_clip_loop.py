@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..parts import judge, note, save_best
+from ..parts import judge, loop_app, note, save_best
 from .sdxl_loop import GRAPH as SDXL_LOOP
 
 GRAPH = Graph(
@@ -16,6 +16,10 @@ GRAPH = Graph(
             "is managed like any text encoder's, fp8 and nvfp4 files work, no bitsandbytes is needed.\n\n"
             "- `models/text_encoders/rationalrewards_8b_t2i.safetensors`: **TIGER-Lab/RationalRewards-8B-T2I** as one "
             "file\n- `models/checkpoints/sd_xl_base_1.0.safetensors` (or any SDXL checkpoint)",
+            chinese=(
+                "## 评判模型作为文本编码器\n\n需要 ComfyUI 0.26 或更新版本。"
+                "核心自己加载评判模型并管理其内存；可用 fp8 和 nvfp4 文件，不需要 bitsandbytes。"
+            ),
         ),
         "qwen": Node(
             type="CLIPLoader",
@@ -29,4 +33,5 @@ GRAPH = Graph(
         "save": save_best("comfy_clip"),
     },
     groups=SDXL_LOOP.groups,
+    app=loop_app("save"),
 )

@@ -14,6 +14,10 @@ GRAPH = Graph(
             f"## Critique an image of yours\n\nNeeds the 8B judge: {get_judge('T2I')}"
             "As nf4 it takes about 7 GB of VRAM.\n\nChoose your image, write the prompt it was made with, press **Run**. "
             "**Prompt Refine** only changes the prompt when a dimension falls below 3.",
+            chinese=(
+                "## 评判您自己的图像\n\n需要 8B 评判模型（见上）。选择图像，写下生成它的提示词，"
+                "按**运行**。只有某个维度低于 3 分时，**改进提示词**才会改写。"
+            ),
         ),
         "judge": judge((0, 360), LOCAL_IMAGE),
         "image": Node(type="LoadImage", at=(400, 0), size=(340, 360), widgets={"image": "example.png"}),

@@ -15,6 +15,7 @@ from ..parts import (
     get_judge,
     iteration_prompt,
     judge,
+    loop_app,
     loop_end,
     loop_start,
     no_negative,
@@ -34,6 +35,11 @@ GRAPH = Graph(
             "- `models/vae/ae.safetensors`\n"
             f"- the judge: {get_judge('T2I')}"
             "On 24 GB set the judge's memory to *free after each run*: FLUX and the judge then take turns.",
+            chinese=(
+                "## FLUX.1 dev 直到达标\n\n所需文件见上。24 GB 显存时，"
+                "请把评判模型的“内存”设为 *free after each run*，"
+                "让 FLUX 与评判模型轮流使用显存。"
+            ),
         ),
         "judge": judge((0, 440), LOCAL_IMAGE, memory="free after each run"),
         "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
@@ -50,4 +56,5 @@ GRAPH = Graph(
         "save": save_best("flux"),
     },
     groups=(Group(title="Generator", around=("size", "positive", "guidance", "negative", "sampler", "decode")),),
+    app=loop_app("save"),
 )

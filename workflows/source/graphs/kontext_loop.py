@@ -14,6 +14,7 @@ from ..parts import (
     get_judge,
     iteration_prompt,
     judge,
+    loop_app,
     loop_end,
     loop_start,
     no_negative,
@@ -34,6 +35,10 @@ GRAPH = Graph(
             "- `models/vae/ae.safetensors`\n"
             f"- the judge: {get_judge('Edit')}"
             "The source image goes to the critique too, so that the judge sees what the edit should have left alone.",
+            chinese=(
+                "## FLUX Kontext：编辑直到达标\n\n所需文件见上。源图像也交给评语节点，"
+                "使评判模型看到编辑不该改动的部分。"
+            ),
         ),
         "judge": judge((0, 460), LOCAL_EDIT, memory="free after each run"),
         "start": loop_start((400, 0), "make it autumn, keep the boat as it is", seed=42),
@@ -65,4 +70,5 @@ GRAPH = Graph(
             around=("scale", "encode", "positive", "reference", "guidance", "negative", "sampler", "decode"),
         ),
     ),
+    app=loop_app("save"),
 )

@@ -15,6 +15,10 @@ GRAPH = Graph(
             "it change what was asked for, and nothing else?\n\nConnect the image before the edit to *source_image*, "
             "and write the instruction as the prompt. The rubric *automatic* then becomes *edit*, with four "
             "dimensions.",
+            chinese=(
+                "## 评判一次编辑\n\n无需下载。编辑结果还会与**源图像**比较：是否做了所要求的改动，"
+                "且没有改动别处？把编辑前的图像接到*源图像*，把指令写成提示词。"
+            ),
         ),
         "judge": judge((0, 320), {"engine": "miniature"}),
         "instruction": Node(

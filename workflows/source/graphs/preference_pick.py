@@ -17,6 +17,11 @@ GRAPH = Graph(
             "beside your pick, and must not sway you. *Judge agrees* counts how often it would have picked the same.\n\n"
             "**Export** writes a folder that `python -m training.parrot` reads. For your own images, put your sampler in "
             "the place of **Miniature Generate**.",
+            chinese=(
+                "## 教评判模型您的品味\n\n无需下载。按**运行**，"
+                "在**偏好选择**中点击更好的图像（或按其编号；T 平局，B 都不好）。队列从不等待，每个问题都会保留。"
+                "**多维评分**特意折叠，以免影响您。**导出**会写出训练可读的文件夹。"
+            ),
         ),
         "judge": judge((0, 460), {"engine": "miniature"}),
         "prompt": miniature_prompt(),

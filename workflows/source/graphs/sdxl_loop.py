@@ -12,6 +12,7 @@ from ..parts import (
     get_judge,
     iteration_prompt,
     judge,
+    loop_app,
     loop_end,
     loop_start,
     note,
@@ -31,6 +32,10 @@ GRAPH = Graph(
             "Images are always judged by your *original* prompt. The loop ends at the threshold, after six images, when "
             "three in a row bring nothing, or when you press **Stop after this iteration**. The best image comes out, "
             "not the last.",
+            chinese=(
+                "## SDXL 直到达标\n\n所需文件见上。图像始终按您的*原始*提示词评判。达到阈值、六张图像之后、"
+                "连续三张没有改进，或您按下**本次迭代后停止**时，循环结束，交出最佳图像。"
+            ),
         ),
         "judge": judge((0, 410), LOCAL_IMAGE),
         "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
@@ -67,4 +72,5 @@ GRAPH = Graph(
         "save": save_best("sdxl"),
     },
     groups=(Group(title="Generator", around=("positive", "negative", "sampler", "decode")),),
+    app=loop_app("save"),
 )
