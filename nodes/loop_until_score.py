@@ -96,8 +96,8 @@ class LoopUntilScore(io.ComfyNode):
             refine_from=refine_from[0],
         )
         proposal = refined_prompt[0]
-        if proposal is not None and refined_negative[0] is not None:
-            proposal = with_negative(proposal, refined_negative[0])
+        if proposal and proposal.strip():
+            proposal = with_negative(proposal, refined_negative[0] or "")
         iteration_images = Iteration(
             images=image,
             critiques=[one for one in critique if one is not None],

@@ -50,6 +50,7 @@ def test_it_runs(client: Client, file: Path) -> None:
         assert run.ui(node_id, "text"), f"{node_id} showed no text"
     for node_id in nodes_of(prompt, "RR_LoopUntilScore"):
         check_loop(prompt, run, node_id)
+        assert run.ui(node_id, "rr_loop")[-1]["reached"], "what everybody runs first ends in success"
 
 
 @pytest.mark.parametrize("cache_mode", ["default"], indirect=True, scope="session")

@@ -149,6 +149,8 @@ def test_the_number_of_the_iteration_may_stand_for_a_seed(close: Any, images: An
         ({"close": {"critique": None}}, "needs a critique or a reward"),
         ({"make": {"prompt": "a dog", "seed": 1}}, "Nothing between Loop Start and Loop Until Score changes"),
         ({"open": {"prompt": "  "}}, "The request is empty"),
+        ({"open": {"prompt": "Negative prompt: blurry"}}, "The request is empty"),
+        ({"close": {"refined_negative": ["make", 0]}}, "connect the prompt output of Prompt Refine as well"),
     ],
 )
 def test_a_wiring_mistake_is_said_before_the_first_image(
@@ -170,6 +172,20 @@ def test_a_wiring_mistake_is_said_before_the_first_image(
     errors = pack.core("errors")
     with pytest.raises((errors.ConfigError, errors.RequestError), match=sentence):
         node.execute(prompt.nodes["open"]["inputs"]["prompt"], 7, "fixed")
+
+
+def test_the_negative_prompt_is_apart_once_it_is_wired(
+    pack: Pack, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, text = pack.module("nodes.loop_start").LoopStart, "a cat\nNegative prompt: blurry"
+    monkeypatch.setattr(node, "hidden", SimpleNamespace(dynprompt=prompt))
+    monkeypatch.setattr(pack.module("nodes.loop_start"), "executing_node", lambda: "open")
+    monkeypatch.setattr(pack.module("nodes.loop_start"), "_skipped", lambda dynprompt, flow: False)
+    assert [node.execute(text, 7, "fixed").args[slot] for slot in (0, 4, 6)] == [text, text, ""]
+    prompt.nodes["make"]["inputs"]["negative"] = ["open", 6]
+    out = node.execute(text, 7, "fixed").args
+    assert [out[slot] for slot in (0, 4, 6)] == ["a cat", "a cat", "blurry"]
+    assert out[3].prompt == out[3].original == text, "the loop carries both in one text"
 
 
 def test_a_wish_to_stop_ends_it_and_changes_its_fingerprint(close: Any, images: Any, pack: Pack) -> None:
