@@ -182,6 +182,8 @@ def thumbnails(run: Run) -> dict[str, Image.Image]:
     text, pictures, rewards = run.batch(4)
     row = [Tile(picture, f"image {place}") for place, picture in enumerate(pictures, 1)]
     pages["9_preference_pick"] = page(f"Which is better?  {text}", row)
+    text, steps = run.loop()
+    pages["10_img2img_loop"] = page(text, steps, note=BY_THE_MINIATURE, arrow=True)
     return pages
 
 
