@@ -6,7 +6,8 @@ The judges are the shipped miniature and those that `python -m training.lab.chec
 is named that is not there, and how pairs are ordered; and the same of the oracle, which reads the pixels without a model.
 
 Held-out pictures of reserved requests. A flaw counts as named when a justification holds its sentence, whatever its degree.
-Pairs are ordered by what all flaws of a picture cost together, which favours neither way of judging.
+Pairs are ordered by what all flaws of a picture cost together, which favours neither way of judging. The checklist's leads over
+the fixed dimensions have intervals of 95 % (10,000 bootstraps over the pictures, or the pairs).
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from rationalrewards_core.scorer_settings import ScorerSettings
 from training.lab.miniature.student import rubrics
 
 SEED: Final = 900_101
+TAUGHT: Final = "checklist, taught"
 LEAST_GAP: Final = 0.3
 """Pairs whose flaws cost less apart than this are not asked."""
 _WELL: Final = re.compile(
@@ -75,14 +77,31 @@ def measure(checklist: Path | None, fixed: Path | None, pictures: int, pairs: in
     table = {"pictures": pictures, "pairs": pairs, "true_flaws": sum(len(true_flaws(e)) for e in examples)}
     judges: list[tuple[str, Path, Callable[[Example], Rubric]]] = [("fixed, shipped", scorer_folder(), _fixed)]
     judges += [("fixed, as many steps further", fixed, _fixed)] if fixed else []
-    judges += [("checklist, taught", checklist, _checklist)] if checklist else []
+    judges += [(TAUGHT, checklist, _checklist)] if checklist else []
+    hits, right = {}, {}
     for name, folder, rubric_of in judges:
         outcomes = judge(folder, [*examples, *pair_pictures], rubric_of)
         table[name] = _figures(examples, outcomes[:pictures]) | _order(pair_list, outcomes[pictures:])
+        hits[name], right[name] = _hits(examples, outcomes[:pictures]), _right(pair_list, outcomes[pictures:])
+    for name in [other for other in hits if other != TAUGHT] if checklist else []:
+        table[f"lead of the checklist over: {name}"] = {
+            "flaws_named": lead(hits[TAUGHT], hits[name]),
+            "pairs_ordered_right": lead([[one] for one in right[TAUGHT]], [[one] for one in right[name]]),
+        }
     for name, way in (("fixed, by the oracle", _oracle_fixed), ("checklist, by the oracle", _oracle_checklist)):
         critiques = [way(example) for example in [*examples, *pair_pictures]]
         table[name] = _figures(examples, critiques[:pictures]) | _order(pair_list, critiques[pictures:])
     return table
+
+
+def lead(ours: Sequence[Sequence[bool]], theirs: Sequence[Sequence[bool]], draws: int = 10_000) -> dict[str, Any]:
+    """How much larger a share is right on our side, of answers grouped by picture, and the interval of 95 % of that."""
+    counts = np.array([len(group) for group in ours])
+    gaps = np.array([sum(a) - sum(b) for a, b in zip(ours, theirs, strict=True)])
+    sample = np.random.default_rng(SEED).integers(len(gaps), size=(draws, len(gaps)))
+    shares = gaps[sample].sum(1) / np.maximum(counts[sample].sum(1), 1)
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return {"lead": round(float(gaps.sum() / counts.sum()), 4), "ci95": [round(float(low), 4), round(float(high), 4)]}
 
 
 def judge(
@@ -135,43 +154,50 @@ def _cost(example: Example) -> float:
 
 def _figures(examples: Sequence[Example], outcomes: Sequence[tuple[Rubric, Outcome]]) -> dict[str, Any]:
     """Unscored pictures name nothing, and stay in every denominator."""
-    hits: dict[str, list[bool]] = {"1": [], "2": [], "3 and more": []}
-    false, claim_count, unscored = 0, 0, 0
-    for example, (_, outcome) in zip(examples, outcomes, strict=True):
-        truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
-        claims: set[str] = set()
-        if isinstance(outcome, Critique):
-            claims = {one for j in outcome.judgements for one in _sentences(j.justification)}
-        else:
-            unscored += 1
-        if truth:
-            hits[str(len(truth)) if len(truth) < 3 else "3 and more"] += [sentence in claims for sentence in truth]
-        flaw_claims = {sentence for sentence in claims if not _WELL.fullmatch(sentence.rstrip("."))}
-        claim_count += len(flaw_claims)
-        false += len(flaw_claims - truth)
-    every = [one for group in hits.values() for one in group]
+    hits = _hits(examples, outcomes)
+    by_number: dict[str, list[bool]] = {"1": [], "2": [], "3 and more": []}
+    for group in filter(None, hits):
+        by_number[str(len(group)) if len(group) < 3 else "3 and more"] += group
+    flaw_claims = [{one for one in _claims(o) if not _WELL.fullmatch(one.rstrip("."))} for _, o in outcomes]
+    false = sum(len(claims - _truth(e)) for e, claims in zip(examples, flaw_claims, strict=True))
     return {
-        "unscored": unscored,
-        "flaws_named": round(float(np.mean(every)), 4),
-        "flaws_named_by_number": {key: round(float(np.mean(group)), 4) for key, group in hits.items() if group},
-        "pictures_with_every_flaw_named": round(_whole(examples, outcomes), 4),
-        "claims_that_are_false": round(false / max(1, claim_count), 4),
+        "unscored": sum(not isinstance(outcome, Critique) for _, outcome in outcomes),
+        "flaws_named": _share([one for group in hits for one in group]),
+        "flaws_named_by_number": {key: _share(group) for key, group in by_number.items() if group},
+        "pictures_with_every_flaw_named": _share([all(group) for group in hits if group]),
+        "claims_that_are_false": round(false / max(1, sum(map(len, flaw_claims))), 4),
     }
 
 
-def _whole(examples: Sequence[Example], outcomes: Sequence[tuple[Rubric, Outcome]]) -> float:
-    """Share of the flawed pictures of which every flaw is named."""
-    right = []
-    for example, (_, outcome) in zip(examples, outcomes, strict=True):
-        truth = {_levelless(flaw.sentence) for flaw in true_flaws(example)}
-        if truth:
-            words = outcome.judgements if isinstance(outcome, Critique) else ()
-            right.append(truth <= {one for j in words for one in _sentences(j.justification)})
-    return float(np.mean(right))
+def _hits(examples: Sequence[Example], outcomes: Sequence[tuple[Rubric, Outcome]]) -> list[list[bool]]:
+    """Of every picture's flaws, whether each is named."""
+    return [
+        [sentence in _claims(outcome) for sentence in sorted(_truth(example))]
+        for example, (_, outcome) in zip(examples, outcomes, strict=True)
+    ]
+
+
+def _truth(example: Example) -> set[str]:
+    return {_levelless(flaw.sentence) for flaw in true_flaws(example)}
+
+
+def _claims(outcome: Outcome) -> set[str]:
+    """The sentences of its justifications; none if it is unscored."""
+    judgements = outcome.judgements if isinstance(outcome, Critique) else ()
+    return {one for judgement in judgements for one in _sentences(judgement.justification)}
+
+
+def _share(answers: Sequence[bool]) -> float:
+    return round(float(np.mean(answers)), 4)
 
 
 def _order(pairs: Sequence[tuple[Example, Example]], outcomes: Sequence[tuple[Rubric, Outcome]]) -> dict[str, float]:
-    """Share of pairs ordered right; ties and failures count as wrong."""
+    """Share of pairs ordered right."""
+    return {"pairs_ordered_right": _share(_right(pairs, outcomes))}
+
+
+def _right(pairs: Sequence[tuple[Example, Example]], outcomes: Sequence[tuple[Rubric, Outcome]]) -> list[bool]:
+    """Of every pair, whether it is ordered right; ties and failures are wrong."""
     right = []
     for number, (first, second) in enumerate(pairs):
         rewards = [
@@ -182,7 +208,7 @@ def _order(pairs: Sequence[tuple[Example, Example]], outcomes: Sequence[tuple[Ru
             right.append(False)
         else:
             right.append((rewards[0] - rewards[1]) * (_cost(second) - _cost(first)) > 1e-9)
-    return {"pairs_ordered_right": round(float(np.mean(right)), 4)}
+    return right
 
 
 def _sentences(text: str) -> list[str]:

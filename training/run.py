@@ -106,6 +106,21 @@ class RunDir:
                 raise StorageError(f"{self._state} cannot be written; free some space, then run it again.") from error
         self._sound = True
 
+    def save_parts(self, parts: Mapping[str, Any], step: int) -> None:
+        """`save_state` of a model, an optimiser and what else has a `state_dict`, after that many steps."""
+        self.save_state({**{name: part.state_dict() for name, part in parts.items()}, "step": step})
+
+    def resume(self, parts: Mapping[str, Any]) -> int:
+        """Put the newest checkpoint that `save_parts` wrote into the parts; the step to go on with, 0 at the start of a run."""
+        state = self.load_state()
+        start = 0
+        if state is not None:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            start = int(state["step"])
+        self.forget_after(start)
+        return start
+
     def load_state(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, or None at the start of a run. ConfigError if all are damaged."""
         damaged: list[str] = []

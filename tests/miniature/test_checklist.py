@@ -85,6 +85,10 @@ def test_a_lesson_teaches_the_headings_and_goes_on_where_it_stopped(tmp_path: Pa
     first = (tmp_path / "judge" / "model.safetensors").read_bytes()
     teach(lesson, tmp_path / "run", tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == first
+    teach(lesson, tmp_path / "broken", tmp_path / "half", stop=3)
+    assert (tmp_path / "half" / "model.safetensors").read_bytes() != first
+    teach(lesson, tmp_path / "broken", tmp_path / "whole")
+    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == first, "a stop inside a chunk changes nothing"
     teach(replace(lesson, lesson="fixed", steps=2), tmp_path / "other", tmp_path / "fixed")
 
     from benchmarks.checklist import judge
@@ -94,3 +98,13 @@ def test_a_lesson_teaches_the_headings_and_goes_on_where_it_stopped(tmp_path: Pa
     assert rubric.name == "miniature-checklist"
     assert re.fullmatch(r"Critique|Unscored", type(outcome).__name__)
     assert Image.fromarray(examples[0].picture).size == (48, 48)
+
+
+def test_a_lead_has_an_interval_over_pictures() -> None:
+    from benchmarks.checklist import lead
+
+    ours, theirs = [[True, True]] * 30 + [[]] * 10, [[True, False]] * 30 + [[]] * 10
+    assert lead(ours, theirs) == {"lead": 0.5, "ci95": [0.5, 0.5]}
+    mixed = lead([[True], [False]] * 50, [[False], [True]] * 50)
+    assert mixed["lead"] == 0.0
+    assert mixed["ci95"][0] < -0.1 < 0.1 < mixed["ci95"][1]

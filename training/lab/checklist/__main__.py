@@ -20,6 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
     lesson.add_argument("--run", type=Path, required=True)
     lesson.add_argument("--out", type=Path, required=True, help="folder of the finished judge")
     lesson.add_argument("--steps", type=int, default=200)
+    lesson.add_argument(
+        "--stop", type=int, help="write the judge after this many of the steps, to compare lessons halfway"
+    )
+    lesson.add_argument("--seed", type=int, default=11, help="of the pictures and their order")
     lesson.add_argument("--threads", type=int, default=2)
     return parser
 
@@ -32,7 +36,12 @@ def main(words: list[str] | None = None) -> int:
     from .student import ChecklistLesson, teach
 
     torch.set_num_threads(arguments.threads)
-    teach(ChecklistLesson(lesson=arguments.lesson, steps=arguments.steps), arguments.run, arguments.out)
+    teach(
+        ChecklistLesson(lesson=arguments.lesson, seed=arguments.seed, steps=arguments.steps),
+        arguments.run,
+        arguments.out,
+        arguments.stop,
+    )
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -73,35 +74,26 @@ def load_student(lesson: Lesson) -> tuple[Qwen3VLForConditionalGeneration, PreTr
     return model, tokeniser
 
 
-def teach(config: ChecklistLesson, path: Path, out: Path) -> None:
-    """Fine-tune, resumably, and write the judge to `out`."""
+def teach(config: ChecklistLesson, path: Path, out: Path, stop: int | None = None) -> None:
+    """Fine-tune, resumably, and write the judge to `out`; `stop` is a step before the lesson's end to do so at."""
+    end = config.steps if stop is None else min(stop, config.steps)
     model, tokeniser = load_student(config.lesson)
     run = RunDir(path, config)
     maker = BatchMaker(model, tokeniser, rubrics(), config.batch, ANSWERS[config.lesson])
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     optimiser = MuonAdamW(parameters, lr=config.lr, steps=config.steps, warmup=config.warmup)
-    start = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
+    parts = {"model": model, "optimiser": optimiser}
+    span = range(run.resume(parts), end)
     losses: list[float] = []
-    for first in range(start - start % config.chunk, config.steps, config.chunk):
-        rng = np.random.default_rng([config.seed, 3, first])
-        examples = maker.sample(rng, config.batch * config.chunk, edits=0.0)
-        for offset, batch in enumerate(maker.bucketed(examples, rng)):
-            if not start <= first + offset < config.steps:
-                continue
-            loss, _ = answer_loss(model, batch, frozen_tower=True)
-            loss.backward()
-            optimiser.step(first + offset)
-            losses.append(loss.item())
-            finished = first + offset + 1
-            if finished % 10 == 0:
-                run.log(finished, loss=float(np.mean(losses)))
-                losses.clear()
-            if finished % config.save_every == 0 or finished == config.steps:
-                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": finished})
+    for step, batch in maker.steps(partial(maker.sample, edits=0.0), (config.seed, 3), span, config.chunk):
+        loss, _ = answer_loss(model, batch, frozen_tower=True)
+        loss.backward()
+        optimiser.step(step)
+        losses.append(loss.item())
+        if (step + 1) % 10 == 0:
+            run.log(step + 1, loss=float(np.mean(losses)))
+            losses.clear()
+        if (step + 1) % config.save_every == 0 or step + 1 == end:
+            run.save_parts(parts, step + 1)
     run.close()
     save_student(model, tokeniser, out, torch.float32)

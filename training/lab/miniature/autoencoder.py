@@ -64,13 +64,8 @@ def train_autoencoder(config: AutoencoderConfig, path: Path) -> AutoencoderKL:
     run = RunDir(path, config)
     model = build(config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0)
-    start = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
-    for step in range(start, config.steps):
+    parts = {"model": model, "optimiser": optimiser}
+    for step in range(run.resume(parts), config.steps):
         progress = step / config.steps
         for group in optimiser.param_groups:
             group["lr"] = config.lr * min(1.0, (step + 1) / 100) * (1.0 - 0.95 * progress)
@@ -90,7 +85,7 @@ def train_autoencoder(config: AutoencoderConfig, path: Path) -> AutoencoderKL:
             mse = error.square().mean().item() / 4
             run.log(step + 1, loss=loss.item(), kl=kl.item(), psnr=float(-10 * np.log10(mse)))
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1})
+            run.save_parts(parts, step + 1)
     return with_measured_scale(model, config)
 
 

@@ -148,13 +148,8 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
         horizon=config.horizon,
         cooldown=config.cooldown,
     )
-    start = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
+    parts = {"model": model, "average": average, "optimiser": optimiser}
+    start = run.resume(parts)
     pipeline = assemble(average, tokeniser, autoencoder)
     losses: list[float] = []
     for step in range(start, config.steps):
@@ -180,14 +175,7 @@ def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> St
         if (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps:
             run.log(step + 1, **evaluate(pipeline, run.samples / f"{step + 1:06d}.png"))
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            run.save_state(
-                {
-                    "model": model.state_dict(),
-                    "average": average.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "step": step + 1,
-                }
-            )
+            run.save_parts(parts, step + 1)
     return pipeline
 
 

@@ -14,6 +14,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,14 +87,8 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
     visual = model.model.visual
     parameters = [(n, p) for n, p in visual.named_parameters() if "merger" not in n] + list(heads.named_parameters())
     optimiser = MuonAdamW(parameters, lr=config.lr, steps=config.steps)
-    start = 0
-    if state := run.load_state():
-        visual.load_state_dict(state["visual"])
-        heads.load_state_dict(state["heads"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
-    for step in range(start, config.steps):
+    parts = {"visual": visual, "heads": heads, "optimiser": optimiser}
+    for step in range(run.resume(parts), config.steps):
         rng = np.random.default_rng([config.seed, 1, step])
         examples = [sample_edited(rng) if rng.random() < 0.2 else sample_generation(rng) for _ in range(config.batch)]
         labels = dense_labels(examples)
@@ -105,14 +100,7 @@ def train_vision(config: VisionConfig, model: Qwen3VLForConditionalGeneration, h
         if (step + 1) % 50 == 0:
             run.log(step + 1, loss=loss.item(), **heads.accuracy(hidden.float(), labels))
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            run.save_state(
-                {
-                    "visual": visual.state_dict(),
-                    "heads": heads.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "step": step + 1,
-                }
-            )
+            run.save_parts(parts, step + 1)
 
 
 def train_critiques(
@@ -134,48 +122,30 @@ def train_critiques(
         horizon=config.horizon,
         cooldown=config.cooldown,
     )
-    start = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        heads.load_state_dict(state["heads"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
+    parts = {"model": model, "heads": heads, "optimiser": optimiser}
+    span = range(run.resume(parts), config.steps)
+    draw = partial(maker.sample, edits=config.edits, drawn=drawn, drawn_share=config.drawn)
     losses: list[float] = []
-    for step in range(start - start % config.chunk, config.steps, config.chunk):
-        rng = np.random.default_rng([config.seed, 2, step])
-        examples: list[Example] = maker.sample(rng, config.batch * config.chunk, config.edits, drawn, config.drawn)
-        for offset, batch in enumerate(maker.bucketed(examples, rng)):
-            if step + offset < start or step + offset >= config.steps:
-                continue
-            with fast_autocast("cpu"):
-                loss, tokens = answer_loss(model, batch, frozen_tower=step + offset < config.frozen_steps)
-            total = loss
-            # While the tower is frozen this trains the heads alone, so that they are ready when it is not.
-            hidden, rendered = rendered_only(tokens.hidden[batch.candidates].float(), batch.examples)
-            if rendered:
-                total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
-            total.backward()
-            optimiser.step(step + offset)
-            losses.append(loss.item())
-            step_count = step + offset + 1
-            if step_count % 50 == 0:
-                accuracy = heads.accuracy(hidden, dense_labels(rendered)) if rendered else {}
-                run.log(
-                    step_count,
-                    loss=float(np.mean(losses)),
-                    **{k: accuracy[k] for k in ("things", "letters") if accuracy},
-                )
-                losses.clear()
-            if step_count % config.save_every == 0 or step_count == config.steps:
-                run.save_state(
-                    {
-                        "model": model.state_dict(),
-                        "heads": heads.state_dict(),
-                        "optimiser": optimiser.state_dict(),
-                        "step": step_count,
-                    }
-                )
+    for step, batch in maker.steps(draw, (config.seed, 2), span, config.chunk):
+        with fast_autocast("cpu"):
+            loss, tokens = answer_loss(model, batch, frozen_tower=step < config.frozen_steps)
+        total = loss
+        # While the tower is frozen this trains the heads alone, so that they are ready when it is not.
+        hidden, rendered = rendered_only(tokens.hidden[batch.candidates].float(), batch.examples)
+        if rendered:
+            total = loss + config.dense_weight * heads.loss(hidden, dense_labels(rendered))
+        total.backward()
+        optimiser.step(step)
+        losses.append(loss.item())
+        finished = step + 1
+        if finished % 50 == 0:
+            accuracy = heads.accuracy(hidden, dense_labels(rendered)) if rendered else {}
+            run.log(
+                finished, loss=float(np.mean(losses)), **{k: accuracy[k] for k in ("things", "letters") if accuracy}
+            )
+            losses.clear()
+        if finished % config.save_every == 0 or finished == config.steps:
+            run.save_parts(parts, finished)
 
 
 def rendered_only(hidden: Tensor, examples: list[Example]) -> tuple[Tensor, list[Example]]:

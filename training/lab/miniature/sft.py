@@ -80,6 +80,23 @@ class BatchMaker:
                 batch.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
         return batch
 
+    def steps(
+        self,
+        draw: Callable[[np.random.Generator, int], list[Example]],
+        stream: Sequence[int],
+        span: range,
+        chunk: int,
+    ) -> Iterator[tuple[int, TokenBatch]]:
+        """The steps of `span` with their batches: step `i` of a stream of random numbers has the same one in every run.
+
+        `draw(rng, count)` makes the examples of `chunk` batches, which are bucketed by length together.
+        """
+        for first in range(span.start - span.start % chunk, span.stop, chunk):
+            rng = np.random.default_rng([*stream, first])
+            for step, batch in enumerate(self.bucketed(draw(rng, self._size * chunk), rng), first):
+                if step in span:
+                    yield step, batch
+
     def bucketed(self, examples: list[Example], rng: np.random.Generator) -> Iterator[TokenBatch]:
         """Batches of examples of similar length, in random order."""
         encoded = [self._encode(example) for example in examples]

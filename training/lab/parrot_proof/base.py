@@ -9,7 +9,6 @@ flaw is worth, its critiques say nothing. Its pair accuracy is that of a coin, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
@@ -146,29 +145,24 @@ def train_base(config: BaseConfig, path: Path) -> Path:
         horizon=config.horizon,
         cooldown=config.cooldown,
     )
-    start = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
-    run.forget_after(start)
+    parts = {"model": model, "optimiser": optimiser}
+    span = range(run.resume(parts), config.steps)
     losses: list[float] = []
-    for step in range(start - start % config.chunk, config.steps, config.chunk):
-        rng = np.random.default_rng([config.seed, step])
-        lessons: Sequence[Example] = [sample_lesson(rng, config.captions) for _ in range(config.batch * config.chunk)]
-        for offset, batch in enumerate(maker.bucketed(list(lessons), rng)):
-            step_count = step + offset + 1
-            if step_count <= start or step_count > config.steps:
-                continue
-            with fast_autocast("cpu"):
-                loss, _ = answer_loss(model, batch, frozen_tower=True)
-            loss.backward()
-            optimiser.step(step_count - 1)
-            losses.append(loss.item())
-            if step_count % 20 == 0 or step_count == config.steps:
-                run.log(step_count, loss=float(np.mean(losses)))
-                losses.clear()
-            if step_count % config.save_every == 0 or step_count == config.steps:
-                run.save_state({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step_count})
+
+    def lessons(rng: np.random.Generator, count: int) -> list[Example]:
+        return [sample_lesson(rng, config.captions) for _ in range(count)]
+
+    for step, batch in maker.steps(lessons, (config.seed,), span, config.chunk):
+        with fast_autocast("cpu"):
+            loss, _ = answer_loss(model, batch, frozen_tower=True)
+        loss.backward()
+        optimiser.step(step)
+        losses.append(loss.item())
+        finished = step + 1
+        if finished % 20 == 0 or finished == config.steps:
+            run.log(finished, loss=float(np.mean(losses)))
+            losses.clear()
+        if finished % config.save_every == 0 or finished == config.steps:
+            run.save_parts(parts, finished)
     save_student(model, tokeniser, checkpoint, torch.bfloat16)
     return checkpoint
