@@ -7,37 +7,24 @@ from typing import Final
 
 from PIL import Image
 
-from .backends.base import Backend, Reply, Sampling, introduce
+from .backends.base import Backend, Reply, Sampling
+from .backends.wrapper import BackendWrapper
 from .messages import Message
 
 PROMPT: Final = "a large red circle left of a small blue square"
 
 
-class Witness:
-    """A backend that remembers the replies which passed through it."""
+class Witness(BackendWrapper):
+    """Remembers the replies that passed through it."""
 
     def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+        super().__init__(backend)
         self.replies: list[Reply] = []
 
-    @property
-    def identity(self) -> str:
-        return self.backend.identity
-
-    @property
-    def concurrency(self) -> int:
-        return self.backend.concurrency
-
-    async def introduce(self) -> None:
-        await introduce(self.backend)
-
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        reply = await self.backend.reply(messages, sampling)
+        reply = await super().reply(messages, sampling)
         self.replies.append(reply)
         return reply
-
-    async def close(self) -> None:
-        await self.backend.close()
 
 
 def shipped_picture() -> Image.Image:

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
-from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
+from rationalrewards_core.backends.base import Backend, Reply, Sampling
+from rationalrewards_core.backends.wrapper import BackendWrapper
 from rationalrewards_core.comparison import Verdict, parse_comparison, verdict_of_rewards
 from rationalrewards_core.errors import BackendError, CritiqueParseError, RationalRewardsError, RequestError
 from rationalrewards_core.messages import Message, UserRequest
@@ -184,35 +185,21 @@ def read_choice(text: str) -> Verdict:
     raise CritiqueParseError(Reason.EMPTY.value if not word else "no_choice", f"The judge answered {text!r:.80}.", text)
 
 
-class Metered:
-    """A backend that counts what passes through it."""
+class Metered(BackendWrapper):
+    """Counts what passes through it."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self.replies = self.prompt_tokens = self.completion_tokens = 0
         self.started = time.perf_counter()
 
-    @property
-    def identity(self) -> str:
-        return self._backend.identity
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
-
-    async def introduce(self) -> None:
-        await introduce(self._backend)
-
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        await introduce(self._backend)  # whatever asks: our scorer, a plain question, a benchmark's own
-        reply = await self._backend.reply(messages, sampling)
+        await self.introduce()  # whatever asks: our scorer, a plain question, a benchmark's own
+        reply = await super().reply(messages, sampling)
         self.replies += 1
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
         return reply
-
-    async def close(self) -> None:
-        await self._backend.close()
 
     def per_pair(self, pairs: int) -> dict[str, float]:
         """Seconds (wall clock, at the concurrency used), replies and tokens per pair since the meter was made."""

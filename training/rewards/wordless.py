@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rationalrewards_core.backends.base import Backend, Reply, Sampling, introduce
+from rationalrewards_core.backends.base import Backend, Reply, Sampling
+from rationalrewards_core.backends.wrapper import BackendWrapper
 from rationalrewards_core.critique import Critique, render_critique
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.grammar import critique_grammar
@@ -46,28 +47,18 @@ def wordless_reply(critique: Critique, rubric: Rubric) -> str:
     return render_critique(silent, rubric).partition(SUMMARY_LINE)[0]
 
 
-class WordlessBackend:
+class WordlessBackend(BackendWrapper):
     """Puts the wordless grammar in the place of the rubric's own."""
 
     def __init__(self, backend: Backend, rubrics: Mapping[Kind, Rubric]) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._grammars = {critique_grammar(rubric, "score"): wordless_grammar(rubric) for rubric in rubrics.values()}
 
     @property
     def identity(self) -> str:
-        return f"{self._backend.identity}#wordless"
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
-
-    async def introduce(self) -> None:
-        await introduce(self._backend)
+        return f"{self.inside.identity}#wordless"
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """A reply to a question for scores; a KeyError for any other is a bug."""
         assert sampling.grammar is not None
-        return await self._backend.reply(messages, replace(sampling, grammar=self._grammars[sampling.grammar]))
-
-    async def close(self) -> None:
-        await self._backend.close()
+        return await super().reply(messages, replace(sampling, grammar=self._grammars[sampling.grammar]))
