@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from rationalrewards_core.backends.scripted import ScriptedBackend
 from rationalrewards_core.comparison import Verdict, parse_comparison
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError, RequestError
 from rationalrewards_core.judged import Case
+from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, critique_messages, pairwise_messages
 from rationalrewards_core.replies.parsing import Reason, parse_critique
 from rationalrewards_core.round_robin import ALONE
@@ -278,6 +280,26 @@ class TestScorer:
         scorer, _ = scorer_with(["\\boxed{A}", "\\boxed{A}"])
         comparison = asyncio.run(scorer.compare(UserRequest("a cat"), REDS, GREENS))
         assert (comparison.verdict, comparison.orders_agree) == (Verdict.TIE, False)
+
+    def test_a_comparison_is_paid_for_once(self, tmp_path: Path) -> None:
+        """Its two orders serve the swapped comparison, a ranking that holds the pair, and the next program's life."""
+        request, rubric = UserRequest("a cat"), load_rubric("skyjm-gen")
+        backend = ScriptedBackend(preferring("rgb"))
+
+        def scorer() -> Scorer:
+            return Scorer(
+                backend, {rubric.kind: rubric}, ScorerSettings(ask_again=0), Memo(path=tmp_path / "memo.jsonl")
+            )
+
+        first = scorer()
+        for pair in ((REDS, GREENS), (GREENS, REDS)):
+            asyncio.run(first.compare(request, *pair))
+        assert len(backend.calls) == 2
+        again = asyncio.run(scorer().compare(request, REDS, GREENS))
+        assert (again.verdict, again.judgements[0].score_a, len(backend.calls)) == (Verdict.A, 1.0, 2)
+        batch = asyncio.run(scorer().score_many(cases(REDS, GREENS, BLUES), "score"))
+        assert [critique.scores["preference"] for critique in batch.critiques] == [1.0, 0.5, 0.0]
+        assert len(backend.calls) == 6
 
     def test_best_of_n_is_a_round_robin(self) -> None:
         scorer, backend = scorer_with(preferring("grb"))

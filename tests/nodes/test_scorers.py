@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -244,6 +245,29 @@ def test_comparisons_judge_both_pictures(pack: Pack, engine: Any, request_of: An
     scorer = scorer_of(pack, engine([reply_text(1, 1, 1), reply_text(4, 4, 4)]))
     comparison = asyncio.run(scorer.compare(request_of("a cat"), picture(1), picture(2), "pointwise", "7"))
     assert comparison.verdict.value == "B"
+
+
+def test_a_judge_that_compares_ranks_a_batch_and_is_paid_once(pack: Pack, engine: Any, images: Any) -> None:
+    """Multi-Dim Score lets every image meet every other, Pick Best takes the winner; one image has nobody to meet."""
+
+    def brighter(messages: Any, sampling: Any) -> str:
+        first, second = (picture.getpixel((0, 0))[0] for picture in messages[-1].images)
+        return f"\\boxed{{{'A' if first > second else 'B'}}}"
+
+    judge = scorer_of(pack, engine(brighter), rubric=pack.core("rubric_file").load_rubric("skyjm-gen"))
+    node, batch = pack.module("nodes.multi_dim_score").MultiDimScore, images(3)[[1, 2, 0]]
+    for _ in range(2):
+        out = asyncio.run(node.execute(judge, batch, "a cat", 0.8, "", ""))
+        assert out[0] == [0.5, 1.0, 0.0]
+        assert all(math.isnan(score) for scores in out.args[1:5] for score in scores), (
+            "it judges none of these dimensions"
+        )
+        assert (out[6], out[7]) == (True, 1)
+        assert len(judge.engine.sizes) == 6
+    assert "Better than image 1. Better than image 3." in str(out.ui["rr_critique"][1]["dimensions"])
+    assert pack.module("nodes.pick_best").PickBest.execute([batch], [out[-1]])[1:] == (1, 1.0)
+    with pytest.raises(pack.core("errors").BackendError, match="skyjm-gen compares images: give it two or more of one"):
+        asyncio.run(node.execute(judge, batch[:1], "a cat", 0.8, "", ""))
 
 
 def test_a_model_that_is_taken_away_is_not_the_users_interrupt(pack: Pack, engine: Any, request_of: Any) -> None:
