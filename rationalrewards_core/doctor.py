@@ -57,6 +57,9 @@ class DoctorLine:
 class Profiled(Protocol):
     """An engine that knows what its server honours, and how pictures are scaled for it."""
 
+    def forget(self) -> None:
+        """Find that out anew: the doctor is called when something has changed."""
+
     @property
     def profile(self) -> ServerProfile | None: ...
 
@@ -100,6 +103,8 @@ class Doctor:
 
     async def _reach(self) -> None:
         began = time.perf_counter()
+        if isinstance(self.backend, Profiled):
+            self.backend.forget()
         await introduce(self.backend)
         reply = await self._short()
         seconds = time.perf_counter() - began

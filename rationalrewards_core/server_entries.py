@@ -139,6 +139,7 @@ def _llama_cpp(program: str, model: str, mmproj: str | None, slots: int) -> Entr
         "command": [program, "--model", model, "--mmproj", str(tower), *LOOPBACK, *sizes],
         "environment": {"LLAMA_API_KEY": KEY},
         "concurrency": slots,
+        "processor": str(tower),
     }
 
 

@@ -114,8 +114,8 @@ class ServerConfig:
     max_pixels: int = 802_816
     """Larger images are scaled down before they are sent."""
     processor: str = ""
-    """Folder that holds the model's preprocessor_config.json, so that pictures are scaled here exactly as the checkpoint
-    asks; empty uses the folder that the server lists, else the grid that its token counts show."""
+    """Folder that holds the model's preprocessor_config.json, or a GGUF model's mmproj file, so that pictures are scaled
+    here exactly as the checkpoint asks; empty uses the folder that the server lists, else what its token counts show."""
     thinking: Thinking = "default"
     """For models that can think before they answer: on, off, or as the server's chat template has it."""
     thinking_tokens: int = 0

@@ -31,6 +31,10 @@ class Served(Generic[ChatT]):
         """What the server honours; None before one that is started on demand was asked anything."""
         return self._backend.profile
 
+    def forget(self) -> None:
+        """Find out anew what the server honours."""
+        self._backend.forget()
+
     @property
     def notes(self) -> list[str]:
         """What the user should know of how this server judges, a sentence each."""

@@ -40,6 +40,7 @@ class ManagedChat:
         self._run: ServerRun | None = None
         self._chat: OpenAIChat | None = None
         self._profile: ServerProfile | None = None
+        self._anew = False
 
     @property
     def identity(self) -> str:
@@ -63,6 +64,10 @@ class ManagedChat:
     @property
     def concurrency(self) -> int:
         return self.config.concurrency
+
+    def forget(self) -> None:
+        """Find out anew what the server honours when it is next asked, whatever is remembered of it."""
+        self._anew = True
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         attempt = 1
@@ -110,6 +115,9 @@ class ManagedChat:
             if old is not None:
                 await old.close()
         chat = self._chat
+        if self._anew:
+            self._anew = False
+            chat.forget()
         await chat.introduce()
         return await chat.reply(messages, sampling)
 

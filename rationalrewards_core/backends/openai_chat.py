@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError
+from ..gguf.tower_grid import grid_of_processor
 from ..messages import Message
 from ..picture_grid import PictureGrid, grid_of_folder, grid_of_side
 from ..servers import ServerConfig
@@ -55,6 +56,7 @@ class OpenAIChat:
         self._listing = ""
         self._introducing = asyncio.Lock()
         self._acquaintance: ChatSession | BackendError | None = None
+        self._anew = False
 
     @property
     def identity(self) -> str:
@@ -80,6 +82,10 @@ class OpenAIChat:
     @property
     def concurrency(self) -> int:
         return self.config.concurrency
+
+    def forget(self) -> None:
+        """Find out anew what the server honours when it is next met, whatever is remembered of it."""
+        self._anew, self._acquaintance = True, None
 
     async def introduce(self) -> None:
         """Learn which model the server lists and what it honours, and see to it that it sees pictures; once per connection.
@@ -146,7 +152,8 @@ class OpenAIChat:
         under = (*settings, config.probe, config.check_sight)
         context = context_of(entry) or software.context
         key = profile_key(self._place, model, self._listing, software, context, under)
-        profile = remembered(key, on_disk=config.remember)
+        profile = None if self._anew else remembered(key, on_disk=config.remember)
+        self._anew = False
         if profile is None:
             start = replace(assumed_profile(config), model=model, software=software.name, context=context)
             profile = await self._found_out(session, start)
@@ -188,11 +195,14 @@ class OpenAIChat:
         self._options.profile = replace(self.profile, pictures=sight.pictures, grid=sight.grid)
 
     def _grid_of(self, entry: Mapping[str, Any]) -> PictureGrid | None:
-        """The checkpoint's own grid where its folder can be read, else the one that token counts show."""
+        """The checkpoint's own grid where its folder or its tower can be read, else the one that token counts show."""
         if self._stated_grid is not None:
             return self._stated_grid
-        folder = self.config.processor or entry.get("root") or ""
-        stated = grid_of_folder(Path(folder)) if isinstance(folder, str) and folder else None
+        root = entry.get("root")
+        if self.config.processor:
+            stated = grid_of_processor(Path(self.config.processor))
+        else:
+            stated = grid_of_folder(Path(root)) if isinstance(root, str) and root else None
         return stated or grid_of_side(self.profile.grid)
 
     async def _look_again(self) -> None:

@@ -108,7 +108,7 @@ class ServerProfile:
                 "The server ignores the temperature: sampled critiques are all alike and have no spread to tell."
             )
         elif not self.seed:
-            lines.append("The server ignores the seed: sampled replies are not repeatable.")
+            lines.append("One seed gives two replies: sampled ones are not repeatable.")
         if self.thinks:
             lines.append(
                 'The model thinks before it answers; thinking = "off" in the config file ends that.'

@@ -44,7 +44,7 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
             config_file=arguments.config,
         )
         name = EngineName.parse(arguments.engine)
-        backend = fresh(make_backend(name, options))
+        backend = asked_all(make_backend(name, options))
         rubrics = make_rubrics(name, arguments.rubric)
         rival = rival_of(name, backend, arguments.against, options)
     except RationalRewardsError as error:
@@ -71,17 +71,17 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
             await rival.close()
 
 
-def fresh(backend: Backend) -> Backend:
-    """The backend, but a server is asked anew what it honours: the doctor is called when something has changed."""
+def asked_all(backend: Backend) -> Backend:
+    """The backend, but a server is asked what it honours even if its config says otherwise."""
     from dataclasses import replace
 
     from ..backends.managed_chat import ManagedChat
     from ..backends.openai_chat import OpenAIChat
 
     if isinstance(backend, OpenAIChat):
-        return OpenAIChat(replace(backend.config, probe=True, check_sight=True, remember=False))
+        return OpenAIChat(replace(backend.config, probe=True, check_sight=True))
     if isinstance(backend, ManagedChat):
-        return ManagedChat(replace(backend.config, probe=True, check_sight=True, remember=False), backend.grid)
+        return ManagedChat(replace(backend.config, probe=True, check_sight=True), backend.grid)
     return backend
 
 

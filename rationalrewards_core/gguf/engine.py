@@ -12,6 +12,7 @@ from ..picture_grid import PictureGrid
 from ..servers import KEY, PORT, ServerConfig
 from .header import GgufHeader, read_header
 from .pairs import GgufPair, pair
+from .tower_grid import MOST_PIXELS, grid_of_tower
 
 PACKAGE: Final = "xllamacpp"
 PROGRAM: Final = Path(__file__).with_name("llama_server.py")
@@ -19,12 +20,6 @@ CONTEXT: Final = 8192
 """Tokens of one question and its reply: an edit with two pictures and a full critique takes about 5,000."""
 ANSWER_SECONDS: Final = 3600.0
 """An 8B judge on a CPU may take minutes over a critique."""
-LEAST_PIXELS: Final = {"qwen2vl_merger": 3136, "qwen2.5vl_merger": 3136}
-"""What the image processors of those models scale small pictures up to, where their file does not say it."""
-USUAL_LEAST: Final = 65_536
-MOST_PIXELS: Final = 16_777_216
-"""What Qwen3-VL's image processor allows; the caller's own limit is lower."""
-QWEN3_SIDE: Final = 32
 OVERHEAD_GB: Final = 1.0
 
 
@@ -54,24 +49,12 @@ def gguf_config(
         idle_seconds=idle_seconds,
         memory_gb=0.0 if cpu else memory_gb(files, language, slots * context),
     )
-    return config, picture_grid(tower)
+    return config, grid_of_tower(tower)
 
 
 def llama_python() -> str | None:
     """The interpreter that has llama.cpp: this one, if the package is installed."""
     return sys.executable if find_spec(PACKAGE) is not None else None
-
-
-def picture_grid(tower: GgufHeader) -> PictureGrid:
-    """How the checkpoint's own image processor scales: as the file says, else as its family does.
-
-    llama.cpp itself leaves small pictures as they are: 128 x 128 pixels would be 16 tokens there and 64 here.
-    """
-    side = tower.number("clip.vision.patch_size") * (tower.number("clip.vision.spatial_merge_size") or 2)
-    kind = str(tower.values.get("clip.projector_type") or tower.values.get("clip.vision.projector_type") or "")
-    least = tower.number("clip.vision.image_min_pixels") or LEAST_PIXELS.get(kind, USUAL_LEAST)
-    most = tower.number("clip.vision.image_max_pixels") or MOST_PIXELS
-    return PictureGrid(side or QWEN3_SIDE, least, max(least, most))
 
 
 def memory_gb(files: GgufPair, model: GgufHeader, tokens: int) -> float:

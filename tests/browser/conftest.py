@@ -18,7 +18,9 @@ import pytest
 
 from tests.comfy.comfy_server import PACK, ComfyServer, find_comfy
 from tests.comfy.conftest import write_random
+from tests.core.fault_server import FaultServer, serving
 from tests.core.hub_server import HubServer, serving_hub
+from tests.core.test_doctor import Judge
 from workflows.source.frontend import Frontend, find_chromium, opened
 
 PICTURES = PACK / "out" / "browser"
@@ -52,7 +54,16 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, models: Path, hub: HubServer) -> Iterator[str]:
+def judge_server() -> Iterator[FaultServer]:
+    """What the name `tested` in the server's config file stands for: a judge that does everything right."""
+    with serving(Judge()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(
+    tmp_path_factory: pytest.TempPathFactory, models: Path, hub: HubServer, judge_server: FaultServer
+) -> Iterator[str]:
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("NO PLAYWRIGHT: pip install playwright (the dev extra has it) to run the browser tests.")
     if find_chromium() is None:
@@ -60,10 +71,20 @@ def address(tmp_path_factory: pytest.TempPathFactory, models: Path, hub: HubServ
     comfy = find_comfy()
     if isinstance(comfy, str):
         pytest.skip(comfy)
+    config = tmp_path_factory.mktemp("config")
+    (config / "rationalrewards").mkdir()
+    (config / "rationalrewards" / "config.toml").write_text(
+        f'[servers.tested]
+url = "http://127.0.0.1:{judge_server.port}/v1"
+model = "judge-8b"
+remember = false
+'
+    )
     frontend_root = os.environ.get("COMFYUI_FRONTEND")
     arguments = ("--front-end-root", frontend_root) if frontend_root else ()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HF_ENDPOINT", hub.address)
+        environment.setenv("XDG_CONFIG_HOME", str(config))
         server = ComfyServer(comfy, tmp_path_factory.mktemp("comfy_browser"), arguments, models=models)
     yield server.address
     server.stop()

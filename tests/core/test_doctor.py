@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from rationalrewards_core.__main__ import main
+from rationalrewards_core.backends import profile_store
+from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.critique import Critique, Judgement, Refinement, render_critique
 from rationalrewards_core.doctor_case import PROMPT, shipped_picture
 from rationalrewards_core.gguf import engine as gguf_engine
@@ -84,7 +87,13 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
 
     def examined(judge: Judge | FaultServer, *arguments: str, status: int = 0, **settings: Any) -> dict[str, Any]:
         def ask(server: FaultServer) -> dict[str, Any]:
-            rows = {"url": f"http://127.0.0.1:{server.port}/v1", "retries": 0, "timeout_seconds": 20.0, **settings}
+            rows = {
+                "url": f"http://127.0.0.1:{server.port}/v1",
+                "retries": 0,
+                "timeout_seconds": 20.0,
+                "remember": False,
+                **settings,
+            }
             path = tmp_path / "config.toml"
             path.write_text("[servers.judge]\n" + "".join(f"{key} = {json.dumps(row)}\n" for key, row in rows.items()))
             assert main(["doctor", "server:judge", "--json", "--config", str(path), *arguments]) == status
@@ -170,6 +179,28 @@ def test_an_unguided_one_without_probabilities_judges_poorly(check: Check) -> No
     assert "Replies are not guided" in lines["server"]["sentence"]
     assert "--samples 5" in lines["probabilities"]["sentence"]
     assert lines["critique"]["state"] == "good"
+
+
+def test_what_it_finds_out_takes_the_place_of_what_was_remembered(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was started anew with other flags: the doctor sees it, and whoever judges next believes the doctor."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(profile_store, "_HERE", {})
+
+    async def guided(server: FaultServer) -> bool:
+        chat = OpenAIChat(server.config(probe=True, check_sight=True, model=""))
+        await chat.introduce()
+        await chat.close()
+        return chat.profile.guided
+
+    with serving(Judge(obeys="")) as server:
+        assert asyncio.run(guided(server)) is False
+        server.script = Judge()
+        assert asyncio.run(guided(server)) is False, "remembered"
+        assert check(server, remember=True)["server"]["state"] == "good"
+        profile_store._HERE.clear()  # another program
+        assert asyncio.run(guided(server)) is True
 
 
 def test_one_that_writes_something_else(check: Check) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.engines import EngineName as Name
 from rationalrewards_core.engines import EngineOptions, make_backend, make_scorer
 from rationalrewards_core.errors import ConfigError
@@ -15,8 +17,9 @@ from rationalrewards_core.gguf import engine
 from rationalrewards_core.gguf.header import read_header
 from rationalrewards_core.gguf.pairs import models, pair, stem
 from rationalrewards_core.miniature import scorer_folder
-from rationalrewards_core.picture_grid import grid_of_folder
+from rationalrewards_core.picture_grid import PictureGrid, grid_of_folder
 from tests.core import gguf_files
+from tests.core.fault_server import FaultServer, completion, serving
 from tests.llama_cpp import llama_python, write_miniature
 
 
@@ -146,6 +149,26 @@ class TestServing:
         own = {"clip__vision__image_min_pixels": 2304, "clip__vision__image_max_pixels": 2304}
         _, grid = engine.gguf_config(self.judge(tmp_path, **own), max_pixels=802_816)
         assert (grid.least, grid.most) == (2304, 2304)
+
+    def test_a_servers_processor_may_be_a_tower(self, tmp_path: Path) -> None:
+        """It is read when the server is met; what is no tower is named, and so is what is not there."""
+        model = self.judge(tmp_path, clip__vision__image_min_pixels=2304, clip__vision__image_max_pixels=4608)
+
+        async def grid(server: FaultServer, processor: Path) -> PictureGrid | None:
+            chat = OpenAIChat(server.config(processor=str(processor)))
+            await chat.introduce()
+            await chat.close()
+            return chat.grid
+
+        with serving(lambda _: completion("yes")) as server:
+            assert asyncio.run(grid(server, tmp_path / "mmproj-judge.gguf")) == PictureGrid(32, 2304, 4608)
+            assert asyncio.run(grid(server, tmp_path)) is None, "a folder without a preprocessor_config.json"
+            with pytest.raises(
+                ConfigError, match=r"judge\.gguf is no picture tower; as processor, name the mmproj file"
+            ):
+                asyncio.run(grid(server, model))
+            with pytest.raises(ConfigError, match=r"There is no .*gone, which a server in the config file names"):
+                asyncio.run(grid(server, tmp_path / "gone"))
 
     def test_the_miniatures_tower_says_what_its_checkpoint_says(self, tmp_path: Path) -> None:
         model = write_miniature(tmp_path, llama_python())

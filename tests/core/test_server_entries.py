@@ -65,6 +65,7 @@ def test_an_entry_is_read_back_as_it_was_meant(file: Path, gguf: tuple[Path, Pat
     assert servers["l"].command[2] == str(gguf[0])
     assert servers["l"].concurrency == 3
     assert "24576" in servers["l"].command
+    assert servers["l"].processor == str(gguf[1])
     assert servers["v"].environment == {"VLLM_API_KEY": "{key}"}
     assert "{key}" in servers["s g"].command
     for name in entries:

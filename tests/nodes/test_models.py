@@ -227,6 +227,8 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
     assert node.fingerprint_inputs(engine=choice, rubric="automatic") != before
     assert node.fingerprint_inputs(engine={"engine": "local", "checkpoint": "../x"}, rubric="automatic") == "missing"
     assert node.fingerprint_inputs(engine="nonsense", rubric="automatic") == ""
+    checks = [node.fingerprint_inputs(engine=choice, rubric="automatic", check=True) for _ in range(2)]
+    assert checks[0] != checks[1], "a check is made at every run"
 
 
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
