@@ -40,13 +40,20 @@ def make_backend(name: EngineName, options: EngineOptions) -> Backend:
 
 
 def make_rubrics(
-    name: EngineName, custom: str | Path | None = None, adapter: str | Path | None = None
+    name: EngineName,
+    custom: str | Path | None = None,
+    adapter: str | Path | None = None,
+    *,
+    config_file: Path | None = None,
 ) -> dict[Kind, Rubric]:
-    """The rubrics to ask in: a custom one, else those the adapter or the checkpoint carries, else the built-in ones."""
+    """The rubrics to ask in: a custom one, else those the adapter or the checkpoint carries, else the built-in ones.
+
+    A server's checkpoint is where its entry in the config file names a `processor`.
+    """
     if custom is not None:
         rubric = load_rubric(custom)
         return {rubric.kind: rubric}
-    own = engine_module(name.kind).rubric_folder(name.target)
+    own = engine_module(name.kind).rubric_folder(name.target, EngineOptions(config_file=config_file))
     if own is None:
         return {}
     folders = [own]
@@ -71,5 +78,6 @@ def make_scorer(
     """A scorer from an engine's name, such as `make_scorer("local:/models/RationalRewards-8B-T2I")`."""
     name = EngineName.parse(engine)
     options = options or EngineOptions()
-    rubrics = make_rubrics(name, rubric, options.adapter)
-    return Scorer(make_backend(name, options), rubrics, settings, memo, scope_of(name, options.adapter))
+    backend = make_backend(name, options)
+    rubrics = make_rubrics(name, rubric, options.adapter, config_file=options.config_file)
+    return Scorer(backend, rubrics, settings, memo, scope_of(name, options.adapter))

@@ -149,11 +149,12 @@ def local_engine(folder: Path, options: EngineOptions) -> LocalEngine:
 
 def server_engine(name: str) -> ServerEngine | ManagedEngine:
     """A server of the user's own config file; ConfigError if it names none so."""
-    backend = make_backend(EngineName("server", name), EngineOptions())
+    place = EngineName("server", name)
+    backend, rubrics = make_backend(place, EngineOptions()), make_rubrics(place)
     if isinstance(backend, ManagedChat):
-        return _managed_engine(name, backend, {})
+        return _managed_engine(name, backend, rubrics)
     assert isinstance(backend, OpenAIChat)
-    return ServerEngine(name, backend)
+    return ServerEngine(name, backend, rubrics)
 
 
 def gguf_engine(file: Path, options: EngineOptions) -> ManagedEngine:

@@ -23,9 +23,8 @@ FULL_REPLY = 2048
 class ServerEngine(Served[OpenAIChat]):
     """A model behind a named server."""
 
-    def __init__(self, name: str, backend: OpenAIChat) -> None:
-        self.name = name
-        self.rubrics: dict[Kind, Rubric] = {}
+    def __init__(self, name: str, backend: OpenAIChat, rubrics: dict[Kind, Rubric]) -> None:
+        self.name, self.rubrics = name, rubrics
         self.max_tokens = FULL_REPLY
         self.scope: Scope | None = None
         self._backend = backend

@@ -45,7 +45,7 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
         )
         name = EngineName.parse(arguments.engine)
         backend = asked_all(make_backend(name, options))
-        rubrics = make_rubrics(name, arguments.rubric)
+        rubrics = make_rubrics(name, arguments.rubric, config_file=arguments.config)
         rival = rival_of(name, backend, arguments.against, options)
     except RationalRewardsError as error:
         line = DoctorLine(check_of(error), "stops", str(error))

@@ -64,7 +64,7 @@ class EngineModule(Protocol):
         """Its backend; nothing is loaded and no connection is made before the first reply."""
         ...
 
-    def rubric_folder(self, target: str) -> Path | None:
+    def rubric_folder(self, target: str, options: EngineOptions) -> Path | None:
         """Where a checkpoint carries the rubrics that it was trained in; None if there is no such place."""
         ...
 

@@ -31,7 +31,7 @@ def backend(target: str, options: EngineOptions) -> Backend:
     return ManagedChat(*gguf_config(file, max_pixels=options.max_pixels, slots=slots, cpu=options.device == "cpu"))
 
 
-def rubric_folder(target: str) -> Path:
+def rubric_folder(target: str, options: EngineOptions) -> Path:
     return Path(target).expanduser().parent
 
 

@@ -42,7 +42,7 @@ def _checkpoint(target: str) -> str:
     return target
 
 
-def rubric_folder(target: str) -> Path:
+def rubric_folder(target: str, options: EngineOptions) -> Path:
     return Path(target).expanduser()
 
 

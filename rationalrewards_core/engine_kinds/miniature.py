@@ -16,7 +16,7 @@ def backend(target: str, options: EngineOptions) -> Backend:
     return checkpoint_backend(str(scorer_folder()), options)
 
 
-def rubric_folder(target: str) -> Path:
+def rubric_folder(target: str, options: EngineOptions) -> Path:
     return scorer_folder()
 
 

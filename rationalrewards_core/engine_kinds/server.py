@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..backends.base import Backend
 from ..errors import ConfigError
 from . import EngineOptions
@@ -22,8 +24,14 @@ def backend(target: str, options: EngineOptions) -> Backend:
     return ManagedChat(place) if place.managed else OpenAIChat(place)
 
 
-def rubric_folder(target: str) -> None:
-    return None
+def rubric_folder(target: str, options: EngineOptions) -> Path | None:
+    """The checkpoint's folder that the entry names as its processor, or that of the GGUF tower which it names."""
+    from ..servers import server
+
+    processor = server(target, options.config_file).processor
+    if not processor:
+        return None
+    return Path(processor).parent if Path(processor).is_file() else Path(processor)
 
 
 def scope(adapter: str | None) -> None:

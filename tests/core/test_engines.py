@@ -93,6 +93,19 @@ def test_a_server_comes_from_the_named_file(tmp_path: Path) -> None:
         make_scorer("server:other", options)
 
 
+def test_a_servers_judge_is_asked_in_the_rubric_that_lies_beside_its_weights(tmp_path: Path, edit: Rubric) -> None:
+    """Its entry names the checkpoint's folder, or a GGUF model's tower, as `servers add` writes it."""
+    own = rubric_to_toml(edit).replace(f'name = "{edit.name}"', 'name = "carried"', 1)
+    (tmp_path / "rubric_edit.toml").write_text(own, encoding="utf-8")
+    (tmp_path / "mmproj.gguf").write_bytes(b"")
+    file = tmp_path / "config.toml"
+    options = EngineOptions(config_file=file)
+    for processor, name in ((tmp_path, "carried"), (tmp_path / "mmproj.gguf", "carried"), ("", edit.name)):
+        file.write_text(f'[servers.judge]\nurl = "http://127.0.0.1:9/v1"\nprocessor = "{processor}"\n')
+        assert make_scorer("server:judge", options).rubrics["edit"].name == name
+        assert make_scorer("server:judge", options, rubric="edit").rubrics["edit"] == edit
+
+
 def test_a_checkpoints_own_rubric_is_used_unless_another_is_asked_for(tmp_path: Path, generation: Rubric, edit: Rubric) -> None:  # fmt: skip
     name = EngineName("local", str(tmp_path))
     assert make_rubrics(name) == {}
@@ -115,7 +128,8 @@ def test_every_engine_has_a_module_that_is_an_engine() -> None:
         module = engine_module(kind)
         assert callable(module.backend)
         assert module.scope("adapter") is None
-        assert module.rubric_folder("x") is None or isinstance(module.rubric_folder("x"), Path)
+        if kind != "server":  # whose place stands in the config file
+            assert isinstance(module.rubric_folder("x", EngineOptions()), Path)
         assert words.help[0].islower()
     with pytest.raises(KeyError):
         engine_module("errors")
@@ -126,7 +140,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that the code does not have: one row, and a module of its name."""
     module = types.ModuleType("rationalrewards_core.engine_kinds.mirror")
     module.backend = lambda target, options: ScriptedBackend([], identity=target)  # type: ignore[attr-defined]
-    module.rubric_folder = lambda target: None  # type: ignore[attr-defined]
+    module.rubric_folder = lambda target, options: None  # type: ignore[attr-defined]
     module.scope = lambda adapter: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(ENGINES, "mirror", EngineWords("ON_THE_WALL", "says who is fairest"))  # type: ignore[arg-type]

@@ -70,8 +70,7 @@ def test_an_entry_is_started_judges_as_here_and_ends_with_its_command(
     config = ["--config", str(tmp_path / "config.toml")]
     assert main(["servers", "add", "own", kind, str(model), "--program", path, *config]) == 0
     capsys.readouterr()
-    rubric = ["--rubric", str(scorer_folder() / "rubric_generation.toml")]  # the miniature knows no other
-    assert main(["doctor", "server:own", "--json", "--against", "miniature", *rubric, *config]) == 0
+    assert main(["doctor", "server:own", "--json", "--against", "miniature", *config]) == 0
     lines = {line["check"]: line for line in json.loads(capsys.readouterr().out)["checks"]}
     assert {line["state"] for line in lines.values()} == {"good"}, lines
     assert {"reached", "sight", "pixels", "server", "critique", "probabilities", "agreement"} <= set(lines)

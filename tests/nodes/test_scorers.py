@@ -334,7 +334,7 @@ def test_two_nodes_may_wait_for_one_server(pack: Pack) -> None:
         async def close(self) -> None:
             closed.append("closed")
 
-    engine = engines.ServerEngine("judge", Connection())
+    engine = engines.ServerEngine("judge", Connection(), {})
 
     async def both() -> list[int]:
         async def quick() -> int:
