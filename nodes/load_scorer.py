@@ -107,7 +107,7 @@ class LoadScorer(io.ComfyNode):
         from .judge.judging import executing_node
 
         try:
-            return io.NodeOutput(scorer, ui={"text": [await check_up(choice, executing_node())]})
+            return io.NodeOutput(scorer, ui=await check_up(choice, executing_node()))
         finally:
             if not scorer.keep:
                 scorer.unload()

@@ -184,7 +184,7 @@ class Doctor:
         sentence = (
             "Its token probabilities give expected scores."
             if certain
-            else "It gives no token probabilities, so there is no expected score; --samples 5 shows instead how sure it is."
+            else "It gives no token probabilities, so there is no expected score; sampled critiques (--samples) show instead how sure it is."
         )
         self._say("probabilities", "good" if certain else "poor", sentence)
         if self.rival is not None:

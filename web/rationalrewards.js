@@ -3,6 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { passThrough } from "./canvas.js";
+import { CheckCard } from "./check_card.js";
 import { tellUser } from "./client_user.js";
 import { CardDeck } from "./critique_card.js";
 import { element } from "./dom.js";
@@ -28,12 +29,13 @@ const RESTORED = new Set([...WITH_CARDS, REFINE, LOOP]);
 /** Names are kept in workflows that show a view in app mode; there its label (a key of the page's words) stands above it. */
 const DECK = { name: "rr_critique_card", label: "critique", height: 280, width: 380 };
 const REWORDING = { name: "rr_rewording", label: "rewording", height: 170, width: 380 };
+const CHECK = { name: "rr_check", label: "checkUp", height: 260, width: 380 };
 const FILM = { name: "rr_filmstrip", label: "iterations", height: 380, width: 460 };
 const PICKER = { name: "rr_preference", label: "preference", height: 360, width: 460 };
 
 const TEXT_HEIGHT = 90;
 
-/** Node -> {deck, rewording, film, picker}; the views die with their nodes. */
+/** Node -> {deck, rewording, check, film, picker}; the views die with their nodes. */
 const views = new WeakMap();
 
 function viewOf(node, kind, make, { name, label, height, width }) {
@@ -69,6 +71,7 @@ function grow(node, width) {
 
 const deckOf = (node) => viewOf(node, "deck", () => new CardDeck(), DECK);
 const rewordingOf = (node) => viewOf(node, "rewording", () => new RewordingCard(), REWORDING);
+const checkOf = (node) => viewOf(node, "check", () => new CheckCard(), CHECK);
 const filmOf = (node, end = node) => viewOf(node, "film", () => new Filmstrip(end), FILM);
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
@@ -95,6 +98,7 @@ const loops = new Loops(filmsOf, giveLoop);
 function give(node, output) {
   if (output?.rr_loop_run?.length) loops.recall(output.rr_loop_run[0]);
   if (output?.rr_loop?.length) loops.show(output.rr_loop[0]);
+  if (output?.rr_check?.length) checkOf(node).show(output.rr_check);
   if (output?.rr_preference?.length) pickerOf(node).put(output.rr_preference[0]);
   if (loops.speaksFor(node)) return;
   if (output?.rr_critique?.length) deckOf(node).show(output.rr_critique);
@@ -133,6 +137,7 @@ const extension = {
     api.addEventListener("rationalrewards.loop", ({ detail }) => loops.take(detail));
     api.addEventListener("execution_cached", ({ detail }) => loops.begin(detail.prompt_id, detail.nodes ?? []));
     api.addEventListener("executed", onExecuted);
+    api.addEventListener("rationalrewards.check", onExecuted); // line by line, while the node runs
     for (const end of ["execution_success", "execution_interrupted", "execution_error"]) api.addEventListener(end, onEnd);
   },
 

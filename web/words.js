@@ -24,6 +24,9 @@ export async function loadWords() {
 /** {sentences, titles, reasons}: for what the server says in English; empty where that is the user's language. */
 export const foreign = () => others;
 
+/** What a check of the judge looks at, in the user's language. */
+export const checkName = (name) => others.checks?.[name] ?? name;
+
 /** Whether there are words for `key`: the server may know a reason that no language here has. */
 export const knows = (key) => key in words;
 

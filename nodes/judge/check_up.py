@@ -12,15 +12,20 @@ from .engines import Engine
 from .progress import NodeProgress
 
 SIGNS = {"good": "✓", "poor": "!", "stops": "✗"}
+EVENT = "rationalrewards.check"
 
 
-async def check_up(engine: Engine, node_id: str | None) -> str:
-    """What the doctor says, one line a check, on the node as it comes. BackendError if the engine cannot judge."""
+async def check_up(engine: Engine, node_id: str | None) -> dict[str, Any]:
+    """What the doctor says, as outputs of the node and on its card as it comes. BackendError if the engine cannot judge."""
+    from comfy_execution.utils import get_executing_context
+
     lines: list[DoctorLine] = []
+    context = get_executing_context()  # here: the doctor may work in another thread
 
     def tell(line: DoctorLine) -> None:
         lines.append(line)
-        show_text(text_of(lines), node_id)
+        if context is not None:
+            show(lines, context.node_id, context.prompt_id)
 
     config = getattr(engine, "config", None)
     model = str(getattr(config, "model", ""))
@@ -37,17 +42,23 @@ async def check_up(engine: Engine, node_id: str | None) -> str:
     stops = [line for line in lines if line.state == "stops"]
     if stops:
         raise BackendError(f"{engine.name} cannot judge: {stops[0].sentence}", reason=stops[0].check)
-    return text_of(lines)
+    return {"text": [text_of(lines)], "rr_check": [card_line(line) for line in lines]}
+
+
+def card_line(line: DoctorLine) -> dict[str, str]:
+    return {"check": line.check, "state": line.state, "sentence": line.sentence}
 
 
 def text_of(lines: list[DoctorLine]) -> str:
     return "\n".join(f"{SIGNS[line.state]} {line.check}: {line.sentence}" for line in lines)
 
 
-def show_text(text: str, node_id: str | None) -> None:
-    """Put a text on a node, as ComfyUI's own nodes do; versions without that show it in the queue's history alone."""
+def show(lines: list[DoctorLine], node_id: str, prompt_id: str) -> None:
+    """Tell the page that has queued the prompt what is known so far."""
     from server import PromptServer
 
     server: Any = getattr(PromptServer, "instance", None)
-    if node_id is not None and hasattr(server, "send_progress_text"):
-        server.send_progress_text(text, node_id, getattr(server, "client_id", None))
+    if server is not None:
+        output = {"rr_check": [card_line(line) for line in lines]}
+        detail = {"node": node_id, "prompt_id": prompt_id, "output": output}
+        server.send_sync(EVENT, detail, getattr(server, "client_id", None))

@@ -74,11 +74,7 @@ def address(
     config = tmp_path_factory.mktemp("config")
     (config / "rationalrewards").mkdir()
     (config / "rationalrewards" / "config.toml").write_text(
-        f'[servers.tested]
-url = "http://127.0.0.1:{judge_server.port}/v1"
-model = "judge-8b"
-remember = false
-'
+        f'[servers.tested]\nurl = "http://127.0.0.1:{judge_server.port}/v1"\nmodel = "judge-8b"\nremember = false\n'
     )
     frontend_root = os.environ.get("COMFYUI_FRONTEND")
     arguments = ("--front-end-root", frontend_root) if frontend_root else ()

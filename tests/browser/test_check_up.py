@@ -1,4 +1,4 @@
-"""`check` on Load Rational Scorer: the doctor's lines stand on the node, whole and one below the other."""
+"""`check` on Load Rational Scorer: the doctor's lines stand on the node, each whole and below the one before."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from tests.core.fault_server import FaultServer
 from tests.core.test_doctor import Judge
 from workflows.source.frontend import Frontend
 
-TEXT = """() => {
-  const node = app.graph.nodes.find((one) => one.type === "RR_LoadScorer");
-  return node.widgets.find((one) => one.name === "$$node-text-preview")?.value ?? "";
-}"""
+GOOD = ("reached", "model", "sight", "pixels", "server", "critique", "speed", "probabilities")
 
 
 def graph(**engine: str) -> dict[str, Any]:
@@ -32,30 +29,46 @@ def graph(**engine: str) -> dict[str, Any]:
 
 
 def lines_on_the_node(frontend: Frontend, engine: dict[str, str], picture: Path) -> list[str]:
+    """Sign, name and sentence of every line of the card; that all of them are in sight is asserted."""
     frontend.load(frontend.build(graph(**engine))["ui"])
     frontend.show()
     frontend.queue()
+    frontend.page.wait_for_selector(".rr-check li", timeout=120_000)
     frontend.idle()
-    frontend.page.wait_for_timeout(500)
-    frontend.show(box=[0, -40, 900, 700])
+    frontend.page.wait_for_timeout(800)
+    frontend.show(box=[0, -40, 700, 720])
     picture.write_bytes(frontend.page.screenshot())
-    return str(frontend.page.evaluate(TEXT)).splitlines()
+    card = frontend.page.locator(".rr-check").bounding_box()
+    rows = frontend.page.locator(".rr-check li")
+    tops = [box["y"] for box in (rows.nth(index).bounding_box() for index in range(rows.count())) if box]
+    assert tops == sorted(set(tops)), "one below the other"
+    assert tops[0] >= card["y"], "in the card"
+    assert tops[-1] < card["y"] + card["height"], "in the card"
+    return [" ".join(text.split()) for text in rows.all_inner_texts()]
+
+
+def names(lines: list[str]) -> list[str]:
+    return [" ".join(line.split()[:2]) for line in lines]
 
 
 def test_a_judge_of_this_process(frontend: Frontend, pictures: Path) -> None:
     lines = lines_on_the_node(frontend, {"engine": "miniature"}, pictures / "check_miniature.png")
-    assert [line.split(":")[0] for line in lines] == [
-        f"✓ {check}" for check in ("reached", "model", "sight", "pixels", "critique", "speed", "probabilities")
-    ]
-    assert "48 x 48, 36 tokens" in lines[3]
+    assert names(lines) == [f"✓ {check}" for check in GOOD if check != "server"]
+    assert lines[3].endswith("is judged at 48 x 48, 36 tokens.")
+    assert frontend.errors == []
 
 
-def test_a_named_server(frontend: Frontend, judge_server: FaultServer, pictures: Path) -> None:
+def test_a_named_server_and_what_has_become_of_it(
+    frontend: Frontend, judge_server: FaultServer, pictures: Path
+) -> None:
+    judge_server.script = Judge()
     engine = {"engine": "server", "engine.server": "tested"}
     lines = lines_on_the_node(frontend, engine, pictures / "check_server.png")
-    checks = ("reached", "model", "sight", "pixels", "server", "critique", "speed", "probabilities")
-    assert [line.split(":")[0] for line in lines] == [f"✓ {check}" for check in checks]
-    judge_server.script = Judge(obeys="", keeps_alternatives_back=True)
+    assert names(lines) == [f"✓ {check}" for check in GOOD]
+    judge_server.script = Judge(obeys="", keeps_alternatives_back=True)  # started anew with other flags
     lines = lines_on_the_node(frontend, engine, pictures / "check_poor_server.png")
-    assert [line[0] for line in lines] == list("✓✓✓✓!✓✓!")
+    assert "".join(line[0] for line in lines) == "✓✓✓✓!✓✓!"
     assert "Replies are not guided" in lines[4]
+    judge_server.script = Judge(blind=True)
+    lines = lines_on_the_node(frontend, engine, pictures / "check_blind_server.png")
+    assert lines[-1].startswith("✗ sight It does not see pictures")
