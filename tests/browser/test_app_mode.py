@@ -39,7 +39,7 @@ def app_mode(frontend: Frontend) -> Iterator[Frontend]:
 def test_a_loop_runs_is_seen_and_is_stopped_without_its_graph(app_mode: Frontend, pictures: Path) -> None:
     page = app_mode.page
     labels = page.locator("[data-testid='app-mode-widget-item'] [data-testid='builder-widget-label']").all_inner_texts()
-    assert labels == ["prompt", "seed", "threshold", "max_iterations", "Iterations of the loop"]
+    assert labels == ["prompt", "Iterations of the loop", "threshold", "max_iterations", "seed"]
     film = page.locator("[data-testid='app-mode-widget-item'] .rr-film")
     assert film.bounding_box()["height"] > 250
     page.evaluate(SET, {"threshold": 1.0, "max_iterations": 90, "patience": 90})

@@ -110,9 +110,9 @@ def loop_end(at: Corner, image: str, *, threshold: float, iterations: int) -> No
 
 
 def loop_app(output: str, *, before: tuple[str, ...] = ()) -> App:
-    """A loop in app mode: what is wished, what is enough, and the film with its rewards and its button to stop."""
-    knobs = ("start.prompt", "start.seed", "end.threshold", "end.max_iterations")
-    return App(inputs=(*before, *knobs, "end.rr_filmstrip"), outputs=(output,))
+    """A loop in app mode: what is wished, the film with its rewards and its button to stop, and what is enough."""
+    knobs = ("end.threshold", "end.max_iterations", "start.seed")
+    return App(inputs=(*before, "start.prompt", "end.rr_filmstrip", *knobs), outputs=(output,))
 
 
 def shown(at: Corner, image: str, title: str, *, size: tuple[int, int] = (320, 330)) -> Node:

@@ -75,7 +75,7 @@ class Run:
     def judge(
         self, request: UserRequest, pictures: Sequence[Image.Image]
     ) -> list[tuple[Critique | Unscored, float | None]]:
-        judged = asyncio.run(self.scorer.score_many([Case(request, picture) for picture in pictures]))
+        judged = asyncio.run(self.scorer.judge_many([Case(request, picture) for picture in pictures]))
         return [(one.outcome, one.reward) for one in judged]
 
 
