@@ -9,6 +9,7 @@ Workflows of models that do not come with the pack show the miniature's run of t
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,7 @@ def best_of(rewards: Sequence[float | None]) -> int:
 
 def page(title: str, row: Sequence[Tile], *, note: str = "", rows: int = 1, arrow: bool = False) -> Image.Image:
     """Pictures side by side in `rows`, each with its label below, the good one framed."""
-    sheet = Image.new("RGB", SIZE, PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((EDGE, 18), title[:76], fill=INK, font=font(16))
-    if note:
-        draw.text((EDGE, 40), note, fill=GREY, font=font(12))
+    sheet, draw = titled(title, note)
     columns = -(-len(row) // rows)
     across = (SIZE[0] - EDGE * (columns + 1)) // columns
     down = (SIZE[1] - TOP - rows * 34) // rows
@@ -119,8 +116,7 @@ def page(title: str, row: Sequence[Tile], *, note: str = "", rows: int = 1, arro
 
 def critique_page(title: str, picture: Image.Image, outcome: Critique | Unscored, reward: float | None) -> Image.Image:
     """One picture beside its reward and the scores of its dimensions."""
-    sheet = page(title, [])
-    draw = ImageDraw.Draw(sheet)
+    sheet, draw = titled(title)
     sheet.paste(picture.resize((280, 280), Image.Resampling.NEAREST), (EDGE, TOP + 8))
     left, top = EDGE + 304, TOP + 4
     draw.text((left, top), "unscored" if reward is None else f"reward {reward:.2f}", fill=INK, font=font(26))
@@ -138,16 +134,18 @@ def critique_page(title: str, picture: Image.Image, outcome: Critique | Unscored
         top += 40
     if isinstance(outcome, Critique):
         weakest = min((j for j in outcome.judgements if j.score is not None), key=lambda j: j.score or 0.0)
-        for line in wrapped(weakest.justification, 44):
+        for line in textwrap.wrap(weakest.justification, 44)[:4]:
             draw.text((left, top + 4), line, fill=GREY, font=font(13))
             top += 18
     return sheet
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)[:4]
+def titled(title: str, note: str = "") -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    sheet = Image.new("RGB", SIZE, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((EDGE, 18), title[:76], fill=INK, font=font(16))
+    draw.text((EDGE, 40), note, fill=GREY, font=font(12))
+    return sheet, draw
 
 
 def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
@@ -162,7 +160,7 @@ def thumbnails(run: Run) -> dict[str, Image.Image]:
     request, (edited, *_) = run.edits(2, seed=3)
     ((outcome, reward),) = run.judge(request, [edited])
     source = request.sources[0]
-    pages["2_miniature_edit"] = critique_page(request.text, side_by_side(source, edited), outcome, reward)
+    pages["2_miniature_edit"] = critique_page(request.text, one_above_other(source, edited), outcome, reward)
     text, pictures, rewards = run.batch(6)
     weakest = min(range(6), key=lambda place: rewards[place] or 0.0)
     outcome, reward = run.judge(UserRequest(text), pictures)[weakest]
@@ -187,19 +185,19 @@ def thumbnails(run: Run) -> dict[str, Image.Image]:
     return pages
 
 
-def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+def one_above_other(before: Image.Image, after: Image.Image) -> Image.Image:
     """Before above after, in one square."""
-    both = Image.new("RGB", (2 * left.width, 2 * left.height), PAPER)
-    both.paste(left, (left.width // 2, 0))
-    both.paste(right, (left.width // 2, left.height))
+    side, gap = before.width, 4
+    both = Image.new("RGB", (2 * side + gap, 2 * side + gap), PAPER)
+    both.paste(before, ((side + gap) // 2, 0))
+    both.paste(after, ((side + gap) // 2, side + gap))
     return both
 
 
-def main() -> None:
+def write_thumbnails(folder: Path) -> None:
     for name, picture in thumbnails(Run()).items():
-        assert (FOLDER / f"{name}.json").is_file()
-        picture.save(FOLDER / f"{name}.jpg", quality=88, optimize=True)
+        picture.save(folder / f"{name}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    write_thumbnails(FOLDER)
