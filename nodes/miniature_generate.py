@@ -11,7 +11,6 @@ from PIL import Image
 from ..rationalrewards_core.errors import ConfigError, RequestError
 from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature import EXAMPLE
-from ..rationalrewards_core.miniature.scope import check_drawable
 from .judge.ranking import blocked
 from .models.miniature import Tuning, generate
 from .schema import schema
@@ -104,6 +103,9 @@ class MiniatureGenerate(io.ComfyNode):
         lora: str = SHIPPED,
         strength: float = 1.0,
     ) -> io.NodeOutput:
+        # Its world's tables are a fifth of what importing the pack would take.
+        from ..rationalrewards_core.miniature.scope import check_drawable
+
         UserRequest(prompt)  # refuses, in a sentence, what no tokenizer takes
         if lora == SHIPPED:
             check_drawable(prompt)  # a LoRA may have taught it anything
