@@ -147,11 +147,11 @@ def test_nothing_has_no_height_at_the_nodes_own_size_and_pictures_grow_with_it(f
 def test_pointing_at_a_picture_selects_nothing(film: Film) -> None:
     film.end(film.state("mine", 0.5, 0.6))
     film.frontend.show()
-    assert "mine prompt 1" in film.text(".rr-detail")
+    assert "0.60" in film.text(".rr-detail h3")
     film.page.locator(".rr-frame").first.hover()
-    assert "mine prompt 0" in film.text(".rr-detail")
+    assert "0.50" in film.text(".rr-detail h3")
     film.page.locator(".rr-film .rr-head").hover()
-    assert "mine prompt 1" in film.text(".rr-detail")
+    assert "0.60" in film.text(".rr-detail h3")
     assert "rr-selected" in str(film.page.locator(".rr-frame").nth(1).get_attribute("class"))
 
 
