@@ -24,6 +24,7 @@ from rationalrewards_core.errors import ConfigError, StorageError
 from rationalrewards_core.jsonl import LineWriter
 from rationalrewards_core.storage import clear_unfinished, replacing, storing
 
+from .live_page import FILE as PAGE
 from .live_page import write_live_page
 from .run_settings import settle
 
@@ -77,7 +78,7 @@ class RunDir:
     def close(self) -> None:
         """Let another process train here."""
         if self._metrics is not None:
-            if self._page_time is not None:
+            if self._page_time is not None or (self.path / PAGE).exists():
                 write_live_page(self.path, self.path / METRICS, self.samples, self.total, running=False)
             self._metrics.close()
 

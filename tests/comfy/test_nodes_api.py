@@ -60,12 +60,13 @@ def test_scores_ranks_and_passes(results: dict[str, Any]) -> None:
 
 
 def test_a_wrong_picture_refines_the_prompt_and_keeps_its_tag(results: dict[str, Any]) -> None:
-    prompt, changed, comments, diff = results["RR_PromptRefine"]["args"]
+    prompt, changed, comments, diff, negative = results["RR_PromptRefine"]["args"]
     assert changed is True
     assert prompt.startswith("exactly one small green triangle")
     assert prompt.endswith("<lora:a:1>")
     assert comments.startswith("Below the minimum: Text Faithfulness")
     assert "<" not in diff
+    assert negative.startswith("extra large red circle"), "what the judge says is there and should not be"
 
 
 def test_choosing_and_writing(results: dict[str, Any]) -> None:

@@ -25,7 +25,9 @@ TEMPTATIONS = [
 
 words = st.one_of(
     st.sampled_from(TEMPTATIONS),
-    st.text(st.characters(exclude_categories=("Cs",), exclude_characters=BREAKS), max_size=12),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters=BREAKS), max_size=12).filter(
+        lambda text: "<|" not in text  # marks of a chat are no text
+    ),
 )
 
 
@@ -82,7 +84,9 @@ def scores_nothing(text: str, rubric: Rubric) -> bool:
 @st.composite
 def critiques(draw: st.DrawFn, rubric: Rubric) -> Critique:
     scale = rubric.scale
-    texts, lines = (strategy.filter(lambda text: scores_nothing(text, rubric)) for strategy in (free_texts, own_lines))
+    texts, lines, refined = (
+        strategy.filter(lambda text: scores_nothing(text, rubric)) for strategy in (free_texts, own_lines, requests)
+    )
     steps = st.integers(int(scale.minimum) * 10**scale.decimals, int(scale.maximum) * 10**scale.decimals)
 
     def judgement(dimension: Dimension) -> Judgement:
@@ -90,7 +94,7 @@ def critiques(draw: st.DrawFn, rubric: Rubric) -> Critique:
         score = draw(steps) / 10**scale.decimals if applies else None
         return Judgement(key=dimension.key, justification=draw(texts).strip(), score=score)
 
-    refinement = Refinement(comments=draw(texts).strip(), request=draw(requests))
+    refinement = Refinement(comments=draw(texts).strip(), request=draw(refined))
     return Critique(
         rubric=rubric.name,
         judgements=tuple(judgement(dimension) for dimension in rubric.dimensions),

@@ -45,6 +45,17 @@ def test_the_pace_is_that_of_this_start(tmp_path: Path) -> None:
     assert "about 20 s to go" in page(tmp_path)
 
 
+def test_a_run_that_was_killed_before_its_page_was_finished_finishes_it(tmp_path: Path) -> None:
+    """Nothing is left to log then."""
+    with closing(RunDir(tmp_path / "run", AnyConfig())) as run:
+        run.log(1, loss=1.0)
+        assert "http-equiv" in page(tmp_path / "run")
+    write_live_page(tmp_path / "run", tmp_path / "run" / "metrics.jsonl", tmp_path / "run" / "samples", 1)
+    with closing(RunDir(tmp_path / "run", AnyConfig())) as run:
+        run.total = 1
+    assert "Stopped after step 1 of 1." in page(tmp_path / "run")
+
+
 def test_rewards_dimensions_failures_and_pictures_are_shown(tmp_path: Path) -> None:
     with closing(RunDir(tmp_path / "run", AnyConfig())) as run:
         run.total = 2
