@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.test_loop_page import WIDGETS as ENDLESS
 from tests.browser.test_page_details import workflow
 from workflows.source.frontend import Frontend
 from workflows.source.graphs import GRAPHS
@@ -42,7 +43,7 @@ def test_a_loop_runs_is_seen_and_is_stopped_without_its_graph(app_mode: Frontend
     assert labels == ["prompt", "Iterations of the loop", "threshold", "max_iterations", "seed"]
     film = page.locator("[data-testid='app-mode-widget-item'] .rr-film")
     assert film.bounding_box()["height"] > 250
-    page.evaluate(SET, {"threshold": 1.0, "max_iterations": 90, "patience": 90})
+    page.evaluate(SET, ENDLESS)
     app_mode.queue()
     page.wait_for_function("() => document.querySelectorAll('.rr-frame').length >= 2", timeout=90_000)
     (pictures / "app_running.png").write_bytes(page.screenshot())
@@ -52,7 +53,7 @@ def test_a_loop_runs_is_seen_and_is_stopped_without_its_graph(app_mode: Frontend
     text = film.inner_text()
     assert "Stopped by you." in text
     assert "Best 0." in text
-    assert film.locator(".rr-frame").count() < 90
+    assert film.locator(".rr-frame").count() < ENDLESS["max_iterations"]
     (pictures / "app_stopped.png").write_bytes(page.screenshot())
     page.evaluate(TOGGLE)
     page.wait_for_timeout(1200)
