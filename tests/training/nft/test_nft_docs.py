@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_settings_families_and_files_exist() -> None:
     assert all(name in GUIDE for name in DECAYS)
     for file in re.findall(r"`((?:tests|training|benchmarks)/[\w/.]+)`", GUIDE):
         assert (ROOT / file).exists(), file
+
+
+def test_recipes_for_other_trainers_name_what_exists() -> None:
+    keys = dict(re.findall(r"(reward\.[\w.]+)=([\w./]+)", GUIDE))
+    prefix = "reward.custom_reward_function."
+    assert set(keys) == {f"{prefix}path", f"{prefix}name"}, "verl-omni's diffusion trainer reads no other keys"
+    module = import_module(keys[f"{prefix}path"].removesuffix(".py").replace("/", "."))
+    assert callable(getattr(module, keys[f"{prefix}name"]))
+    assert {"rational_rewards_t2i", "rational_rewards_edit"} <= set(re.findall(r"`(\w+)`", GUIDE)), "Flow-Factory's own"
 
 
 def test_every_arm_differs_in_its_judge_alone(tmp_path: Path) -> None:
