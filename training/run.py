@@ -78,7 +78,7 @@ class RunDir:
     def close(self) -> None:
         """Let another process train here."""
         if self._metrics is not None:
-            if self._page_time is not None or (self.path / PAGE).exists():
+            if (self.path / PAGE).exists():
                 write_live_page(self.path, self.path / METRICS, self.samples, self.total, running=False)
             self._metrics.close()
 

@@ -199,12 +199,10 @@ class OpenAIChat:
         """The checkpoint's own grid where its folder or its tower can be read."""
         if self._stated_grid is not None:
             return self._stated_grid
-        root = entry.get("root")
         if self.config.processor:
-            stated = grid_of_processor(Path(self.config.processor))
-        else:
-            stated = grid_of_folder(Path(root)) if isinstance(root, str) and root else None
-        return stated
+            return grid_of_processor(Path(self.config.processor))
+        root = entry.get("root")
+        return grid_of_folder(Path(root)) if isinstance(root, str) and root else None
 
     async def _look_again(self) -> None:
         """After an outage: BackendError (`model_changed`) if another model came back; scores of two judges never mix."""
