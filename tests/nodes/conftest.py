@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,3 +34,12 @@ def scorer(pack: Pack, reply_text: Callable[..., str]) -> Callable[..., Scripted
 @pytest.fixture
 def images() -> Callable[[int], Any]:
     return images_of
+
+
+@pytest.fixture
+def quiet(pack: Pack) -> Any:
+    """No interrupt and no memories of other tests."""
+    sys.modules["comfy.model_management"].interrupted = False
+    pack.module("nodes.judge.scorers").MEMO._kept.clear()
+    yield
+    sys.modules["comfy.model_management"].interrupted = False
