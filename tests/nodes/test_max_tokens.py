@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.nodes.comfy_stub import Pack
-from tests.nodes.test_scorers import engine, judge, picture, quiet, request_of, scorer_of
+from tests.nodes.test_scorers import engine, judge, picture, request_of, scorer_of
 
-__all__ = ["engine", "quiet", "request_of"]
+__all__ = ["engine", "request_of"]
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
