@@ -40,13 +40,14 @@ def check_whole(model: str, report: Mapping[str, Any]) -> None:
 
 
 def fill(module: Any, weights: Mapping[str, Any], name: str) -> None:
-    """Load all weights of a small module; BackendError that names the first one that does not fit or is no number."""
+    """Load all weights of a small module. BackendError that names the first one that does not fit, is no number or was never trained."""
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
         raise _not_whole(f"{name} does not fit: {lines[min(1, len(lines) - 1)].strip().rstrip('.')}") from error
     check_numbers(name, weights.items())
+    check_taught(name, weights.items())
 
 
 def check_numbers(model: str, weights: Iterable[tuple[str, Any]]) -> None:

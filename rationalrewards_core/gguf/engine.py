@@ -13,6 +13,7 @@ from ..servers import KEY, PORT, ServerConfig
 from .header import GgufHeader, read_header
 from .pairs import GgufPair, pair
 from .tower_grid import MOST_PIXELS, grid_of_tower
+from .whole_files import check_whole_files, weight_parts
 
 PACKAGE: Final = "xllamacpp"
 PROGRAM: Final = Path(__file__).with_name("llama_server.py")
@@ -33,6 +34,7 @@ def gguf_config(
         raise ConfigError(
             f"GGUF judges run by llama.cpp, which is not installed: {sys.executable} -m pip install {PACKAGE}"
         )
+    check_whole_files(files)
     language, tower = read_header(files.model), read_header(files.mmproj)
     context = min(CONTEXT, language.context or CONTEXT)
     command = [python, str(PROGRAM), "--model", str(files.model), "--mmproj", str(files.mmproj), "--port", PORT]
@@ -67,10 +69,3 @@ def memory_gb(files: GgufPair, model: GgufHeader, tokens: int) -> float:
     cache = 2 * 2 * tokens * model.number(f"{kind}.block_count") * heads * width
     parts = sum(file.stat().st_size for file in (*weight_parts(files.model), files.mmproj))
     return round((parts + cache) / 2**30 + OVERHEAD_GB, 1)
-
-
-def weight_parts(model: Path) -> list[Path]:
-    """The files of a model: itself, or all of its parts."""
-    first = "-00001-of-"
-    head, mark, _ = model.name.partition(first)
-    return sorted(model.parent.glob(f"{head}-?????-of-*.gguf")) if mark else [model]

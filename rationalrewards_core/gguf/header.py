@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, read from its beginning: kind, architecture, picture sizes. No tensor is touched.
+"""What a GGUF file says of itself, read from its beginning: kind, architecture, picture sizes, where its tensors lie.
 
 The layout is llama.cpp's (version 2 and 3): a magic word, counts, then keys with typed values.
 """
@@ -21,6 +21,19 @@ NUMBERS: Final = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f",
 """Value types that are one number, as `struct` reads them."""
 TEXT: Final = 8
 LIST: Final = 9
+MOST_TENSORS: Final = 100_000
+MOST_AXES: Final = 8
+ALIGNMENT: Final = 32
+"""Bytes to which tensors are aligned where the file does not say (`general.alignment`)."""
+
+
+@dataclass(frozen=True)
+class GgufTensor:
+    """A tensor's name, how many axes it has, and its first byte in the file."""
+
+    name: str
+    axes: int
+    start: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class GgufHeader:
 
     path: Path
     values: Mapping[str, Any]
+    tensors: tuple[GgufTensor, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -61,8 +75,8 @@ def read_header(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
                 raise ConfigError(f"{path} is no GGUF file.")
-            version, _, keys = struct.unpack("<IQQ", _exactly(file, 20))
-            if version not in (2, 3) or keys > MOST_KEYS:
+            version, tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
+            if version not in (2, 3) or keys > MOST_KEYS or tensors > MOST_TENSORS:
                 raise ConfigError(f"{path} is a GGUF file of a kind that is not known (version {version}).")
             values = {}
             for _ in range(keys):
@@ -70,9 +84,23 @@ def read_header(path: Path) -> GgufHeader:
                 value = _value(file, *struct.unpack("<I", _exactly(file, 4)))
                 if value is not None:
                     values[key] = value
-    except (OSError, EOFError, struct.error, UnicodeDecodeError) as error:
+            places = _tensors(file, tensors, int(values.get("general.alignment") or ALIGNMENT))
+    except (OSError, EOFError, ValueError, TypeError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read as GGUF ({error}); download it again.") from error
-    return GgufHeader(path, values)
+    return GgufHeader(path, values, places)
+
+
+def _tensors(file: IO[bytes], count: int, alignment: int) -> tuple[GgufTensor, ...]:
+    entries = []
+    for _ in range(count):
+        name = _text(file)
+        axes = struct.unpack("<I", _exactly(file, 4))[0]
+        if axes > MOST_AXES:
+            raise EOFError(f"a tensor of {axes} axes")
+        _exactly(file, 8 * axes + 4)  # lengths of the axes and the number format
+        entries.append((name, axes, struct.unpack("<Q", _exactly(file, 8))[0]))
+    content = -(-file.tell() // alignment) * alignment
+    return tuple(GgufTensor(name, axes, content + offset) for name, axes, offset in entries)
 
 
 def _value(file: IO[bytes], kind: int) -> Any:

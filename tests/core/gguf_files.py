@@ -1,19 +1,26 @@
-"""Small GGUF files for tests: keys without tensors, written by hand."""
+"""Small GGUF files for tests: keys, and tensors of bytes, written by hand."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write(path: Path, **values: Any) -> Path:
-    """A header with these keys (`__` in a name is a dot)."""
+def write(path: Path, tensors: Mapping[str, tuple[int, bytes]] | None = None, **values: Any) -> Path:
+    """A file with these keys (`__` in a name is a dot) and tensors (axes, content)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = b"GGUF" + struct.pack("<IQQ", 3, 0, len(values))
+    tensors = tensors or {}
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values))
     for name, value in values.items():
-        content += _text(name.replace("__", ".")) + _value(value)
-    path.write_bytes(content)
+        header += _text(name.replace("__", ".")) + _value(value)
+    content = b""
+    for name, (axes, raw) in tensors.items():
+        lengths = [1] * (axes - 1) + [len(raw)]
+        header += _text(name) + struct.pack(f"<I{axes}QIQ", axes, *lengths, 24, len(content))
+        content += _aligned(raw)
+    path.write_bytes(_aligned(header) + content if tensors else header)
     return path
 
 
@@ -42,6 +49,10 @@ def tower(path: Path, width: int = 64, **values: Any) -> Path:
         "clip__vision__layers": [True, False],
     }
     return write(path, **keys, **values)
+
+
+def _aligned(raw: bytes) -> bytes:
+    return raw + bytes(-len(raw) % 32)
 
 
 def _text(text: str) -> bytes:

@@ -297,5 +297,8 @@ def test_a_head_of_our_own_is_whole_too(tmp_path: Path) -> None:
     save_file({**weights, first: torch.full_like(weights[first], float("nan"))}, tmp_path / FILE)
     with pytest.raises(BackendError, match=f"{re.escape(first)} holds values that are no numbers"):
         scalar_judge(tmp_path)
+    save_file({**weights, first: torch.zeros_like(weights[first])}, tmp_path / FILE)
+    with pytest.raises(BackendError, match=f"{re.escape(first)} holds one and the same value throughout"):
+        scalar_judge(tmp_path)
     save_file(weights, tmp_path / FILE)
     scalar_judge(tmp_path)
