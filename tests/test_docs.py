@@ -83,6 +83,21 @@ def test_the_page_on_judges_marks_every_row_measured_or_not() -> None:
         assert re.match(r"(yes|no|on an? )\b", row.split("|")[6].strip()), row
 
 
+UNMEASURED = (
+    "Ollama", "LM Studio", "TensorRT", "TGI", "LMDeploy", "TabbyAPI", "mistral.rs", "OpenVINO", "KoboldCpp", "SGLang",
+)  # fmt: skip
+SERVERS = ROOT / "docs" / "servers.md"
+"""The one page that names SGLang, and says that only its request class was tried."""
+
+
+@pytest.mark.parametrize("name", UNMEASURED)
+def test_nothing_is_said_of_a_server_that_was_not_measured(name: str) -> None:
+    pages = {ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("web/docs/**/*.md")}
+    naming = {page for page in pages if name in page.read_text(encoding="utf-8")}
+    assert naming == ({SERVERS} if name == "SGLang" else set())
+    assert "SGLang's server needs a graphics card and was not run" in " ".join(SERVERS.read_text("utf-8").split())
+
+
 def test_the_pages_show_every_command() -> None:
     shown = {shlex.split(line, comments=True)[1] for line in commands("rationalrewards", USER_PAGES)}
     mentioned = set(re.findall(r"`(?:\S*/)?rationalrewards (\w+)", USER_PAGES))

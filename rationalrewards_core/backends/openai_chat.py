@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible chat server: vLLM, SGLang, llama.cpp's server, `transformers serve`, hosted ones.
+"""A server of OpenAI's chat protocol: vLLM, llama.cpp's, `transformers serve` (measured: docs/servers.md), and others.
 
 Here a server is met and replies; `server_calls` does the HTTP, `chat_session` asks, `chat_options` says what is sent beside
 a question, `server_probe` finds out once what the server honours, `openai_reply` reads what comes back.

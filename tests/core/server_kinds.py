@@ -25,7 +25,9 @@ class Kind:
     obeys: str = ""
     """The field whose grammar it follows."""
     refuses: tuple[str, ...] = ()
-    """Fields that it answers with 422."""
+    """Fields that it takes for a mistake."""
+    refusal: int = 422
+    """How it answers those."""
     most_alternatives: int = 20
     keeps_alternatives_back: bool = False
     other_tokens: bool = False
@@ -42,7 +44,7 @@ class Kind:
         body = ask.body
         refused = [name for name in self.refuses if name in body]
         if refused:
-            return fault(422, f"Unexpected keys in the request: {refused}")
+            return fault(self.refusal, f"Unexpected keys in the request: {refused}")
         if body.get("top_logprobs", 0) > self.most_alternatives:
             return fault(400, f"top_logprobs must be at most {self.most_alternatives}")
         if len(body.get("stop", ())) > self.stops:

@@ -152,23 +152,24 @@ class TestRefusedOptions:
     SAMPLING = Sampling(temperature=0.5, seed=1, grammar="g", alternatives=5)
 
     @staticmethod
-    def strict(*unknown: str) -> Callable[[Ask], Answer]:
+    def strict(*unknown: str, status: int = 400) -> Callable[[Ask], Answer]:
         """A server that refuses the first option it does not know, as FastAPI servers do."""
 
         def script(ask: Ask) -> Answer:
             found = [name for name in unknown if name in ask.body]
-            return slowly(fault(400, f"Unknown field: {found[0]}") if found else completion("fine"), 0.02)
+            return slowly(fault(status, f"Unknown field: {found[0]}") if found else completion("fine"), 0.02)
 
         return script
 
-    def test_are_left_out_from_then_on(self, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("status", [400, 403, 422])
+    def test_are_left_out_from_then_on(self, status: int, caplog: pytest.LogCaptureFixture) -> None:
         async def work(config: ServerConfig) -> None:
             backend = OpenAIChat(config, sleep=Waits())
             for _ in range(3):
                 assert (await backend.reply(QUESTION, self.SAMPLING)).text == "fine"
             await backend.close()
 
-        with serving(self.strict("structured_outputs", "logprobs", "seed")) as server:
+        with serving(self.strict("structured_outputs", "logprobs", "seed", status=status)) as server:
             asyncio.run(work(server.config()))
             assert len(server.asks) == 3 + 3, "each option is refused once"
             assert not {"structured_outputs", "logprobs", "top_logprobs", "seed"} & set(server.asks[-1].body)

@@ -32,12 +32,16 @@ from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.engines import EngineName, make_rubrics
 from rationalrewards_core.errors import BackendError, ConfigError, CritiqueParseError
 from rationalrewards_core.finished_reply import check_finished
+from rationalrewards_core.grammar import comparison_grammar, critique_grammar
 from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.memo import Memo
 from rationalrewards_core.messages import Message, UserRequest
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.flaws import sample_edited, sample_generation
 from rationalrewards_core.replies.parsing import Mode
+from rationalrewards_core.reply_layout import LayoutPart, fixed_stretches, reply_layout
+from rationalrewards_core.rubric_file import edit_rubric, generation_rubric
+from rationalrewards_core.rubric_writing import rubric_grammar
 from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.scorer_settings import ScorerSettings
 from rationalrewards_core.servers import ServerConfig
@@ -251,6 +255,48 @@ def test_five_stop_texts_and_twenty_alternatives(server: RealServer) -> None:
     assert max(len(token.alternatives) for token in reply.tokens) >= 20
     with pytest.raises(ConfigError, match="between 0 and 20"):
         replace(sampling, alternatives=21)
+
+
+def test_a_grammar_is_obeyed_under_all_names_at_once(server: RealServer) -> None:
+    """How a server is asked that is not to be probed; other scripts and quotation marks are no obstacle."""
+    text = 'Schärfe 锐度: "3.5" \\ N/A'
+    sampling = Sampling(max_tokens=60, grammar=f"root ::= {json.dumps(text, ensure_ascii=False)}")
+    (reply,) = asked(config_of(server, probe=False), (QUESTION, sampling))
+    assert reply.text.strip() == text
+
+
+def test_every_grammar_of_ours_is_obeyed(server: RealServer) -> None:
+    """Also those that the miniature was never taught: its replies begin as they do."""
+    generation, edit = generation_rubric(), edit_rubric()
+    grammars = {rubric_grammar(generation.scale): "1. "}
+    for rubric in (generation, edit):
+        grammars[critique_grammar(rubric)] = beginning(reply_layout(rubric))
+        grammars[critique_grammar(rubric, "score")] = beginning(reply_layout(rubric, "score"))
+        grammars[comparison_grammar(rubric)] = beginning(reply_layout(rubric, pairwise=True))
+    questions = [(QUESTION, Sampling(max_tokens=80, grammar=grammar)) for grammar in grammars]
+    replies = asked(config_of(server, probe=False), *questions)
+    for reply, text in zip(replies, grammars.values(), strict=True):
+        assert reply.text.startswith(text), reply.text
+
+
+def beginning(layout: tuple[LayoutPart, ...]) -> str:
+    """What stands before the first slot."""
+    return next(text for _, text in fixed_stretches(layout))
+
+
+def test_one_bad_grammar_costs_no_other_its_guidance(server: RealServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> list[Reply]:
+        backend = OpenAIChat(config_of(server))
+        await backend.introduce()
+        grammars = ("root ::= (", 'root ::= "Quokka"', "root ::= (")
+        replies = [await backend.reply(QUESTION, Sampling(max_tokens=9, grammar=grammar)) for grammar in grammars]
+        await backend.close()
+        return replies
+
+    bad, good, again = asyncio.run(work())
+    assert good.text.strip() == "Quokka"
+    assert bad.text == again.text != good.text
+    assert caplog.text.count("does not take the grammar of this rubric") == 1
 
 
 def test_another_model_name(server: RealServer, kind: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,11 @@ def test_a_grammar_goes_under_the_name_that_is_obeyed(name: str) -> None:
     assert profile.shortcomings() == []
 
 
-@pytest.mark.parametrize("kind", [Kind(), Kind(refuses=tuple(GRAMMAR_NAMES))], ids=["ignores", "refuses"])
+@pytest.mark.parametrize(
+    "kind",
+    [Kind(), Kind(refuses=tuple(GRAMMAR_NAMES)), Kind(refuses=tuple(GRAMMAR_NAMES), refusal=403)],
+    ids=["ignores", "refuses", "forbids"],
+)
 def test_a_server_that_guides_nothing_is_said_to(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
     with serving(kind) as server:
         profile, _ = asyncio.run(met(server.config(probe=True), Sampling(grammar="root ::= x")))
