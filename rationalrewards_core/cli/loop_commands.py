@@ -19,7 +19,9 @@ from ..loop.history import has_begun, load_history
 from ..loop.policy import RefinePolicy
 from ..loop.refine import RefineState
 from ..loop.refine_loop import LoopEnd, RefineLoop
+from ..messages import UserRequest
 from ..report import Figure, ReportRow, write_report
+from ..rewording import split_negative, with_negative
 from ..rubric_file import generation_rubric
 from ..storage import replace_file, replace_text
 from .judge_commands import DONE, FAILED, UNSCORED, check_rubric, request_of, run, scorer_of, show_json
@@ -29,7 +31,7 @@ def refine_command(arguments: argparse.Namespace) -> int:
     saved = _saved_run(arguments) if arguments.resume else None
     if saved is None and not arguments.prompt:
         raise ConfigError("refine needs --prompt, or --resume with the --out folder of an earlier run.")
-    request = saved.request if saved is not None else request_of(arguments)
+    request = saved.request if saved is not None else _request(arguments)
     policy = replace(saved.policy if saved is not None else RefinePolicy(), **_given_rules(arguments))
     check_rubric(arguments, request)
     scorer = scorer_of(arguments)
@@ -41,7 +43,7 @@ def refine_command(arguments: argparse.Namespace) -> int:
 
     loop = RefineLoop(
         scorer,
-        make_generator(arguments.generator),
+        make_generator(arguments.generator, negative=policy.refine_negative),
         policy,
         folder=arguments.out,
         on_step=None if arguments.json else show,
@@ -66,6 +68,19 @@ def refine_command(arguments: argparse.Namespace) -> int:
     return DONE if end.best is not None else UNSCORED
 
 
+def _request(arguments: argparse.Namespace) -> UserRequest:
+    """What the command asks for; a negative prompt stands behind the prompt, as in the files that other programs write.
+
+    ConfigError if the prompt has one already.
+    """
+    request = request_of(arguments)
+    if arguments.negative_prompt is None:
+        return request
+    if split_negative(request.text)[0] != request.text:
+        raise ConfigError("--prompt holds a negative prompt already: give it as --negative-prompt alone.")
+    return replace(request, text=with_negative(request.text, arguments.negative_prompt))
+
+
 def _saved_run(arguments: argparse.Namespace) -> RefineState | None:
     """The run in --out; None if it did not begin yet and --prompt says what it is about.
 
@@ -74,7 +89,12 @@ def _saved_run(arguments: argparse.Namespace) -> RefineState | None:
     if arguments.prompt and not has_begun(arguments.out):
         return None
     saved = load_history(arguments.out)
-    options = {"--prompt": (arguments.prompt, saved.request.text), "--seed": (arguments.seed, saved.base_seed)}
+    prompt, negative = split_negative(saved.request.text) if saved.policy.refine_negative else (saved.request.text, "")
+    options = {
+        "--prompt": (arguments.prompt, prompt),
+        "--negative-prompt": (arguments.negative_prompt, negative),
+        "--seed": (arguments.seed, saved.base_seed),
+    }
     for option, (typed, saved_value) in options.items():
         if typed is not None and typed != saved_value:
             raise ConfigError(
@@ -86,6 +106,7 @@ def _saved_run(arguments: argparse.Namespace) -> RefineState | None:
 def _given_rules(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rules of the loop named on the command line; all others keep their (or the saved run's) values."""
     rules = {f.name: getattr(arguments, f.name, None) for f in fields(RefinePolicy)}
+    rules["refine_negative"] = None if arguments.negative_prompt is None else True
     return {name: value for name, value in rules.items() if value is not None}
 
 

@@ -157,13 +157,21 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 def _refine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--prompt", help="what the image should show (not needed with --resume)")
     parser.add_argument(
+        "--negative-prompt",
+        type=str.strip,
+        metavar="TEXT",
+        help="what the image should not show; what critiques say should not be there is added to it (begin with '' if "
+        "you have none). The generator must take one: diffusers, or a command with {negative}",
+    )
+    parser.add_argument(
         "--source", type=Path, action="append", default=[], metavar="IMAGE", help="source image of an edit"
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.add_argument(
         "--generator",
         default="miniature",
-        help="miniature; diffusers:FOLDER_OR_ID; or command:'PROGRAM ... {prompt} {seed} {out}'",
+        help="miniature; diffusers:FOLDER_OR_ID; or command:'PROGRAM ... {prompt} {seed} {out}', with {negative} too if it "
+        "takes a negative prompt",
     )
     parser.add_argument("--out", type=Path, default=Path("out/refine"), help="folder of the images, history and report")
     parser.add_argument(

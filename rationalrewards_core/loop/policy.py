@@ -35,6 +35,9 @@ class RefinePolicy:
     """`fixed`: always the base seed; `increment`: base, base + 1, ...; `random`: drawn from the base, repeatably."""
     refine_from: RefineFrom = "best"
     """Whose critique the next request comes from: the best candidate's, or the latest one's."""
+    refine_negative: bool = False
+    """Whether what stands behind `Negative prompt:` in a request is a text of its own: the judge is not told of it, and
+    what a critique says should not be there is added to it."""
 
     def __post_init__(self) -> None:
         for name in ("threshold", "minimum_gain"):

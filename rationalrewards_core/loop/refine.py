@@ -13,7 +13,7 @@ follow the same rules:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Literal
 
@@ -23,7 +23,7 @@ from ..critique import Critique, Unscored
 from ..errors import OutOfScopeError
 from ..messages import MAX_REQUEST_CHARACTERS, UserRequest
 from ..reward import failing
-from ..rewording import RewordingRules, reworded
+from ..rewording import RewordingRules, refined_negative, reworded, split_negative, with_negative
 from .policy import RefinePolicy
 
 Origin = Literal["original", "refined"]
@@ -89,6 +89,13 @@ class RefineState:
     base_seed: int
     policy: RefinePolicy
     steps: tuple[RefineStep, ...] = ()
+
+    @property
+    def wanted(self) -> UserRequest:
+        """What candidates are judged by: the request, without a negative prompt that is a text of its own."""
+        if not self.policy.refine_negative:
+            return self.request
+        return replace(self.request, text=split_negative(self.request.text)[0])
 
     @property
     def best(self) -> RefineStep | None:
@@ -163,10 +170,20 @@ def refined_request(state: RefineState, source: RefineStep) -> str:
     if source.proposal is not None:
         return source.proposal.strip() or source.request
     critique = source.outcome
-    if not isinstance(critique, Critique) or critique.refinement is None or not state.failing(critique):
+    if not isinstance(critique, Critique) or not state.failing(critique):
         return source.request
-    rewording = reworded(state.request.text, critique.refinement.request, UNCUT)
-    return source.request if rewording.unusable else rewording.prompt
+    if not state.policy.refine_negative:
+        return _reworded(state.request.text, source.request, critique)
+    prompt, negative = split_negative(source.request)
+    refined = _reworded(state.wanted.text, prompt, critique)
+    return with_negative(refined, refined_negative(negative, prompt, critique)[0])
+
+
+def _reworded(original: str, tried: str, critique: Critique) -> str:
+    if critique.refinement is None:
+        return tried
+    rewording = reworded(original, critique.refinement.request, UNCUT)
+    return tried if rewording.unusable else rewording.prompt
 
 
 def _out_of_scope(step: RefineStep) -> bool:

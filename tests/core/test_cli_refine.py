@@ -17,16 +17,17 @@ from rationalrewards_core.__main__ import main
 from rationalrewards_core.cli.parser import build_parser
 from rationalrewards_core.loop.history import load_history
 from rationalrewards_core.loop.policy import RefinePolicy
+from rationalrewards_core.scorer import Scorer
 from tests.core.commands import scripted_judge
 
 Text = Callable[..., str]
 
 PROGRAM = """
 import json, pathlib, shutil, sys
-prompt, seed, out = sys.argv[1:]
+prompt, seed, out, *negative = sys.argv[1:]
 folder = pathlib.Path(__file__).parent
 with open(folder / "asked.jsonl", "a") as file:
-    file.write(json.dumps([prompt, int(seed)]) + "\\n")
+    file.write(json.dumps([prompt, int(seed), *negative]) + "\\n")
 if (folder / "broken").exists():
     sys.exit("no memory")
 shutil.copy(folder / "drawn.png", out)
@@ -41,9 +42,9 @@ class Workshop:
         (folder / "program.py").write_text(PROGRAM)
         Image.new("RGB", (8, 8), (9, 9, 9)).save(folder / "drawn.png")
 
-    def refine(self, *arguments: str, judged: Iterable[Any] = ()) -> int:
+    def refine(self, *arguments: str, judged: Iterable[Any] = (), slots: str = "{prompt} {seed} {out}") -> int:
         scripted_judge(self._monkeypatch)(judged)
-        generator = f"command:'{sys.executable}' -IS '{self.folder}/program.py' {{prompt}} {{seed}} {{out}}"
+        generator = f"command:'{sys.executable}' -IS '{self.folder}/program.py' {slots}"
         return main(["refine", "--out", str(self.out), "--generator", generator, *arguments])
 
     @property
@@ -76,6 +77,73 @@ def test_tags_weights_and_quotations_survive_and_the_judges_own_syntax_does_not(
     assert workshop.asked[1][0] == (
         "A cat in a (red hat:1.2), soft light, <lora:paper:0.8>, embedding:fine_lines, __weather__, {dawn|dusk}; keep 'OPEN'"
     )
+
+
+APART = "{prompt} {seed} {out} {negative}"
+
+
+def test_a_negative_prompt_goes_apart_and_takes_up_what_should_not_be_there(
+    workshop: Workshop, reply_text: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_by: list[str] = []
+    judge_many = Scorer.judge_many
+
+    async def noted(scorer: Scorer, cases: Any) -> Any:
+        judged_by.extend(case.request.text for case in cases)
+        return await judge_many(scorer, cases)
+
+    monkeypatch.setattr(Scorer, "judge_many", noted)
+    low = [reply_text(2.0, refined=f"a cat on a sofa, without any {what}") for what in ("text", "logos")]
+    command = ["-p", "a cat", "--negative-prompt", " blurry"]
+    assert workshop.refine(*command, "--images", "2", judged=low, slots=APART) == 0
+    assert workshop.asked == [
+        ["a cat", 0, "blurry"],
+        ["a cat on a sofa, without any text", 1, "blurry, text"],
+    ]
+    assert load_history(workshop.out).steps[1].request == (
+        "a cat on a sofa, without any text\nNegative prompt: blurry, text"
+    )
+    assert workshop.refine(*command, "--images", "3", "--resume", judged=[reply_text(4.0, 4.0)], slots=APART) == 0
+    assert workshop.asked[2][2] == "blurry, text"
+    assert judged_by == ["a cat"] * 3, "the judge reads what is wanted"
+
+
+def test_a_negative_prompt_may_begin_empty_and_an_image_that_is_good_leaves_it(
+    workshop: Workshop, reply_text: Text
+) -> None:
+    judged = [reply_text(4.0, 2.0, refined="a cat, no text"), reply_text(4.0, 4.0, refined="a cat, no frame")]
+    command = ["-p", "a cat", "--negative-prompt", "", "--first", "1"]
+    assert workshop.refine(*command, judged=judged, slots=APART) == 0
+    assert [negative for _, _, negative in workshop.asked] == ["", "text"]
+
+
+def test_a_prompt_stays_whole_without_the_option(workshop: Workshop, reply_text: Text) -> None:
+    text = "a cat\nNegative prompt: blurry"
+    assert workshop.refine("-p", text, judged=[reply_text(4.0, 4.0)], slots=APART) == 0
+    assert workshop.asked == [[text, 0, ""]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slots", "sentence"),
+    [
+        (["-p", "a cat"], "{prompt} {seed} {out}", "The command generator needs {negative} among its arguments"),
+        (["-p", "a cat", "--generator", "miniature"], APART, "The miniature takes no negative prompt"),
+        (["-p", "a cat\nNegative prompt: dark"], APART, "--prompt holds a negative prompt already"),
+    ],
+)
+def test_where_no_negative_prompt_can_go(
+    workshop: Workshop, arguments: list[str], slots: str, sentence: str, capsys: Any
+) -> None:
+    assert workshop.refine(*arguments, "--negative-prompt", "blurry", slots=slots) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (workshop.out / "history.jsonl").exists()
+
+
+def test_a_run_keeps_its_negative_prompt(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
+    command = ["-p", "a cat", "--negative-prompt", "blurry"]
+    assert workshop.refine(*command, judged=[reply_text(4.0, 4.0)], slots=APART) == 0
+    assert workshop.refine("--resume", "--negative-prompt", "dark", slots=APART) == 2
+    assert "has --negative-prompt 'blurry'; leave --negative-prompt out" in capsys.readouterr().err
 
 
 def test_json_and_nothing_else(workshop: Workshop, reply_text: Text, capsys: Any) -> None:
@@ -178,7 +246,10 @@ def test_every_rule_is_an_option_and_its_default_is_the_one_shown() -> None:
     options = {a.dest: a for a in commands.choices["refine"]._actions}  # type: ignore[index,union-attr,call-overload]
     policy = RefinePolicy()
     for rule in fields(RefinePolicy):
-        if rule.name != "minimum_scores":
+        if rule.name not in (
+            "minimum_scores",
+            "refine_negative",
+        ):  # --negative-prompt says both what it is and that it is
             assert options[rule.name].default is None
             (shown,) = re.findall(r"\(default: (\S+)\)", options[rule.name].help)
             assert shown == str(getattr(policy, rule.name)), rule.name
