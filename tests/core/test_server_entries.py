@@ -42,10 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gguf(tmp_path: Path) -> tuple[Path, Path]:
-    files = (tmp_path / 'judge Q8 "0".gguf', tmp_path / "mmproj.gguf")
-    for one in files:
-        one.write_bytes(b"")
-    return files
+    return gguf_files.model(tmp_path / 'judge Q8 "0".gguf'), gguf_files.tower(tmp_path / "mmproj.gguf")
 
 
 def test_an_entry_is_read_back_as_it_was_meant(file: Path, gguf: tuple[Path, Path]) -> None:
@@ -80,6 +77,12 @@ def test_the_tower_beside_a_gguf_model_is_taken(tmp_path: Path) -> None:
     tower = gguf_files.tower(tmp_path / "mmproj-Judge-F16.gguf")
     command = server_entry("llama.cpp", str(model), program=sys.executable)["command"]
     assert command[command.index("--mmproj") + 1] == str(tower)
+
+
+def test_files_that_did_not_come_whole_get_no_entry(tmp_path: Path, gguf: tuple[Path, Path]) -> None:
+    empty = gguf_files.model(tmp_path / "empty.gguf", tensors={"blk.0.ffn_up.weight": (2, bytes(64))})
+    with pytest.raises(ConfigError, match=r"empty\.gguf is damaged: .*; download it again"):
+        server_entry("llama.cpp", str(empty), mmproj=str(gguf[1]), program=sys.executable)
 
 
 @pytest.mark.parametrize("name", ["judge", "two words"])

@@ -57,10 +57,18 @@ def load_trainee(config: SftConfig, device: str) -> Trainee:
         checkpoint.model.config.get_text_config()._attn_implementation = "eager"
     trainee = _with_adapter(checkpoint, config) if config.method == "lora" else _thawed(checkpoint, config)
     if config.checkpointing:
-        trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute_activations(trainee.model)
     if not trainee.trainable:
         raise ConfigError(f"{config.model} has no layers of the names that are trained; it is not of the Qwen-VL kind.")
     return trainee
+
+
+def _recompute_activations(model: Any) -> None:
+    """By the name that transformers 5.23 gives it, else by the one it had before and which version 6 drops."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def target_modules(config: SftConfig) -> str:
