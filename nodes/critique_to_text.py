@@ -43,9 +43,9 @@ class CritiqueToText(io.ComfyNode):
         return io.NodeOutput(FORMATS[format](critique, None if index < 0 else [index]))
 
 
-def as_json(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
-    """All critiques as one table, or the chosen ones as a list."""
-    table: Any = critiques.to_json() if chosen is None else [critiques.outcomes[index].to_json() for index in chosen]
+def as_json(critiques: Critiques, indices: Sequence[int] | None = None) -> str:
+    """All critiques as one table, or those at `indices` as a list."""
+    table: Any = critiques.to_json() if indices is None else [critiques.outcomes[index].to_json() for index in indices]
     return json.dumps(table, ensure_ascii=False, indent=1)
 
 

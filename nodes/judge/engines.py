@@ -81,8 +81,8 @@ class LocalEngine:
         self.scope = scope
         self._backend = backend
         self._resident = ResidentModel(backend)
-        self._brought = False
-        self._refused: RationalRewardsError | None = None
+        self._is_ready = False
+        self._refusal: RationalRewardsError | None = None
 
     @property
     def concurrency(self) -> int:
@@ -106,10 +106,10 @@ class LocalEngine:
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
         remember(self)
-        self._brought, self._refused = False, None
+        self._is_ready, self._refusal = False, None
 
-        def step(done: int, most: int) -> None:
-            progress.token(done, most)
+        def step(tokens: int, most: int) -> None:
+            progress.token(tokens, most)
             if interrupted():
                 self._backend.interrupt()
 
@@ -124,17 +124,17 @@ class LocalEngine:
 
     def _bring(self) -> None:
         """Load before the first reply of a run, not before: a run that the memo answers needs no model."""
-        if self._refused is not None:
-            raise self._refused
-        if self._brought:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._is_ready:
             return
         try:
             self._resident.bring()
         except RationalRewardsError as error:
             # A model that cannot be loaded is not tried again for every image of the batch.
-            self._refused = error
+            self._refusal = error
             raise
-        self._brought = True
+        self._is_ready = True
 
 
 def miniature_engine() -> LocalEngine:
@@ -171,13 +171,13 @@ def release_all() -> None:
         engine.release()
 
 
-def _local_engine(name: EngineName, options: EngineOptions, shown: str, max_tokens: int) -> LocalEngine:
+def _local_engine(name: EngineName, options: EngineOptions, title: str, max_tokens: int) -> LocalEngine:
     backend = make_backend(name, options)
     assert isinstance(backend, TransformersLocal)
     stamps = [stamp(Path(folder)) for folder in (backend.config.model, options.adapter) if folder]
     identity = ":".join([backend.identity, options.device, str(options.batch_size), *stamps])
     engine = _local.get(identity) or LocalEngine(
-        shown,
+        title,
         backend,
         make_rubrics(name, adapter=options.adapter),
         identity,

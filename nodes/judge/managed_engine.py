@@ -89,7 +89,7 @@ class ManagedEngine(Served[ManagedChat]):
         self._backend = backend
         self._occupant = ServerOccupant(backend.server)
         self._on_card = on_card
-        self._brought = False
+        self._is_ready = False
         self._under_way: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
 
     @property
@@ -98,9 +98,9 @@ class ManagedEngine(Served[ManagedChat]):
         return self._occupant.present
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        if self._on_card and not self._brought:  # before the first reply: what the memo knows needs no server
+        if self._on_card and not self._is_ready:  # before the first reply: what the memo knows needs no server
             self._occupant.bring()
-            self._brought = True
+            self._is_ready = True
         return await self._backend.reply(messages, sampling)
 
     async def close(self) -> None:
@@ -108,7 +108,7 @@ class ManagedEngine(Served[ManagedChat]):
         self.release()
 
     async def run(self, work: Work[T], progress: NodeProgress) -> T:
-        self._brought = False
+        self._is_ready = False
 
         async def interruptible() -> T:
             task = asyncio.current_task()

@@ -26,10 +26,10 @@ class NodeProgress:
         self._usual = USUAL_TOKENS
         self._bar: Any = None
 
-    def token(self, done: int, most: int) -> None:
+    def token(self, tokens: int, most: int) -> None:
         """One decoding step of the images under way; `most` is the token limit."""
-        self._tokens = done
-        self._usual = max(self._usual, done)
+        self._tokens = tokens
+        self._usual = max(self._usual, tokens)
 
     def image(self) -> None:
         """One more image has its outcome."""

@@ -66,7 +66,7 @@ def gguf_models() -> list[Listed]:
                     name = f"{kind}/{file.relative_to(root).as_posix()}"
                     if name not in listing and _inside(file, root):
                         listing[name] = Listed(name=name, path=file)
-    return sorted(listing.values(), key=lambda listed: listed.name.lower())
+    return sorted(listing.values(), key=lambda entry: entry.name.lower())
 
 
 def adapters() -> list[Listed]:
@@ -148,15 +148,15 @@ def _json(file: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _listed(kinds: tuple[str, ...], wanted: Callable[[Path], bool]) -> list[Listed]:
+def _listed(kinds: tuple[str, ...], accepts: Callable[[Path], bool]) -> list[Listed]:
     listing: dict[str, Listed] = {}
     for kind in kinds:
         for root in roots(kind):
             for folder in _folders(root, DEPTH):
                 name = f"{kind}/{folder.relative_to(root).as_posix()}"
-                if name not in listing and wanted(folder) and _inside(folder, root):
+                if name not in listing and accepts(folder) and _inside(folder, root):
                     listing[name] = Listed(name=name, path=folder)
-    return sorted(listing.values(), key=lambda listed: listed.name.lower())
+    return sorted(listing.values(), key=lambda entry: entry.name.lower())
 
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:
@@ -179,11 +179,11 @@ def _inside(path: Path, root: Path) -> bool:
     return any(real.is_relative_to(folder.resolve()) for folder in allowed)
 
 
-def _find(name: object, listed: list[Listed], what: str, advice: str) -> Path:
+def _find(name: object, entries: list[Listed], what: str, advice: str) -> Path:
     """The path behind a name of the list; whatever is not in the list is refused, and the sentence says how."""
-    for one in listed:
-        if one.name == name:
-            return one.path
+    for entry in entries:
+        if entry.name == name:
+            return entry.path
     noun = what.partition(" ")[2]
     if name in (NO_CHECKPOINT, NO_GGUF):
         raise ConfigError(f"There is no {noun} yet. {advice}.")

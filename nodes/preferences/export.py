@@ -57,16 +57,16 @@ def tally(book: Book) -> ExportTally:
     )
 
 
-def summary(name: str, counted: ExportTally) -> str:
+def summary(name: str, counts: ExportTally) -> str:
     """The tally in words."""
     sentence = (
-        f"{name}: {counted.answered} answered (ties: {counted.ties}, all bad: {counted.bad}), {counted.waiting} waiting; "
-        f"{counted.pairs} pairs."
+        f"{name}: {counts.answered} answered (ties: {counts.ties}, all bad: {counts.bad}), {counts.waiting} waiting; "
+        f"{counts.pairs} pairs."
     )
-    if counted.judged:
-        sentence += f" The judge picked the same image in {counted.agreed} of {counted.judged}."
-    if counted.damaged:
-        sentence += f" {counted.damaged} damaged lines of its file are left out."
+    if counts.judged:
+        sentence += f" The judge picked the same image in {counts.agreed} of {counts.judged}."
+    if counts.damaged:
+        sentence += f" {counts.damaged} damaged lines of its file are left out."
     return sentence
 
 

@@ -42,7 +42,7 @@ class PreferenceRoutes:
         current, after = request.query.get("question"), request.query.get("after")
         if any(key is not None and not _KEY.fullmatch(key) for key in (current, after)):
             return refusal(400, "That is not the key of a question.")
-        return await _answered(request, lambda store: view(store, shown=current, after=after, waiting=True))
+        return await _answered(request, lambda store: view(store, question=current, after=after, waiting=True))
 
     async def pick(self, request: web.Request) -> web.Response:
         """POST {"question": key, "choice": place from 0, "tie" or "bad"} -> `view` of the next question."""
@@ -62,7 +62,7 @@ class PreferenceRoutes:
         answer = (await _body(request)).get("answer")
         if not isinstance(answer, str) or not _KEY.fullmatch(answer):
             return refusal(400, 'Send the key of an answer, such as {"answer": "0123456789abcdef"}.')
-        return await _answered(request, lambda store: view(store, shown=store.undo(answer)))
+        return await _answered(request, lambda store: view(store, question=store.undo(answer)))
 
     async def export(self, request: web.Request) -> web.Response:
         """POST -> {"pairs": number, "folder": below the output folder}."""
@@ -94,17 +94,17 @@ class PreferenceRoutes:
 
 
 def view(
-    store: PreferenceStore, *, shown: str | None = None, after: str | None = None, waiting: bool = False
+    store: PreferenceStore, *, question: str | None = None, after: str | None = None, waiting: bool = False
 ) -> dict[str, Any]:
     """A question as the page shows it, what is known of it, and the tally.
 
-    `shown` names the question; with `waiting` it gives way, once answered, to one that waits.
+    `question` is the key of one; with `waiting` it gives way, once answered, to one that waits.
     """
     from .export import tally
 
     book = store.book()
-    still_open = shown in book.questions and not (waiting and shown in book.choices)
-    key = shown if still_open else book.next_after(shown or after)
+    still_open = question in book.questions and not (waiting and question in book.choices)
+    key = question if still_open else book.next_after(question or after)
     return {
         "dataset": store.name,
         "question": None if key is None else _question(store, book, key),

@@ -21,9 +21,9 @@ _MARKS = re.compile(r"([\\`*_~\[\]|])")
 _LINE_START = re.compile(r"(?m)^[^\S\n]*(\d*)([#+=.)-]?)")
 
 
-def as_text(said: str) -> str:
-    """`said` so that Markdown shows its words and marks: no HTML, no links, no pictures, no headings, no code."""
-    html = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def as_text(text: str) -> str:
+    """`text` so that Markdown shows its words and marks: no HTML, no links, no pictures, no headings, no code."""
+    html = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _LINE_START.sub(_plain_line_start, _MARKS.sub(r"\\\1", html))
 
 
@@ -33,22 +33,22 @@ def _plain_line_start(match: re.Match[str]) -> str:
     return f"{number}\\{mark}" if mark else number
 
 
-def markdown(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
-    """The critiques of the `chosen` images (all of them by default) as Markdown."""
-    return _joined(critiques, chosen, _markdown_of, "## Image {} of {}")
+def markdown(critiques: Critiques, indices: Sequence[int] | None = None) -> str:
+    """The critiques of the images at `indices` (all of them by default) as Markdown."""
+    return _joined(critiques, indices, _markdown_of, "## Image {} of {}")
 
 
-def plain(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+def plain(critiques: Critiques, indices: Sequence[int] | None = None) -> str:
     """The same without any marks, for text boxes and files."""
-    return _joined(critiques, chosen, _plain_of, "Image {} of {}")
+    return _joined(critiques, indices, _plain_of, "Image {} of {}")
 
 
-def scores_only(critiques: Critiques, chosen: Sequence[int] | None = None) -> str:
+def scores_only(critiques: Critiques, indices: Sequence[int] | None = None) -> str:
     """One line per image: reward and every score."""
     rewards = critiques.rewards
     return "\n".join(
         _score_line(critiques.outcomes[index], rewards[index], critiques.rubric)
-        for index in _indices(critiques, chosen)
+        for index in _indices(critiques, indices)
     )
 
 
@@ -78,20 +78,20 @@ def reward_text(value: float | None) -> str:
 
 def _joined(
     critiques: Critiques,
-    chosen: Sequence[int] | None,
+    indices: Sequence[int] | None,
     write: Callable[[Outcome, float | None, Rubric], str],
     heading: str,
 ) -> str:
     count, rewards = len(critiques.outcomes), critiques.rewards
     blocks = []
-    for index in _indices(critiques, chosen):
+    for index in _indices(critiques, indices):
         body = write(critiques.outcomes[index], rewards[index], critiques.rubric)
         blocks.append(body if count == 1 else heading.format(index + 1, count) + "\n\n" + body)
     return "\n\n".join([*blocks, *critiques.notes])
 
 
-def _indices(critiques: Critiques, chosen: Sequence[int] | None) -> Sequence[int]:
-    return range(len(critiques.outcomes)) if chosen is None else chosen
+def _indices(critiques: Critiques, indices: Sequence[int] | None) -> Sequence[int]:
+    return range(len(critiques.outcomes)) if indices is None else indices
 
 
 def _markdown_of(outcome: Outcome, reward: float | None, rubric: Rubric) -> str:

@@ -69,14 +69,14 @@ def save_temp_image(picture: Image.Image, prefix: str = PREFIX) -> TempImage:
     return {"filename": name, "subfolder": "", "type": "temp"}
 
 
-def restored_temp_image(kept: Path | None) -> TempImage | None:
+def restored_temp_image(file: Path | None) -> TempImage | None:
     """A picture that was saved here once and is kept elsewhere, in the temp folder again; None if there is none."""
-    if kept is None:
+    if file is None:
         return None
     folder = temp_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    link_file(kept, folder / kept.name)
-    return {"filename": kept.name, "subfolder": "", "type": "temp"}
+    link_file(file, folder / file.name)
+    return {"filename": file.name, "subfolder": "", "type": "temp"}
 
 
 def link_file(source: Path, target: Path) -> None:
