@@ -97,7 +97,7 @@ def parse_comparison(text: str, rubric: Rubric) -> Comparison:
     if rubric.profile is not None:
         return _vote(text, rubric)
     reading = Reading(text, rubric, pairwise=True)
-    reading.needs_summary(written=True)
+    reading.needs_summary(in_words=True)
     judgements = tuple(_pair_judgement(reading, dimension) for dimension in rubric.dimensions)
     verdict = verdict_of_rewards(*pair_rewards(judgements, rubric), margin=1e-9)
     return Comparison(judgements=judgements, verdict=verdict, summary=reading.text_of(SUMMARY), raw=(text,))

@@ -164,10 +164,10 @@ class LineWriter:
             with storing(self.path):
                 self.file = self._open()
 
-    def keep(self, wanted: Callable[[Row], bool]) -> None:
-        """Drop the lines that are not `wanted`. DamagedLine if one cannot be read."""
+    def keep(self, condition: Callable[[Row], bool]) -> None:
+        """Drop the lines that do not meet `condition`. DamagedLine if one cannot be read."""
         every = list(lines_from(self.file, self.path))
-        contents = [line.content for line in every if line.build(wanted)]
+        contents = [line.content for line in every if line.build(condition)]
         if len(contents) < len(every):
             self.replace(contents)
 

@@ -53,16 +53,16 @@ def grid_of_side(side: int) -> PictureGrid | None:
 def grid_of_folder(folder: Path) -> PictureGrid | None:
     """What a checkpoint's own preprocessor_config.json states; None if there is none, or of another family."""
     try:
-        stated = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        return _stated(stated) if isinstance(stated, dict) else None
+        settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        return _grid_of(settings) if isinstance(settings, dict) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _stated(stated: dict[str, Any]) -> PictureGrid:
+def _grid_of(settings: dict[str, Any]) -> PictureGrid:
     """KeyError, TypeError or ValueError for the settings of another family."""
-    edges = stated["size"] if isinstance(stated.get("size"), dict) else {}
-    least = stated.get("min_pixels") or edges.get("shortest_edge") or edges["min_pixels"]
-    most = stated.get("max_pixels") or edges.get("longest_edge") or edges["max_pixels"]
-    side = int(stated["patch_size"]) * int(stated["merge_size"])
-    return PictureGrid(side, int(least), int(most), Image.Resampling(int(stated.get("resample", 3))))
+    edges = settings["size"] if isinstance(settings.get("size"), dict) else {}
+    least = settings.get("min_pixels") or edges.get("shortest_edge") or edges["min_pixels"]
+    most = settings.get("max_pixels") or edges.get("longest_edge") or edges["max_pixels"]
+    side = int(settings["patch_size"]) * int(settings["merge_size"])
+    return PictureGrid(side, int(least), int(most), Image.Resampling(int(settings.get("resample", 3))))

@@ -135,15 +135,15 @@ def _at(tokens: tuple[TokenChoice, ...], place: int, scale: Scale) -> tuple[floa
     return expected, math.sqrt(max(0.0, variance))
 
 
-def _further(written: str, text: str) -> tuple[str, bool]:
+def _further(number: str, text: str) -> tuple[str, bool]:
     """The number as far as it is written after one more token, and whether it ends inside or before that token."""
-    begun = _CONTINUED.match(text) if written else _BEGUN.match(text.lstrip())
-    body = text if written else text.lstrip()
+    begun = _CONTINUED.match(text) if number else _BEGUN.match(text.lstrip())
+    body = text if number else text.lstrip()
     more = begun[0].replace(",", ".") if begun else ""
-    return written + more, len(more) < len(body) or not more
+    return number + more, len(more) < len(body) or not more
 
 
-def _ways(token: TokenChoice, lead: str, written: str, scale: Scale) -> dict[tuple[str, bool], float]:
+def _ways(token: TokenChoice, lead: str, number: str, scale: Scale) -> dict[tuple[str, bool], float]:
     """(number so far, ended) -> probability, of every alternative with which a number of the scale can be written."""
     ways: dict[tuple[str, bool], float] = {}
     for text, probability in token.alternatives:
@@ -152,7 +152,7 @@ def _ways(token: TokenChoice, lead: str, written: str, scale: Scale) -> dict[tup
         body = _ascii(text)
         if lead.strip() and not body.startswith(lead):
             continue
-        way = _further(written, body[len(lead) :] if lead.strip() else body.lstrip() if not written else body)
+        way = _further(number, body[len(lead) :] if lead.strip() else body.lstrip() if not number else body)
         if way[0] and _fits(*way, scale):
             ways[way] = ways.get(way, 0.0) + probability
     return ways

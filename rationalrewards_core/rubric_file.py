@@ -207,13 +207,13 @@ def _section(cls: type[Any], table: Any, where: str, required: tuple[str, ...] =
     return cls(**values)
 
 
-def _only(table: dict[str, Any], known: set[str], where: str) -> None:
+def _only(table: dict[str, Any], keys: set[str], where: str) -> None:
     for key in table:
-        if key not in known:
-            raise ConfigError(f"unknown key {key!r} in {where}; known keys are {', '.join(sorted(known))}.")
+        if key not in keys:
+            raise ConfigError(f"unknown key {key!r} in {where}; known keys are {', '.join(sorted(keys))}.")
 
 
-def _typed(table: dict[str, Any], key: str, wanted: type[Any], where: str) -> Any:
-    if not isinstance(table.get(key), wanted):
-        raise ConfigError(f"{where} needs {key!r}, {KIND_OF_VALUE[wanted.__name__]}.")
+def _typed(table: dict[str, Any], key: str, kind: type[Any], where: str) -> Any:
+    if not isinstance(table.get(key), kind):
+        raise ConfigError(f"{where} needs {key!r}, {KIND_OF_VALUE[kind.__name__]}.")
     return table[key]

@@ -92,40 +92,40 @@ class ChatOptions:
         self.profile = replace(self.profile, stop_texts=0)
         self.notice("stop", "answers only without stop texts; replies are written to their end and cut here")
 
-    def refused(self, said: str, body: Mapping[str, Any], grammar: str | None) -> bool:
-        """Whether a 400 was about an option that can be done without or said otherwise; if so it is not sent again.
+    def refused(self, complaint: str, body: Mapping[str, Any], grammar: str | None) -> bool:
+        """Whether a 400 was about an option that can be done without or put otherwise; if so it is not sent again.
 
         `body` is what was refused: with many requests under way, several come back refused for one option.
         """
-        if grammar is not None and self._guided(body) and _mentions(said, "structured", "grammar", "ebnf"):
-            return self._refused_grammar(said, grammar)
-        if not body.keys().isdisjoint(THOUGHT_LIMITS) and _mentions(said, *THOUGHT_LIMITS):
+        if grammar is not None and self._guided(body) and _mentions(complaint, "structured", "grammar", "ebnf"):
+            return self._refused_grammar(complaint, grammar)
+        if not body.keys().isdisjoint(THOUGHT_LIMITS) and _mentions(complaint, *THOUGHT_LIMITS):
             self._limits_thoughts = False
-            self.notice("thoughts", f"does not limit thoughts, so they may take the reply's room: {said}")
+            self.notice("thoughts", f"does not limit thoughts, so they may take the reply's room: {complaint}")
             return True
-        if "logprobs" in body and _mentions(said, "logprob"):
+        if "logprobs" in body and _mentions(complaint, "logprob"):
             self._refused_logprobs(int(body["top_logprobs"]))
             return True
-        if "seed" in body and _mentions(said, "seed"):
+        if "seed" in body and _mentions(complaint, "seed"):
             self.profile = replace(self.profile, seed=False)
             self.notice("seed", "takes no seed; sampled replies are not repeatable")
             return True
         # Hosted models that think before they answer have another name for the limit, and one temperature.
-        if "max_tokens" in body and _mentions(said, "max_completion_tokens"):
+        if "max_tokens" in body and _mentions(complaint, "max_completion_tokens"):
             self.profile = replace(self.profile, limit="max_completion_tokens")
             return True
-        if "temperature" in body and _mentions(said, "temperature"):
+        if "temperature" in body and _mentions(complaint, "temperature"):
             self.profile = replace(self.profile, temperature=False)
             self.notice("temperature", "takes no temperature; replies are not repeatable")
             return True
         return False
 
-    def optional(self, said: str, body: Mapping[str, Any]) -> list[str]:
+    def optional(self, complaint: str, body: Mapping[str, Any]) -> list[str]:
         """The fields of a refused request without which it is worth asking once more; none if the 400 names another cause.
 
         Only an answer proves that an option was the trouble: one bad question must not change the others.
         """
-        if _mentions(said, *_NAMED_IN_A_400):
+        if _mentions(complaint, *_NAMED_IN_A_400):
             return []
         grammar = set(GRAMMAR_FIELDS.values()) if self.config.structured == "auto" else set()
         return sorted({"logprobs", "top_logprobs", "seed", *grammar} & body.keys())
@@ -151,10 +151,10 @@ class ChatOptions:
     def _guided(body: Mapping[str, Any]) -> bool:
         return not body.keys().isdisjoint(GRAMMAR_FIELDS.values())
 
-    def _refused_grammar(self, said: str, grammar: str) -> bool:
+    def _refused_grammar(self, complaint: str, grammar: str) -> bool:
         if self.profile.probed:  # it takes grammars: this one is the trouble
             self._refused_grammars.add(grammar)
-            self.notice(grammar, f"does not take the grammar of this rubric; replies to it are not guided: {said}")
+            self.notice(grammar, f"does not take the grammar of this rubric; replies to it are not guided: {complaint}")
             return True
         if self.config.structured != "auto":
             return False  # the user has said that the server takes it

@@ -17,21 +17,21 @@ AUTO: Final = "auto"
 ARM: Final = ("aarch64", "arm64")
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(device: str) -> str:
     """Resolve `auto`; ConfigError when the device asked for is not there."""
     import torch
 
-    if wanted == AUTO:
+    if device == AUTO:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=wanted)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"Device {wanted!r} is not available here: {str(error).strip().partition(chr(10))[0]}"
+            f"Device {device!r} is not available here: {str(error).strip().partition(chr(10))[0]}"
         ) from error
-    return wanted
+    return device
 
 
 def resolve_precision(precision: str, device: str = AUTO) -> str:

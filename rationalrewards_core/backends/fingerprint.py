@@ -28,7 +28,7 @@ def folder_fingerprint(folder: Path) -> str:
 
 
 @lru_cache(maxsize=512)
-def _content(file: Path, size: int, written: int) -> str:
+def _content(file: Path, size: int, mtime: int) -> str:
     with file.open("rb") as opened:
         digest = hashlib.sha256(opened.read(size if size <= SMALL else HEADER)).hexdigest()
-    return digest if size <= SMALL else f"{digest}:{size}:{written}"
+    return digest if size <= SMALL else f"{digest}:{size}:{mtime}"

@@ -58,14 +58,14 @@ class ReplyReader:
             tokens=token_choices(choice.get("logprobs")) if text == content else (),
         )
 
-    def _finish(self, choice: Mapping[str, Any], written: int, sampling: Sampling) -> Finish:
+    def _finish(self, choice: Mapping[str, Any], tokens: int, sampling: Sampling) -> Finish:
         """Why the reply ended. Servers clamp a reply to their context without a word, and some call every end a stop."""
         word = choice.get("finish_reason")
         finish = Finish.STOP if word is None else _FINISH.get(str(word).lower(), Finish.OTHER)
         most = sampling.max_tokens + self._config.thinking_tokens
-        if finish is Finish.STOP and written >= most:
+        if finish is Finish.STOP and tokens >= most:
             return Finish.LENGTH
-        return Finish.CONTEXT if finish is Finish.LENGTH and 0 < written < most - 1 else finish
+        return Finish.CONTEXT if finish is Finish.LENGTH and 0 < tokens < most - 1 else finish
 
     def _written(self, answer: Mapping[str, Any], choice: Mapping[str, Any], finish: Finish) -> str | None:
         """The text that is the answer; None if there is none and the reply was cut off."""

@@ -113,9 +113,9 @@ class ServerCalls:
                 await self._sleep(wait)
 
     @staticmethod
-    def _wait(attempt: int, asked: float | None) -> float:
+    def _wait(attempt: int, retry_after: float | None) -> float:
         jittered: float = FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5)
-        return min(LONGEST_WAIT, max(jittered, asked or 0.0))
+        return min(LONGEST_WAIT, max(jittered, retry_after or 0.0))
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One attempt. Raises RetryableError or BackendError; returns the JSON object of a 200."""

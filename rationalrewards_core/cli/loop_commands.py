@@ -143,9 +143,9 @@ def demo_command(arguments: argparse.Namespace) -> int:
     generator = MiniatureGenerator.load(generator_folder())
     bar: Any = tqdm(disable=arguments.json, file=sys.stderr, unit="")
 
-    def progress(stage: str, done: int, total: int) -> None:
+    def progress(stage: str, count: int, total: int) -> None:
         bar.set_description(stage)
-        bar.total, bar.n = total, done
+        bar.total, bar.n = total, count
         bar.refresh()
 
     async def work() -> Any:

@@ -35,19 +35,19 @@ def spare_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 2) - 1))
 
 
-def start(given: argparse.Namespace, key: str) -> Any:
-    """The server's own settings but for what is given; layers that do not fit on the card stay in memory by themselves."""
+def start(options: argparse.Namespace, key: str) -> Any:
+    """The server's own settings but for what `options` say; layers that do not fit on the card stay in memory by themselves."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path, params.mmproj.path = given.model, given.mmproj
-    params.n_parallel, params.n_ctx = given.slots, given.slots * given.context
-    params.port = given.port
+    params.model.path, params.mmproj.path = options.model, options.mmproj
+    params.n_parallel, params.n_ctx = options.slots, options.slots * options.context
+    params.port = options.port
     params.api_keys = [key] if key else []
     params.cache_ram_mib = 0  # prompts begin with their picture: hardly one is asked twice
     params.ui = False
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
-    if given.cpu:
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    if options.cpu:
         params.n_gpu_layers, params.mmproj_use_gpu = 0, False
     return xllamacpp.Server(params)
 

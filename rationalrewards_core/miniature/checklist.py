@@ -75,24 +75,24 @@ def checklist_rubric(wish: Content) -> Rubric:
     )
 
 
-def checklist_critique(wish: Content, shown: PictureContent) -> Critique:
+def checklist_critique(wish: Content, picture: PictureContent) -> Critique:
     """The true critique by the wish's checklist: the same flaws in the same words as by the fixed rubric."""
-    _, partners = aligned(wish, shown.content)
+    _, partners = aligned(wish, picture.content)
     rows: list[tuple[Judgement, tuple[Flaw, ...]]] = []
-    for want, got in zip(wish.things, partners, strict=True):
-        flaws = tuple(thing_flaws(want, got, wish))
-        rows.append(_row(want.shape, f"There is a {got}." if got else "", flaws))
+    for want, partner in zip(wish.things, partners, strict=True):
+        flaws = tuple(thing_flaws(want, partner, wish))
+        rows.append(_row(want.shape, f"There is a {partner}." if partner else "", flaws))
     # What is left of the content's flaws once those of the things are told: the placement, and what is too much.
     of_things = {flaw.sentence for _, flaws in rows for flaw in flaws}
-    rest = tuple(f for f in faithfulness_flaws(wish, shown.content) if f.sentence not in of_things)
+    rest = tuple(f for f in faithfulness_flaws(wish, picture.content) if f.sentence not in of_things)
     extra = tuple(flaw for flaw in rest if flaw.sentence.startswith("There is an extra"))
     if wish.relation:
         rows.append(_placement(wish, None in partners, tuple(flaw for flaw in rest if flaw not in extra)))
     rows.append(_row(NOTHING_ELSE, "" if extra else "There is nothing else.", extra))
     if wish.word:
-        judgement, flaws = text_judgement(wish.word, shown)
+        judgement, flaws = text_judgement(wish.word, picture)
         rows.append(_row(WORD, "" if flaws else judgement.justification, flaws))
-    visual = visual_flaws(shown)
+    visual = visual_flaws(picture)
     for key, (_, _, well, marks) in VISUAL.items():
         own = tuple(flaw for flaw in visual if any(mark in flaw.sentence for mark in marks))
         rows.append(_row(key, "" if own else well, own))

@@ -161,16 +161,16 @@ def misspelt(rng: np.random.Generator, word: str, wrong: int) -> str:
     return "".join(letters)
 
 
-def _defects(rng: np.random.Generator, content: Content, planned: list[str]) -> Defects:
+def _defects(rng: np.random.Generator, content: Content, names: list[str]) -> Defects:
     index = int(rng.integers(len(content.things))) if content.things else None
     level = int(rng.choice((1, 2, 3), p=(0.4, 0.35, 0.25)))
     return Defects(
-        blur=level if "blur" in planned else 0,
-        noise=int(rng.integers(1, 4)) if "noise" in planned else 0,
-        blotches=int(rng.integers(1, 4)) if "blotches" in planned else 0,
-        cropped=index if "cropped" in planned else None,
-        deformed=index if "deformed" in planned and "cropped" not in planned else None,
-        faint="faint" in planned and content.word is not None,
+        blur=level if "blur" in names else 0,
+        noise=int(rng.integers(1, 4)) if "noise" in names else 0,
+        blotches=int(rng.integers(1, 4)) if "blotches" in names else 0,
+        cropped=index if "cropped" in names else None,
+        deformed=index if "deformed" in names and "cropped" not in names else None,
+        faint="faint" in names and content.word is not None,
     )
 
 

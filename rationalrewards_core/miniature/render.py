@@ -115,27 +115,27 @@ class Rendering:
     """[48, 48] coverage of stains."""
 
 
-def render(rng: np.random.Generator, shown: PictureContent, placement: Placement) -> Rendering:
-    """Draw `shown`."""
+def render(rng: np.random.Generator, picture: PictureContent, placement: Placement) -> Rendering:
+    """Draw `picture`."""
     canvas: NDArray[Any] = background(placement)
     masks = []
-    for index, thing in enumerate(shown.content.things):
-        mask = thing_mask(rng, shown, placement, index)
+    for index, thing in enumerate(picture.content.things):
+        mask = thing_mask(rng, picture, placement, index)
         masks.append(mask)
         colour = np.clip(np.array(PALETTE[str(thing.colour)]) + placement.tints[index], 0, 1)
         canvas = canvas * (1 - mask[..., None]) + mask[..., None] * colour
     letters = np.zeros((SIDE, SIDE), np.int64)
-    if shown.content.word:
-        ink, letters = word_layers(shown.content.word, placement.word_at)
-        canvas = canvas * (1 - ink[..., None]) + ink[..., None] * letter_colour(placement, faint=shown.defects.faint)
+    if picture.content.word:
+        ink, letters = word_layers(picture.content.word, placement.word_at)
+        canvas = canvas * (1 - ink[..., None]) + ink[..., None] * letter_colour(placement, faint=picture.defects.faint)
     stains = np.zeros((SIDE, SIDE), np.float32)
     brown = np.array(BROWN_ON_LIGHT if placement.light else BROWN_ON_DARK)
-    for _ in range(shown.defects.blotches):
+    for _ in range(picture.defects.blotches):
         stain = _stain(rng)
         stains = np.maximum(stains, stain)
         canvas = canvas * (1 - stain[..., None]) + stain[..., None] * brown
-    canvas = blur(canvas, rng.uniform(*BLUR_SIGMA[shown.defects.blur]))
-    canvas = canvas + rng.standard_normal(canvas.shape) * rng.uniform(*NOISE_SIGMA[shown.defects.noise])
+    canvas = blur(canvas, rng.uniform(*BLUR_SIGMA[picture.defects.blur]))
+    canvas = canvas + rng.standard_normal(canvas.shape) * rng.uniform(*NOISE_SIGMA[picture.defects.noise])
     pixels: NDArray[np.uint8] = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     things = np.stack(masks) if masks else np.zeros((0, SIDE, SIDE), np.float32)
     return Rendering(pixels, things, letters, stains)
@@ -158,17 +158,17 @@ def radius(placement: Placement, size: str | None, index: int) -> float:
     return low + (high - low) * placement.fullness[index]
 
 
-def thing_mask(rng: np.random.Generator, shown: PictureContent, placement: Placement, index: int) -> Array:
+def thing_mask(rng: np.random.Generator, picture: PictureContent, placement: Placement, index: int) -> Array:
     """Coverage [48, 48] of one thing, with its defects."""
-    thing = shown.content.things[index]
+    thing = picture.content.things[index]
     x, y = placement.centres[index]
     r = radius(placement, thing.size, index)
     dx, dy = _X - x, _Y - y
-    if shown.defects.deformed == index:
+    if picture.defects.deformed == index:
         a, b = rng.uniform(0, 2 * np.pi, 2)
         dx, dy = dx + 0.33 * r * np.sin(2.6 * dy / r + a), dy + 0.33 * r * np.sin(2.6 * dx / r + b)
     mask = shape_mask(thing.shape, dx, dy, r)
-    if shown.defects.cropped == index:
+    if picture.defects.cropped == index:
         sides = ((1, 0), (-1, 0), (0, -1), (0, 1))  # a triangle without its base is only a smaller triangle
         nx, ny = sides[rng.integers(3 if thing.shape == "triangle" else 4)]
         cut = rng.uniform(-0.1, 0.3) * r

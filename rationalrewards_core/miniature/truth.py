@@ -62,12 +62,12 @@ class Flaw:
     """What a refined request should repeat, such as `the circle is red`."""
 
 
-def judge_generation(wish: Content, shown: PictureContent) -> Critique:
+def judge_generation(wish: Content, picture: PictureContent) -> Critique:
     """The true critique of a generated picture under the GENERATION rubric's dimensions."""
-    faults = faithfulness_flaws(wish, shown.content)
-    visual = visual_flaws(shown)
-    text, text_flaws = text_judgement(wish.word, shown)
-    sight = f"It shows {describe(shown.content, wish)}" + (", as asked." if not faults else ".")
+    faults = faithfulness_flaws(wish, picture.content)
+    visual = visual_flaws(picture)
+    text, text_flaws = text_judgement(wish.word, picture)
+    sight = f"It shows {describe(picture.content, wish)}" + (", as asked." if not faults else ".")
     wish_text = f"The request asks for {_count(wish)}."
     emphasis = tuple(f.emphasis for f in (*faults, *text_flaws) if f.emphasis)[:2]
     flaws = (*faults, *visual, *text_flaws)
@@ -84,13 +84,13 @@ def judge_generation(wish: Content, shown: PictureContent) -> Critique:
     )
 
 
-def judge_edit(edit: Edit, source: Content, shown: PictureContent, *, background_kept: bool = True) -> Critique:
+def judge_edit(edit: Edit, source: Content, picture: PictureContent, *, background_kept: bool = True) -> Critique:
     """The true critique of an edited picture under the EDIT rubric's dimensions."""
     wish = apply_edit(edit, source)
-    carried_out, faults = _edit_judgement(edit, source, wish, shown.content)
-    collateral = kept_flaws(edit, source, wish, shown.content, background_kept)
-    visual = visual_flaws(shown)
-    text, text_flaws = text_judgement(edit.value if edit.asks_for_text else None, shown)
+    carried_out, faults = _edit_judgement(edit, source, wish, picture.content)
+    collateral = kept_flaws(edit, source, wish, picture.content, background_kept)
+    visual = visual_flaws(picture)
+    text, text_flaws = text_judgement(edit.value if edit.asks_for_text else None, picture)
     kept_text = "The rest of the source is kept." if not collateral else ""
     flaws = (*faults, *collateral, *visual, *text_flaws)
     return _critique(
@@ -123,7 +123,9 @@ def describe(content: Content, wish: Content | None = None) -> str:
 def faithfulness_flaws(wish: Content, content: Content) -> tuple[Flaw, ...]:
     """How the shown content departs from the wish, by the pairing of things that departs least."""
     content, partners = aligned(wish, content)
-    flaws = [flaw for want, got in zip(wish.things, partners, strict=True) for flaw in thing_flaws(want, got, wish)]
+    flaws = [
+        flaw for want, partner in zip(wish.things, partners, strict=True) for flaw in thing_flaws(want, partner, wish)
+    ]
     both = len(partners) == 2 and None not in partners
     if both and wish.relation and content.relation != wish.relation:
         first, second = (thing.shape for thing in wish.things)
@@ -142,9 +144,9 @@ def faithfulness_flaws(wish: Content, content: Content) -> tuple[Flaw, ...]:
     return tuple(flaws)
 
 
-def visual_flaws(shown: PictureContent) -> tuple[Flaw, ...]:
+def visual_flaws(picture: PictureContent) -> tuple[Flaw, ...]:
     """Defects of the picture as a picture."""
-    defects, things = shown.defects, shown.content.things
+    defects, things = picture.defects, picture.content.things
     flaws = []
     if defects.blur:
         flaws.append(
@@ -170,8 +172,8 @@ def kept_flaws(edit: Edit, source: Content, wish: Content, content: Content, bac
     content, partners = aligned(wish, content)
     changed = None if edit.asks_for_text or edit.kind == "remove" else target(edit, source)
     flaws = []
-    for index, (want, got) in enumerate(zip(wish.things, partners, strict=True)):
-        if got is None:
+    for index, (want, partner) in enumerate(zip(wish.things, partners, strict=True)):
+        if partner is None:
             if index != changed:
                 flaws.append(Flaw(f"The {want.shape} is lost.", f"keep the {want.shape}", LOST_COST))
             continue
@@ -179,7 +181,7 @@ def kept_flaws(edit: Edit, source: Content, wish: Content, content: Content, bac
             exempt = (
                 index == changed and {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind] == what
             )
-            if not exempt and getattr(want, what) != getattr(got, what):
+            if not exempt and getattr(want, what) != getattr(partner, what):
                 name = want.shape if what != "shape" else source.things[index].shape
                 flaws.append(
                     Flaw(f"The {what} of the {name} was changed.", f"keep the {what} of the {name}", KEPT_COST)
@@ -198,28 +200,28 @@ def kept_flaws(edit: Edit, source: Content, wish: Content, content: Content, bac
     return tuple(flaws)
 
 
-def _edit_judgement(edit: Edit, source: Content, wish: Content, shown: Content) -> tuple[Judgement, tuple[Flaw, ...]]:
-    sentence, score = _edit_outcome(edit, source, wish, shown)
+def _edit_judgement(edit: Edit, source: Content, wish: Content, content: Content) -> tuple[Judgement, tuple[Flaw, ...]]:
+    sentence, score = _edit_outcome(edit, source, wish, content)
     faults = () if score == 4.0 else (Flaw(sentence, "say the change again", 4.0 - score, f"the change is to {edit}"),)
     return Judgement(key="text_faithfulness", justification=sentence, score=score), faults
 
 
-def _edit_outcome(edit: Edit, source: Content, wish: Content, shown: Content) -> tuple[str, float]:
+def _edit_outcome(edit: Edit, source: Content, wish: Content, content: Content) -> tuple[str, float]:
     if edit.asks_for_text:
-        if shown.word == edit.value:
+        if content.word == edit.value:
             return f'The word now reads "{edit.value}", as asked.', 4.0
-        if shown.word == source.word:
+        if content.word == source.word:
             return ("There is still no word." if source.word is None else "The word was not changed."), 1.0
-        return ("The word is gone.", 1.0) if shown.word is None else (f'The word reads "{shown.word}".', 2.0)
+        return ("The word is gone.", 1.0) if content.word is None else (f'The word reads "{content.word}".', 2.0)
     if edit.kind == "remove":
-        absent = all(thing.shape != edit.shape for thing in shown.things)
+        absent = all(thing.shape != edit.shape for thing in content.things)
         return (f"The {edit.shape} is gone, as asked.", 4.0) if absent else (f"The {edit.shape} is still there.", 1.0)
     index = target(edit, source)
-    got = aligned(wish, shown)[1][index]
-    if got is None:
+    partner = aligned(wish, content)[1][index]
+    if partner is None:
         return f"The {edit.shape} is gone.", 1.0
     what = {"recolour": "colour", "resize": "size", "reshape": "shape"}[edit.kind]
-    value, old = getattr(got, what), getattr(source.things[index], what)
+    value, old = getattr(partner, what), getattr(source.things[index], what)
     if value == edit.value:
         return f"The {edit.shape} is now {'a ' if what == 'shape' else ''}{value}, as asked.", 4.0
     if value == old:
@@ -227,49 +229,54 @@ def _edit_outcome(edit: Edit, source: Content, wish: Content, shown: Content) ->
     return f"The {edit.shape} is now {'a ' if what == 'shape' else ''}{value}, not {edit.value}.", 2.0
 
 
-def aligned(wish: Content, shown: Content) -> tuple[Content, list[Thing | None]]:
-    """The shown content told in the wish's order, and each wished thing's partner (None: missing).
+def aligned(wish: Content, content: Content) -> tuple[Content, list[Thing | None]]:
+    """The content told in the wish's order, and each wished thing's partner (None: missing).
 
     Of all pairings the cheapest is taken; of equals, the one that keeps the shown order.
     """
-    count, got = len(wish.things), list(shown.things)
-    padded: list[Thing | None] = [*got, *[None] * max(0, count - len(got))]
+    count, things = len(wish.things), list(content.things)
+    padded: list[Thing | None] = [*things, *[None] * max(0, count - len(things))]
 
     def cost(order: tuple[int, ...]) -> float:
         partners = [padded[i] for i in order[:count]]
         total = sum(
             f.cost for want, have in zip(wish.things, partners, strict=True) for f in thing_flaws(want, have, wish)
         )
-        differences = _told(shown, order)
+        differences = _in_order(content, order)
         both = count == 2 and None not in partners
         return total + (RELATION_COST if both and wish.relation and differences.relation != wish.relation else 0.0)
 
     best = min(permutations(range(len(padded))), key=lambda order: (round(cost(order), 3), order))
-    return _told(shown, best), [padded[i] for i in best[:count]]
+    return _in_order(content, best), [padded[i] for i in best[:count]]
 
 
-def _told(shown: Content, order: tuple[int, ...]) -> Content:
-    """`shown` with its things in `order` (indices past its end stand for missing things)."""
-    present = [i for i in order if i < len(shown.things)]
+def _in_order(content: Content, order: tuple[int, ...]) -> Content:
+    """`content` with its things in `order` (indices past its end stand for missing things)."""
+    present = [i for i in order if i < len(content.things)]
     if present == sorted(present) or len(present) != 2:
-        return Content(tuple(shown.things[i] for i in present), shown.relation, shown.word)
-    return shown.flipped()
+        return Content(tuple(content.things[i] for i in present), content.relation, content.word)
+    return content.flipped()
 
 
-def thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
+def thing_flaws(want: Thing, partner: Thing | None, wish: Content) -> list[Flaw]:
     """How a shown thing departs from the wished one; None: it is missing."""
     name = want.shape
-    if got is None:
+    if partner is None:
         cost = MISSING_COST if len(wish.things) > 1 else 3.0
         return [Flaw(f"The {name} is missing.", f"ask for the {name}", cost, f"there is one {name}")]
     flaws = []
-    if got.shape != want.shape:
+    if partner.shape != want.shape:
         flaws.append(
-            Flaw(f"The {got.shape} should be a {name}.", f"say that it is a {name}", SHAPE_COST, f"there is one {name}")
+            Flaw(
+                f"The {partner.shape} should be a {name}.",
+                f"say that it is a {name}",
+                SHAPE_COST,
+                f"there is one {name}",
+            )
         )
     for what, cost in (("colour", COLOUR_COST), ("size", SIZE_COST)):
         value = getattr(want, what)
-        if value is not None and getattr(got, what) != value:
+        if value is not None and getattr(partner, what) != value:
             flaws.append(
                 Flaw(
                     f"The {name} should be {value}.", f"say that the {name} is {value}", cost, f"the {name} is {value}"
@@ -278,9 +285,9 @@ def thing_flaws(want: Thing, got: Thing | None, wish: Content) -> list[Flaw]:
     return flaws
 
 
-def text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement, tuple[Flaw, ...]]:
+def text_judgement(word: str | None, picture: PictureContent) -> tuple[Judgement, tuple[Flaw, ...]]:
     """The word that was asked for (None: none was), and its flaw if it has one."""
-    read = shown.content.word
+    read = picture.content.word
     if word is None:
         return Judgement(key="text_rendering", justification="No text was asked for.", score=None), ()
     if not read:
@@ -289,7 +296,7 @@ def text_judgement(word: str | None, shown: PictureContent) -> tuple[Judgement, 
         wrong = sum(a != b for a, b in zip(read.ljust(len(word)), word, strict=False)) + max(0, len(read) - len(word))
         cost = 2.0 if wrong < len(word) else 3.0
         flaw = Flaw(f'It reads "{read}" instead of "{word}".', "spell the word", cost, f'the word reads "{word}"')
-    elif shown.defects.faint:
+    elif picture.defects.faint:
         flaw = Flaw(
             f'It reads "{word}" but the letters are faint.', "ask for bold letters", 1.0, "the letters are bold"
         )

@@ -70,15 +70,15 @@ class CorrectionWatch:
         if numbers is not None and differs(numbers, {*scores, *self._scores_named(line)} if one else ()):
             raise self._corrected(line, dimension.title)
 
-    def look_elsewhere(self, line: str, *, judged: bool, sums_up: bool = False) -> None:
+    def look_elsewhere(self, line: str, *, after_scores: bool, sums_up: bool = False) -> None:
         """A line that stands below no score: it may name a dimension, or an earlier score.
 
-        `judged` if all judgements stand before it, `sums_up` if it is of the summary: the less it has to say to be a
+        `after_scores` if all judgements stand before it, `sums_up` if it is of the summary: the less it has to say to be a
         correction.
         """
         self._check_repeated(line)
         scale = self._rubric.scale
-        again = judged and _SCORES_AGAIN.search(line) is not None
+        again = after_scores and _SCORES_AGAIN.search(line) is not None
         numbers = numbers_of_a_correction(line, scale, near=again)
         if not numbers:
             return
@@ -87,7 +87,7 @@ class CorrectionWatch:
             wrong = differs(numbers, own)
         elif again and everywhere:
             wrong = numbers != tuple(everywhere)
-        elif judged and everywhere and number_of_a_bare_line(line, scale) is not None:
+        elif after_scores and everywhere and number_of_a_bare_line(line, scale) is not None:
             wrong = True  # whose score it would be is open
         else:
             wrong = (sums_up or speaks_of_an_earlier_score(line)) and bool(everywhere) and differs(numbers, everywhere)

@@ -115,7 +115,7 @@ class LineReader:
         self.texts.open(heading.name)
         self._current, self._awaited = None, None
         self._check_scale(heading.remark)
-        self.watch.look_elsewhere(heading.rest, judged=not self.texts.is_judging, sums_up=self.texts.is_summary)
+        self.watch.look_elsewhere(heading.rest, after_scores=not self.texts.is_judging, sums_up=self.texts.is_summary)
         inner = self.headings.match(heading.rest)
         if heading.name == SUMMARY and inner is not None and inner.name in self._by_title:
             self._mention(self._by_title[inner.name], self._one_line_scores(inner), heading.rest)
@@ -192,7 +192,7 @@ class LineReader:
         if self._current is not None and self._sheet[self._current].scores and not self._summed_up:
             self.watch.look_behind_score(line, self._current, follows=follows, explains=self._explains)
         else:
-            self.watch.look_elsewhere(line, judged=self._current is None, sums_up=self.texts.is_summary)
+            self.watch.look_elsewhere(line, after_scores=self._current is None, sums_up=self.texts.is_summary)
 
     def _look_for_others(self, line: str, heading: Heading | None, dimension: Dimension) -> None:
         """See whether a line begins something whose score is not the dimension's."""

@@ -32,7 +32,7 @@ def parse_critique(text: str, rubric: Rubric, mode: Mode = "critique") -> Critiq
     reading = Reading(text, rubric)
     refinement = reading.refinement()
     if mode == "critique" and not reading.is_whole:
-        reading.needs_summary(written=not rubric.layout.refinement)
+        reading.needs_summary(in_words=not rubric.layout.refinement)
         if rubric.layout.refinement and refinement is None:
             raise reading.error(Reason.TRUNCATED, "The reply ends before its refined request.")
     judgements = (

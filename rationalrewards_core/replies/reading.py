@@ -73,12 +73,12 @@ class Reading:
         comments = without_control_tokens(self._texts[COMMENTS] or self._texts[REFINEMENT])
         return Refinement(comments=comments, request=request)
 
-    def needs_summary(self, *, written: bool) -> None:
-        """Raise unless the reply has a summary; `written` wants words in it, not only its heading."""
+    def needs_summary(self, *, in_words: bool) -> None:
+        """Raise unless the reply has a summary; `in_words` wants words in it, not only its heading."""
         if not self._texts.has(SUMMARY):
             what = "ends before its summary" if self._texts.is_judging else "has no summary"
             raise self.error(Reason.TRUNCATED, f"The reply {what}.")
-        if written and not self._texts[SUMMARY]:
+        if in_words and not self._texts[SUMMARY]:
             raise self.error(Reason.TRUNCATED, "The reply ends in its summary.")
 
     def error(self, reason: Reason, message: str) -> CritiqueParseError:
@@ -109,7 +109,7 @@ class Reading:
         if not by_headings and self._sheet:
             for line in lines:
                 if not line.startswith("|"):
-                    self._lines.watch.look_elsewhere(line, judged=True)
+                    self._lines.watch.look_elsewhere(line, after_scores=True)
                     self._lines.check_stated_scale(line)
 
     def _check_scores(self) -> None:

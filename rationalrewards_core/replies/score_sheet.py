@@ -82,13 +82,13 @@ class ScoreSheet:
         block.score_lines[score_field] += 1
         block.remarks.append(score.remark)
 
-    def check(self, dimension: Dimension, known: ScoreText | None, score: ScoreText) -> None:
-        """Raise unless a score can be used and is the one that is known, if any is."""
+    def check(self, dimension: Dimension, earlier: ScoreText | None, score: ScoreText) -> None:
+        """Raise unless a score can be used and is the earlier one, if there is any."""
         if score.problem is not None:
             raise self.error(score.problem, f"The score of '{dimension.title}' cannot be used.")
         if score.value is None and not dimension.optional:
             raise self.error(Reason.NOT_OPTIONAL, f"'{dimension.title}' always applies but was answered with N/A.")
-        if known is not None and known != score:
+        if earlier is not None and earlier != score:
             raise self.error(Reason.CONFLICTING_SCORES, f"'{dimension.title}' has two different scores.")
 
     def claim(self, claims: list[Claim], score_field: str) -> None:

@@ -78,7 +78,7 @@ def _dimension(cell: str, headings: Headings, titles: dict[str, Dimension]) -> D
     return titles.get(heading.name) if heading is not None and not heading.rest else None
 
 
-def _claims(table: list[list[str]], named: list[list[Dimension | None]], rubric: Rubric) -> Iterator[Claim]:
+def _claims(table: list[list[str]], dimensions: list[list[Dimension | None]], rubric: Rubric) -> Iterator[Claim]:
     header = [plain(cell).strip(_DRESS) for cell in table[0]]
     columns = [place for place, cell in enumerate(header) if _SCORE.fullmatch(cell)]
     if not columns:
@@ -86,7 +86,7 @@ def _claims(table: list[list[str]], named: list[list[Dimension | None]], rubric:
     another_scale = names_another_scale(header[columns[0]], rubric.scale)
     totals = [place for place, cell in enumerate(header) if _TOTAL.fullmatch(cell)]
     alike = [cell for cell in header if _SCORE_TOO.search(cell)]
-    for row, names in zip(table[1:], named[1:], strict=True):
+    for row, names in zip(table[1:], dimensions[1:], strict=True):
         at = next((place for place, dimension in enumerate(names) if dimension is not None), None)
         dimension = None if at is None else names[at]
         if at is None or dimension is None:

@@ -185,11 +185,11 @@ def _with_words(text: str, words: tuple[str, ...]) -> tuple[str, list[str]]:
     return ", ".join([*lost, text]), lost
 
 
-def _placed(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+def _placed(text: str, terms: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """`text` with each (words, term): the term where its words stand as prose; and the terms that found no place."""
     spans = fixed_spans(text)
     placed: list[tuple[Span, str]] = []
-    for words, term in wanted:
+    for words, term in terms:
         place = _free_place(text, words, spans)
         if place is not None:
             placed.append((place, term))
@@ -197,7 +197,7 @@ def _placed(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[str, list[str
     for place, term in sorted(placed, key=lambda entry: -entry[0].start):
         text = text[: place.start] + term + text[place.end :]
     present = {term for _, term in placed}
-    return text, [term for _, term in wanted if term not in present]
+    return text, [term for _, term in terms if term not in present]
 
 
 def _word_pattern(words: str) -> re.Pattern[str]:
@@ -205,12 +205,12 @@ def _word_pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){spaced}(?!\w)", re.IGNORECASE)
 
 
-def _free_place(text: str, words: str, taken: Sequence[Span]) -> Span | None:
-    """Where `words` stand in `text`, outside of what is taken."""
+def _free_place(text: str, words: str, spans: Sequence[Span]) -> Span | None:
+    """Where `words` stand in `text`, outside of `spans`."""
     if not words:
         return None
     places = (Span(*match.span()) for match in _word_pattern(words).finditer(text))
-    return next((place for place in places if not any(span.overlaps(place.start, place.end) for span in taken)), None)
+    return next((place for place in places if not any(span.overlaps(place.start, place.end) for span in spans)), None)
 
 
 def _occurrences(text: str, terms: tuple[str, ...]) -> list[Span]:

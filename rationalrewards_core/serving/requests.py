@@ -90,8 +90,8 @@ def body_size(request: web.Request, most: int) -> int:
     return most if packed or request.content_length is None else request.content_length
 
 
-async def read_object(request: web.Request, known: frozenset[str] | None, config: ServeConfig) -> dict[str, Any]:
-    """The body as a JSON object with no fields that are not `known`; None lets all pass."""
+async def read_object(request: web.Request, fields: frozenset[str] | None, config: ServeConfig) -> dict[str, Any]:
+    """The body as a JSON object with no fields that are not `fields`; None lets all pass."""
     if request.content_type != "application/json":
         refuse(web.HTTPUnsupportedMediaType, "content_type", "Send the body as 'Content-Type: application/json'.")
     try:
@@ -109,7 +109,7 @@ async def read_object(request: web.Request, known: frozenset[str] | None, config
     if not isinstance(body, dict):
         refuse(web.HTTPBadRequest, "bad_request", "The body must be a JSON object.")
     try:
-        only_known(body, body.keys() if known is None else known)
+        only_known(body, body.keys() if fields is None else fields)
     except RequestError as error:
         refuse(web.HTTPBadRequest, error.reason, str(error))
     return body
@@ -125,11 +125,11 @@ async def _body(request: web.Request, most: int) -> bytes:
     return bytes(content)
 
 
-def only_known(table: dict[str, Any], known: Collection[str]) -> None:
+def only_known(table: dict[str, Any], fields: Collection[str]) -> None:
     for key in table:
-        if key not in known:
+        if key not in fields:
             short_key = key if len(key) <= 40 else key[:40] + "…"
-            raise RequestError(f"unknown field {short_key!r}; known fields are {', '.join(sorted(known))}.")
+            raise RequestError(f"unknown field {short_key!r}; known fields are {', '.join(sorted(fields))}.")
 
 
 def mode_of(body: dict[str, Any]) -> Mode:
