@@ -94,10 +94,12 @@ def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
 
 def _show_server(scorer: Scorer) -> None:
     """One line about the server that judged, if it was found out what that honours."""
+    from ..backends.managed_chat import ManagedChat
     from ..backends.openai_chat import OpenAIChat
 
-    if isinstance(scorer.backend, OpenAIChat) and scorer.backend.profile.probed:
-        print(f"server {scorer.backend.config.name!r}: {scorer.backend.profile.line()}", file=sys.stderr)
+    backend = scorer.backend
+    if isinstance(backend, (OpenAIChat, ManagedChat)) and backend.profile is not None and backend.profile.probed:
+        print(f"server {backend.config.name!r}: {backend.profile.line()}", file=sys.stderr)
 
 
 def critique_command(arguments: argparse.Namespace) -> int:

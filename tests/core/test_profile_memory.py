@@ -6,11 +6,15 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from rationalrewards_core.__main__ import main
 from rationalrewards_core.backends import profile_store
 from rationalrewards_core.backends.base import Sampling
 from rationalrewards_core.backends.openai_chat import OpenAIChat
@@ -105,6 +109,24 @@ def test_one_bad_grammar_costs_no_other_rubric_its_guidance(caplog: pytest.LogCa
         tried = ["structured_outputs" in ask.body for ask in server.asks[-4:]]
     assert tried == [True, False, True, False], "the bad one is tried once"
     assert caplog.text.count("Invalid grammar specification") == 1
+
+
+@pytest.mark.parametrize("managed", [False, True], ids=["running", "started for it"])
+def test_a_command_says_in_a_line_what_its_server_honours(
+    managed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    Image.new("RGB", (32, 32)).save(tmp_path / "cat.png")
+    stub = [sys.executable, str(Path(__file__).with_name("managed_stub.py")), "--port", "{port}"]
+    with serving(Kind(obeys="grammar")) as server:
+        place = {"command": stub} if managed else {"url": f"http://127.0.0.1:{server.port}/v1"}
+        rows = {**place, "check_sight": False, "remember": False, "retries": 0}
+        file = tmp_path / "config.toml"
+        file.write_text("[servers.judge]\n" + "".join(f"{key} = {json.dumps(row)}\n" for key, row in rows.items()))
+        words = ["-p", "a cat", "--backend", "server:judge", "--config", str(file)]
+        assert main(["critique", str(tmp_path / "cat.png"), *words]) == 3
+    honoured = "not guided, no token probabilities" if managed else "guided (grammar), token probabilities"
+    assert f": {honoured}" in next(line for line in capsys.readouterr().err.splitlines() if "server 'judge': " in line)
 
 
 def test_identity_tells_guided_from_unguided() -> None:
