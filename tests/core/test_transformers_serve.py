@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from PIL import Image
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from rationalrewards_core.backends.base import Backend, Sampling
+from rationalrewards_core.backends.base import Backend, Finish, Reply, Sampling
 from rationalrewards_core.backends.checkpoint import CheckpointConfig
 from rationalrewards_core.backends.openai_chat import OpenAIChat
 from rationalrewards_core.backends.transformers_local import TransformersLocal
@@ -148,7 +149,8 @@ def test_the_same_scores_as_in_this_process(
     assert "takes no grammar" in caplog.text, "it refuses every name"
     profile = backend.profile
     assert (profile.grammar, profile.alternatives, profile.stop_texts) == ((), 0, 0), "it breaks over stop texts"
-    assert len(profile.shortcomings()) >= 3
+    assert not profile.draws, "the checkpoint says do_sample = false, and temperatures are ignored"
+    assert len(profile.shortcomings()) >= 4
     assert "answers as" not in caplog.text, "a revision behind its name is no other model"
     ours = judged(
         TransformersLocal(CheckpointConfig(model=str(folder), device="cpu"), batch_size=1), mode, guided=False
@@ -173,6 +175,21 @@ def test_two_pictures_are_compared(server: ServerConfig) -> None:
 
     comparison = asyncio.run(compare())
     assert comparison.verdict == "A", "the second picture was drawn for another request"
+
+
+def test_a_question_beyond_the_context_is_answered_without_a_word(server: ServerConfig) -> None:
+    """So it is told nowhere but in docs/servers.md; what comes of it is read as strictly as any reply."""
+
+    async def ask() -> Reply:
+        backend = OpenAIChat(replace(server, probe=False, check_sight=False))
+        try:
+            return await backend.reply([Message("user", ("circle " * 5000,))], Sampling(max_tokens=5))
+        finally:
+            await backend.close()
+
+    reply = asyncio.run(ask())
+    assert reply.prompt_tokens > 4096, "what the miniature was made for"
+    assert reply.finish is not Finish.CONTEXT
 
 
 def test_another_model_is_refused_in_words(server: ServerConfig) -> None:
