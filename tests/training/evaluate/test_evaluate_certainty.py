@@ -167,14 +167,19 @@ def test_sampled_critiques_are_averaged(reply_text: Callable[..., str], tmp_path
 
 def test_what_a_lesson_teaches() -> None:
     """The oracle's scores of the head's own pictures: three of them, or their mean as one."""
+    from transformers import AutoTokenizer
+
     from training.lab.words.lessons import lesson_answer, lesson_rubric
 
     own = checkpoint_rubric(scorer_folder(), "generation")
     assert lesson_rubric("scores") == own
     truth = scored(generation_rubric(), 2.0, 4.0, None)
     assert parse_critique(lesson_answer("scores", "a", truth), lesson_rubric("scores"), "score").scores == truth.scores
-    mean = parse_critique(lesson_answer("mean", "a", truth), lesson_rubric("mean"), "score")
-    assert mean.scores == {"overall": 3.0}
+    alone = lesson_answer("mean", "a", truth)
+    assert parse_critique(alone, lesson_rubric("mean"), "score").scores == {"text_faithfulness": 3.0}
+    tokeniser = AutoTokenizer.from_pretrained(scorer_folder())
+    headings = set(tokeniser(lesson_answer("scores", "a", truth)).input_ids)
+    assert headings.issuperset(tokeniser(alone.replace("3.0", "2.0")).input_ids), "it writes what the scorer writes"
 
 
 def test_the_comparison_of_ways_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

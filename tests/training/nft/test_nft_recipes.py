@@ -33,7 +33,7 @@ from training.lab.nft_recipes.report import (
 from training.lab.nft_recipes.requests import development_requests, held_out_requests, training_requests
 from training.lab.nft_recipes.shift import add_shift, generator_in_use
 from training.lab.nft_recipes.table import RECIPES, RecipeOptions, milestones, run_settings, work
-from training.lab.nft_recipes.use import Use, best_so_far
+from training.lab.nft_recipes.use import Use, best_so_far, held_out_use
 from training.nft.__main__ import resolved
 
 OUT = Path("runs/recipes")
@@ -172,6 +172,27 @@ def test_held_out_figures_by_hand() -> None:
     assert found["guided"]["over_shipped"]["refine_loop_2"]["gain"] == pytest.approx(0.1)
 
 
+def test_held_out_requests_are_measured_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in its second part it keeps the first; asked for more requests it measures the new ones only."""
+    measured: list[range] = []
+
+    def part_of_use(models: object, requests: list[str], part: range, images: int) -> dict[str, object]:
+        if part.start == 2 and not measured[1:]:
+            measured.append(part)
+            raise KeyboardInterrupt
+        measured.append(part)
+        return {"best_of_n": [[i] * images for i in part], "refine_loop": [[-i] * images for i in part]}
+
+    monkeypatch.setattr("training.lab.nft_recipes.use.PART", 2)
+    monkeypatch.setattr("training.lab.nft_recipes.use._part_of_use", part_of_use)
+    ask = partial(held_out_use, tmp_path, partial(tuned_generator, None))
+    with pytest.raises(KeyboardInterrupt):
+        ask(4, 3)
+    assert ask(4, 3).best_of_n.tolist() == [[i] * 3 for i in range(4)]
+    assert ask(5, 3).refine_loop.tolist() == [[-i] * 3 for i in range(5)]
+    assert measured == [range(2), range(2, 4), range(2, 4), range(4, 5)]
+
+
 @pytest.mark.slow
 def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smallest = ("rollout.prompts=2", "rollout.group=2", "rollout.steps=2", "times.count=1", "policy.rank=2")
@@ -191,6 +212,12 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pyte
     assert {"shipped", "passes"} <= summary["held_out"].keys()
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "grid.png").is_file()
+    monkeypatch.setattr("training.lab.nft_recipes.use.PART", 1)
+    apart = held_out_use(tmp_path / "apart", partial(tuned_generator, None), 2, 2)
+    monkeypatch.undo()
+    together = held_out_use(tmp_path / "held_out" / "2-images" / "shipped", partial(tuned_generator, None), 2, 2)
+    assert np.allclose(apart.best_of_n, together.best_of_n), "the seeds of a request do not depend on its part"
+    assert np.allclose(apart.refine_loop, together.refine_loop)
     monkeypatch.setattr("training.lab.nft_recipes.__main__.train_run", None)
     monkeypatch.setattr("training.lab.nft_recipes.use.drawn", None)
     assert compare(options, tmp_path) == summary

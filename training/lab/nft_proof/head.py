@@ -31,9 +31,17 @@ BATCH = 16
 """Pairs per step."""
 
 
-def train_head(folder: Path, *, pairs: int, drawn: int, steps: int) -> Path:
-    """Preferences into `folder/pairs`, a run into `folder/run`; returns the finished head's folder. Resumes."""
-    head = folder / "run" / "head"
+def run_folder(folder: Path, seed: int) -> Path:
+    """Of the run with this seed, beside what all seeds learn from."""
+    return folder / (f"run-{seed}" if seed else "run")
+
+
+def train_head(folder: Path, *, pairs: int, drawn: int, steps: int, seed: int = 0) -> Path:
+    """Preferences into `folder/pairs`, a run into the seed's folder beside it; returns the finished head's. Resumes.
+
+    The seed is the training's; pairs and pictures are the same for all of them.
+    """
+    head = run_folder(folder, seed) / "head"
     if (head / "head.safetensors").is_file():
         return head
     export = folder / "pairs"
@@ -41,12 +49,16 @@ def train_head(folder: Path, *, pairs: int, drawn: int, steps: int) -> Path:
         write_preferences(export, _taught(pairs, drawn), rendered_preferences(_rng(2), max(16, pairs // 40)))
     quarter = max(1, steps // 4)
     config = replace(
-        setting(export, steps, BATCH), evaluate_every=quarter, save_every=quarter, dev_pairs=max(16, pairs // 40)
+        setting(export, steps, BATCH),
+        evaluate_every=quarter,
+        save_every=quarter,
+        dev_pairs=max(16, pairs // 40),
+        seed=seed,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return ScalarTrainer(ScalarConfig(sft=config), folder / "run").train()
+        return ScalarTrainer(ScalarConfig(sft=config), run_folder(folder, seed)).train()
     finally:
         torch.set_num_threads(threads)
 

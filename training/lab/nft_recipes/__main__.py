@@ -113,12 +113,12 @@ def _held_out(options: RecipeOptions, out: Path, summary: dict[str, Any]) -> Non
     summary["chosen"] = chosen(summary["development"], options.recipes)
     names = list(dict.fromkeys(name for name in (PLAIN, summary["chosen"]) if name in options.recipes))
     size = (options.held_out, options.images)
-    folder = out / "held_out" / "{}x{}".format(*size)
-    shipped = held_out_use(folder / "shipped.json", partial(tuned_generator, None), *size)
+    folder = out / "held_out" / f"{options.images}-images"
+    shipped = held_out_use(folder / "shipped", partial(tuned_generator, None), *size)
     uses = {
         name: [
             held_out_use(
-                folder / f"{name}-{seed}.json",
+                folder / f"{name}-{seed}",
                 _load(name, weights_of(out, name, seed, milestones(name, options, out)[-1])),
                 *size,
             )

@@ -24,6 +24,8 @@ FIRST_IMAGE = 500_000
 """Seed of the first picture of development requests."""
 HELD_OUT_SEED = 2024
 """Of the held-out requests' first pictures, as in the demo."""
+SEEDS_EACH = 1000
+"""So far apart are the seeds of one request and the next."""
 ASIDE = 1024
 """So many of the demo's requests are never used to choose by."""
 
@@ -61,7 +63,8 @@ def refine(
 
     async def every() -> list[LoopEnd]:
         loops = [
-            RefineLoop(scorer, draw, policy).run(UserRequest(text), seed + 1000 * i) for i, text in enumerate(requests)
+            RefineLoop(scorer, draw, policy).run(UserRequest(text), seed + SEEDS_EACH * i)
+            for i, text in enumerate(requests)
         ]
         return list(await asyncio.gather(*loops))
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import numpy as np
 from PIL import Image
 
 from rationalrewards_core.critique import Critique
-from rationalrewards_core.engines import make_scorer
+from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
 from rationalrewards_core.miniature.demo import oracle_reward
 from rationalrewards_core.miniature.generator import MiniatureGenerator
+from rationalrewards_core.scorer import Scorer
 from rationalrewards_core.storage import replace_file
 
-from .requests import FIRST_IMAGE, HELD_OUT_SEED, development_requests, held_out_requests, refine
+from .requests import FIRST_IMAGE, HELD_OUT_SEED, SEEDS_EACH, development_requests, held_out_requests, refine
 
 BATCH = 32
+PART = 64
+"""Held-out requests that are measured and kept together."""
 
 
 @dataclass(frozen=True)
@@ -44,43 +48,56 @@ def development_truth(file: Path, load: Callable[[], MiniatureGenerator], count:
     return np.array(_once(file, measure)["truth"])[:, 0]
 
 
-def held_out_use(file: Path, load: Callable[[], MiniatureGenerator], count: int, images: int) -> Use:
-    """All ways of use on the held-out requests, judged by the shipped scorer; measured once."""
+def held_out_use(folder: Path, load: Callable[[], MiniatureGenerator], count: int, images: int) -> Use:
+    """All ways of use on the held-out requests, judged by the shipped scorer.
 
-    def measure() -> dict[str, object]:
-        generator, scorer, requests = load(), make_scorer("miniature"), held_out_requests(count)
-        ends = refine(scorer, generator, requests, images, HELD_OUT_SEED)
-        loops = [
-            best_so_far(
-                [step.reward for step in end.state.steps],
-                [oracle_reward(text, step.image) for step in end.state.steps if step.image is not None],
-                images,
-            )
-            for text, end in zip(requests, ends, strict=True)
-        ]
-        pictures, truth = drawn(generator, requests, HELD_OUT_SEED, images)
-        cases = [
-            Case(UserRequest(text), picture) for text, row in zip(requests, pictures, strict=True) for picture in row
-        ]
-        outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
-        rewards = np.array(
-            [
-                scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0
-                for o, c in zip(outcomes, cases, strict=True)
-            ]
-        ).reshape(truth.shape)
-        best = [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
-        return {"best_of_n": best, "refine_loop": loops}
+    Measured and kept in parts of `PART` requests: a command that was killed loses one of them at most, and one for more
+    requests measures only those that are new.
+    """
+    requests = held_out_requests(count)
+    models = cache(lambda: (load(), make_scorer("miniature", EngineOptions(precision="fp32"))))
+    parts = [range(begin, min(begin + PART, count)) for begin in range(0, count, PART)]
+    rows = [
+        _once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(_part_of_use, models, requests, part, images))
+        for part in parts
+    ]
+    best_of_n, refine_loop = (np.concatenate([row[way] for row in rows]) for way in ("best_of_n", "refine_loop"))
+    return Use(best_of_n, refine_loop)
 
-    rows = _once(file, measure)
-    return Use(np.array(rows["best_of_n"]), np.array(rows["refine_loop"]))
+
+def _part_of_use(
+    models: Callable[[], tuple[MiniatureGenerator, Scorer]], requests: Sequence[str], part: range, images: int
+) -> dict[str, object]:
+    """Of the requests in `part`: truth after each image of best-of-N and of the loop, `[requests images]` each.
+
+    Every request has seeds of its own, wherever a part begins.
+    """
+    (generator, scorer), texts = models(), requests[part.start : part.stop]
+    seed = HELD_OUT_SEED + SEEDS_EACH * part.start
+    ends = refine(scorer, generator, texts, images, seed)
+    loops = [
+        best_so_far(
+            [step.reward for step in end.state.steps],
+            [oracle_reward(text, step.image) for step in end.state.steps if step.image is not None],
+            images,
+        )
+        for text, end in zip(texts, ends, strict=True)
+    ]
+    pictures, truth = drawn(generator, texts, seed, images)
+    cases = [Case(UserRequest(text), picture) for text, row in zip(texts, pictures, strict=True) for picture in row]
+    outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
+    rewards = np.array(
+        [scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0 for o, c in zip(outcomes, cases, strict=True)]
+    ).reshape(truth.shape)
+    best = [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
+    return {"best_of_n": best, "refine_loop": loops}
 
 
 def drawn(
     generator: MiniatureGenerator, requests: Sequence[str], seed: int, each: int
 ) -> tuple[list[list[Image.Image]], np.ndarray]:
     """So many pictures of every request, from seeds of its own, and their truth by the oracle, `[requests each]`."""
-    jobs = [(i, seed + 1000 * i + k) for i in range(len(requests)) for k in range(each)]
+    jobs = [(i, seed + SEEDS_EACH * i + k) for i in range(len(requests)) for k in range(each)]
     pictures: list[Image.Image] = []
     for begin in range(0, len(jobs), BATCH):
         part = jobs[begin : begin + BATCH]

@@ -35,37 +35,40 @@ def compare(options: WordsOptions, out: Path) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     settle(
         out / CONFIG,
-        {key: value for key, value in asdict(options).items() if key != "ways"},
+        {key: value for key, value in asdict(options).items() if key not in ("ways", "seeds")},
         begun=True,
         holds=f"{out} holds a comparison with other settings",
         advice="choose another --out or delete it",
     )
     folder = generated_pairs(out / "pairs", options.development, options.held_out)
     summary: dict[str, Any] = {}
-    opinions_of: dict[str, dict[str, list[Opinion]]] = {DEVELOPMENT: {}, HELD_OUT: {}}
+    judged: dict[str, dict[str, list[list[Opinion]]]] = {DEVELOPMENT: {}, HELD_OUT: {}}
     for name in options.ways:
-        _prepare(name, options, out)
-        for split, opinions in opinions_of.items():
-            opinions[name] = _judged(name, split, folder, out)
-            summary[split] = figures(opinions, _cost(options.ways, split, out))
-        save_risk_curves(out / CURVES, opinions_of[HELD_OUT])
-        write_report(out, summary)
+        for seed in range(options.seeds if WAYS[name].taught else 1):
+            _prepare(name, options, out, seed)
+            for split, opinions in judged.items():
+                opinions.setdefault(name, []).append(_judge(name, split, folder, out, seed))
+                summary[split] = figures(opinions, _cost(options.ways, split, out))
+            save_risk_curves(out / CURVES, judged[HELD_OUT])
+            write_report(out, summary)
     return summary
 
 
-def _prepare(name: str, options: WordsOptions, out: Path) -> None:
+def _prepare(name: str, options: WordsOptions, out: Path, seed: int) -> None:
     """Train what this way needs."""
     lesson = WAYS[name].taught
-    if name == HEAD or lesson in LESSONS:
+    if lesson:
         # The lessons are of the head's pictures, which its training writes first.
-        train_head(out / HEAD, pairs=options.pairs, drawn=options.drawn, steps=options.steps)
+        of_head = seed if lesson == HEAD else 0
+        train_head(out / HEAD, pairs=options.pairs, drawn=options.drawn, steps=options.steps, seed=of_head)
     if lesson in LESSONS:
-        train_lesson(lesson, options, out)
+        train_lesson(lesson, options, out, seed)
 
 
-def _judged(name: str, split: str, folder: PairFolder, out: Path) -> list[Opinion]:
-    opinions = judge_pairs(WAYS[name].judge(name, out), folder, folder.pairs(split), out / "judged" / split / name)
-    print(split, name, len(opinions), flush=True)
+def _judge(name: str, split: str, folder: PairFolder, out: Path, seed: int) -> list[Opinion]:
+    kept = out / "judged" / split / (f"{name}-{seed}" if seed else name)
+    opinions = judge_pairs(WAYS[name].judge(name, out, seed), folder, folder.pairs(split), kept)
+    print(split, name, seed, len(opinions), flush=True)
     return opinions
 
 

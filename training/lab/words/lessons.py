@@ -19,7 +19,7 @@ from rationalrewards_core.messages import UserRequest, critique_messages
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.miniature.oracle import oracle_critique
 from rationalrewards_core.reward import reward
-from rationalrewards_core.rubric import Dimension, Rubric
+from rationalrewards_core.rubric import Rubric
 from rationalrewards_core.rubric_file import checkpoint_rubric, generation_rubric, rubric_to_toml
 from rationalrewards_core.storage import replace_file
 
@@ -29,7 +29,7 @@ from ...parrot.chat import chat_rows
 from ...rewards.wordless import wordless_reply
 from ...sft.config import SftConfig
 from ...sft.trainer import SftTrainer
-from ..nft_proof.head import setting
+from ..nft_proof.head import run_folder, setting
 from .ways import HEAD, WordsOptions
 
 LESSONS: Final = ("scores", "mean")
@@ -37,37 +37,41 @@ BATCH: Final = 32
 
 
 def lesson_rubric(lesson: str) -> Rubric:
-    """The scorer's own, or one dimension in place of all."""
+    """The scorer's own, or its first dimension alone.
+
+    The mean score stands under that dimension's heading: one of its own would be spelled in letters, which the scorer never
+    writes, and what the lesson taught would be spelling.
+    """
     own = checkpoint_rubric(scorer_folder(), "generation")
     assert own is not None
     if lesson == "scores":
         return own
-    only = Dimension(key="overall", title="Overall Quality", anchors=own.dimensions[0].anchors)
-    return replace(own, name="miniature-overall", dimensions=(only,))
+    return replace(own, name="miniature-mean", dimensions=own.dimensions[:1])
 
 
 def lesson_answer(lesson: str, request: str, truth: Critique) -> str:
     """What is to be written of a picture with these true scores."""
     if lesson == "scores":
         return wordless_reply(truth, lesson_rubric(lesson))
+    rubric = lesson_rubric(lesson)
     mean = 1.0 + 3.0 * reward(truth, generation_rubric())
-    overall = (Judgement(key="overall", justification="", score=mean),)
-    return wordless_reply(replace(truth, judgements=overall), lesson_rubric(lesson))
+    only = (Judgement(key=rubric.dimensions[0].key, justification="", score=mean),)
+    return wordless_reply(replace(truth, judgements=only), rubric)
 
 
-def train_lesson(lesson: str, options: WordsOptions, out: Path) -> None:
-    """An adapter in `out/LESSON/run/adapter`; goes on where it was stopped."""
-    export = out / lesson / "export"
+def train_lesson(lesson: str, options: WordsOptions, out: Path, seed: int) -> None:
+    """An adapter in the seed's run below `out/LESSON`; goes on where it was stopped."""
+    export, run = out / lesson / "export", run_folder(out / lesson, seed)
     if not (export / "train.jsonl").is_file():
         _write(lesson, out / HEAD / "pairs", export)
-    if not (out / lesson / "run" / "adapter").is_dir():
+    if not (run / "adapter").is_dir():
         torch.set_num_threads(1)
-        SftTrainer(_setting(export, options.steps), out / lesson / "run").train()
+        SftTrainer(_setting(export, options.steps, seed), run).train()
 
 
-def _setting(export: Path, steps: int) -> SftConfig:
+def _setting(export: Path, steps: int, seed: int) -> SftConfig:
     """As the head is trained; nothing is chosen on the way, so nothing is measured."""
-    return replace(setting(export, steps, BATCH), evaluate_every=0, save_every=max(1, min(50, steps)))
+    return replace(setting(export, steps, BATCH), evaluate_every=0, save_every=max(1, min(50, steps)), seed=seed)
 
 
 def _write(lesson: str, taught: Path, export: Path) -> None:

@@ -16,16 +16,26 @@ from .ways import WAYS
 HALF = PROTOCOLS["half"]
 
 
-def figures(opinions: Mapping[str, Sequence[Opinion]], cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Per way: agreement with the oracle (a tie earns a half), certainty, cost per pair; gaps are paired with the first."""
+Judged = Mapping[str, Sequence[Sequence[Opinion]]]
+"""Way -> seed of its training -> what it said of every pair."""
+
+
+def figures(judged: Judged, cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Per way: agreement with the oracle (a tie earns a half), certainty, cost per pair; gaps are paired with the first.
+
+    All seeds of a way are taken together; intervals are over requests, each with all of its seeds.
+    """
     table: dict[str, Any] = {}
-    first = next(iter(opinions))
-    for way, answers in opinions.items():
+    first, rivals = next(iter(judged.items()))
+    for way, seeds in judged.items():
+        answers = [opinion for seed in seeds for opinion in seed]
+        others = [opinion for i in range(len(seeds)) for opinion in rivals[i % len(rivals)]]
         risk, error = risk_coverage(answers), calibration_error(answers)
         table[way] = {
-            "pairs": len(answers),
+            "pairs": len(seeds[0]),
+            "accuracy_of_each_seed": [round(accuracy(seed, HALF).value, 4) for seed in seeds],
             "accuracy": _rounded(accuracy(answers, HALF)),
-            f"minus_{first}": _rounded(difference(answers, opinions[first], HALF)),
+            f"minus_{first}": _rounded(difference(answers, others, HALF)),
             "ties": round(1.0 - coverage(answers), 4),
             "failures": sum(o.verdict is None for o in answers),
             "calibration_error": _rounded(error),
@@ -41,15 +51,15 @@ def _rounded(share: Share | None) -> list[float] | None:
     return None if share is None else [round(float(x), 4) for x in (share.value, share.low, share.high)]
 
 
-def save_risk_curves(path: Path, opinions: Mapping[str, Sequence[Opinion]]) -> None:
-    """Wrong verdicts over the share that is answered, surest first; left as they are written, right as they are expected."""
+def save_risk_curves(path: Path, judged: Judged) -> None:
+    """Wrong verdicts over the share that is answered, surest first: the scorer as shipped, and what was taught against it."""
     lines = {}
-    for way, answers in opinions.items():
-        risk = risk_coverage(answers)
+    for way, seeds in judged.items():
+        risk = risk_coverage([opinion for seed in seeds for opinion in seed])
         if risk is not None:
             lines[way] = Series(name=WAYS[way].label, x=list(risk.coverage), y=list(risk.risk), colour=WAYS[way].colour)
-    own = [line for way, line in lines.items() if not WAYS[way].taught and way != "head"]
-    without = [line for way, line in lines.items() if way == "words" or WAYS[way].taught or way == "head"]
+    own = [line for way, line in lines.items() if not WAYS[way].taught]
+    without = [line for way, line in lines.items() if way == "words" or WAYS[way].taught]
     titles = ("The scorer as shipped", "Taught without words, against it")
     panels = [
         Panel(series=part, x_label="share of pairs answered, surest first", y_label="wrong among them", title=title)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ...evaluate.running import JudgeSettings, Mode
+from ..nft_proof.head import run_folder
 
 PRECISION: Final = "fp32"
 """In bf16 a batch's other rows move a word here and there, and scores with it."""
@@ -21,13 +22,13 @@ class JudgeWay:
     label: str
     colour: str
     taught: str = ""
-    """The lesson that an adapter of the scorer was trained on for it (`lessons.LESSONS`); empty is the scorer as shipped."""
+    """The lesson that an adapter of the scorer, or the head, was trained on for it; empty is the scorer as shipped."""
 
-    def judge(self, name: str, out: Path) -> JudgeSettings:
+    def judge(self, name: str, out: Path, seed: int) -> JudgeSettings:
         """Who is asked, and how."""
         if name == HEAD:
-            return JudgeSettings(judge=f"head:{out / HEAD / 'run' / 'head'}")
-        adapter = str(out / self.taught / "run" / "adapter") if self.taught else None
+            return JudgeSettings(judge=f"head:{run_folder(out / HEAD, seed) / 'head'}")
+        adapter = str(run_folder(out / self.taught, seed) / "adapter") if self.taught else None
         return JudgeSettings(judge="miniature", mode=self.mode, precision=PRECISION, adapter=adapter, batch_size=32)
 
 
@@ -39,7 +40,7 @@ WAYS: Final[dict[str, JudgeWay]] = {
     "wordless-expected": JudgeWay("wordless-expected", "expected scores without words", "#b3382c"),
     "scores-taught": JudgeWay("wordless-expected", "taught to score without words", "#862e9c", "scores"),
     "mean-taught": JudgeWay("wordless-expected", "taught the mean score alone", "#0b7285", "mean"),
-    HEAD: JudgeWay("pointwise", "scalar head on preferences", "#495057"),
+    HEAD: JudgeWay("pointwise", "scalar head on preferences", "#495057", "head"),
 }
 """Name -> way. The last three were trained on the same pictures, for as many steps."""
 
@@ -55,6 +56,8 @@ class WordsOptions:
     """Held-out requests, for the tables."""
     steps: int = 150
     """Optimiser steps of head and adapters, 32 pictures each."""
+    seeds: int = 1
+    """Of the training of head and adapters, each."""
     pairs: int = 1_000
     """Rendered preferences that these learn from."""
     drawn: int = 64
