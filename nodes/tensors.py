@@ -13,6 +13,8 @@ from ..rationalrewards_core.pixels import to_rgb
 
 OVERSHOOT: Final = 0.25
 """How far values may lie outside 0..1: resampling and sharpening go a little beyond, other ranges go far."""
+ROWS: Final = 32
+"""Rows that are turned into bytes at once: they stay in the processor's cache, and no second batch of floats is made."""
 
 
 def to_pictures(images: Any) -> list[Image.Image]:
@@ -21,11 +23,19 @@ def to_pictures(images: Any) -> list[Image.Image]:
     Values outside 0..1 are cut off and NaN is black: `flaws` says which pictures are therefore not to be judged.
     RequestError for what is no batch of images.
     """
-    pixels = _floats(images) * np.float32(255.0)
-    pixels += 0.5
-    np.fmax(pixels, 0.0, out=pixels)  # of NaN and 0 it takes 0
-    np.minimum(pixels, 255.0, out=pixels)
-    return [to_rgb(Image.fromarray(picture)) for picture in pixels.astype(np.uint8)]
+    return [to_rgb(Image.fromarray(_in_bytes(picture))) for picture in _floats(images)]
+
+
+def _in_bytes(picture: np.ndarray) -> np.ndarray:
+    """[H, W, C] of 0..1 as whole numbers of 0..255."""
+    pixels = np.empty(picture.shape, np.uint8)
+    for start in range(0, len(picture), ROWS):
+        rows = picture[start : start + ROWS] * np.float32(255.0)
+        rows += 0.5
+        np.fmax(rows, 0.0, out=rows)  # of NaN and 0 it takes 0
+        np.minimum(rows, 255.0, out=rows)
+        pixels[start : start + ROWS] = rows
+    return pixels
 
 
 def flaws(images: Any) -> dict[int, str]:

@@ -62,8 +62,9 @@ def save_temp_image(picture: Image.Image, prefix: str = PREFIX) -> TempImage:
     """
     folder = temp_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    address = hashlib.sha256(f"{picture.mode} {picture.size} ".encode() + picture.tobytes()).hexdigest()[:20]
-    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', prefix)[:60]}_{address}{_suffix(picture)}"
+    digest = hashlib.sha256(f"{picture.mode} {picture.size} ".encode())
+    digest.update(picture.tobytes())
+    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', prefix)[:60]}_{digest.hexdigest()[:20]}{_suffix(picture)}"
     if not (folder / name).is_file():
         _write(picture, folder / name)
     return {"filename": name, "subfolder": "", "type": "temp"}

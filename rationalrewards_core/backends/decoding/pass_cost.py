@@ -6,6 +6,7 @@ A pass over few tokens costs what reading the weights costs; past some width ari
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,12 @@ WIDTHS: Final = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per row of a pass, the last accepted one included: few shapes, so that a pass can be recorded once."""
 KEEP: Final = 0.8
 """Share of the old estimate in the new one."""
+FADE: Final = 0.98
+"""Share of what a width costs beyond a single token that is still believed one pass later.
+
+A first pass that was slow only because the machine was busy would otherwise never be taken again: after 50 passes a third
+of it is left. A width that is costly indeed is tried again now and then, for one to four hundredths of the time.
+"""
 REACH: Final = 2
 """Drafts are made for passes up to so many times as wide as the last."""
 FIXED_SHARE: Final = 0.5
@@ -24,16 +31,30 @@ class PassCost:
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[int, int], float] = {}
+        self._passes: Counter[int] = Counter()
+        self._latest: dict[tuple[int, int], int] = {}
+        """The number of the last pass of a width, among those of as many rows."""
         self._last = WIDTHS[-1]
 
     def observe(self, rows: int, width: int, seconds: float) -> None:
         """What a pass took. A single slow one, of a busy machine, moves little; a faster one is believed at once."""
+        self._passes[rows] += 1
+        self._latest[rows, width] = self._passes[rows]
         old = self._seconds.get((rows, width), seconds)
         self._seconds[rows, width] = min(seconds, KEEP * old + (1 - KEEP) * seconds)
 
     def relative(self, rows: int, width: int) -> float:
         """Cost of a pass against one of a single token per row; 1.0 while nothing is measured."""
-        return max(1.0, self._expected(rows, width) / self._expected(rows, 1)) if self._seconds else 1.0
+        if not self._seconds:
+            return 1.0
+        beyond = max(0.0, self._expected(rows, width) / self._single(rows) - 1.0)
+        passes = self._passes[rows]
+        return 1.0 + beyond * FADE ** (passes - self._latest.get((rows, width), passes))
+
+    def _single(self, rows: int) -> float:
+        """Seconds of a pass of one token per row, which takes no longer than any wider one did."""
+        wider = (seconds for (r, _), seconds in self._seconds.items() if r == rows)
+        return min([self._expected(rows, 1), *wider])
 
     def _expected(self, rows: int, width: int) -> float:
         """Seconds as measured, else by passes that came near in their number of tokens, and rather too few.

@@ -58,6 +58,47 @@ def test_one_slow_pass_moves_little_and_a_fast_one_is_believed() -> None:
     assert cost.relative(1, 4) == 1.0, "noise, not a wide pass that is cheaper than a narrow one"
 
 
+def widths_taken(cost: PassCost, seconds: dict[int, float], passes: int) -> list[int]:
+    """What one row with a sure draft takes, pass after pass, where passes take these seconds."""
+    taken = []
+    for _ in range(passes):
+        taken.append(cost.best_width([SURE]))
+        cost.observe(1, taken[-1], seconds[taken[-1]])
+    return taken
+
+
+def test_a_single_slow_pass_is_forgotten_even_if_it_was_the_first_of_its_width() -> None:
+    """Another program had the machine while widths were met for the first time."""
+    cost = costs(w1=1.0, w2=20.0, w4=20.0, w8=20.0, w16=20.0)
+    taken = widths_taken(cost, {1: 1.0, 2: 1.02, 4: 1.05, 8: 1.1, 16: 1.2}, 300)
+    assert taken[0] == 1, "it is believed at first"
+    assert taken.index(16) < 200
+    assert taken[-50:] == [16] * 50
+
+
+def test_a_slow_first_pass_of_one_token_does_not_make_wide_ones_look_cheap() -> None:
+    cost = costs(w1=20.0, w2=2.1, w4=4.2, w8=8.4, w16=17.0)
+    assert cost.best_width([SURE]) <= 4
+
+
+def test_a_width_that_is_costly_indeed_is_hardly_ever_tried_again() -> None:
+    """A kernel that ends at eight tokens: what the trials take, they take of less than a fiftieth of the passes."""
+    cost = costs(w1=1.0, w2=1.02, w4=1.05, w8=1.1, w16=4.0)
+    taken = widths_taken(cost, {1: 1.0, 2: 1.02, 4: 1.05, 8: 1.1, 16: 4.0}, 600)
+    assert set(taken) == {8, 16}
+    assert taken.count(16) <= 12
+
+
+def test_passes_of_another_number_of_rows_say_nothing_of_how_old_a_measurement_is() -> None:
+    cost = costs(w1=1.0, w4=3.0)
+    for _ in range(100):
+        cost.observe(8, 4, 1.0)
+    assert cost.relative(1, 4) == pytest.approx(3.0)
+    for _ in range(100):
+        cost.observe(1, 1, 1.0)
+    assert cost.relative(1, 4) == pytest.approx(1.0 + 2.0 * 0.98**100)
+
+
 def test_a_width_that_was_never_tried_costs_what_its_number_of_tokens_lets_expect() -> None:
     cost = costs(w1=1.0, w4=2.5)
     assert cost.relative(1, 2) == pytest.approx(1.5), "between the two"
