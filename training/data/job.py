@@ -85,10 +85,10 @@ class _Run:
         self.order: list[str] = []
         self._patience, self._in_a_row = patience, 0
 
-    def fresh(self, tasks: Iterable[TaskT], done: frozenset[str]) -> Iterator[TaskT]:
+    def fresh(self, tasks: Iterable[TaskT], record_keys: frozenset[str]) -> Iterator[TaskT]:
         for task in tasks:
             self.order.append(task.key)
-            if task.key in done:
+            if task.key in record_keys:
                 self.tally.found += 1
             else:
                 yield task
@@ -113,17 +113,17 @@ async def run_job(
     work: Callable[[TaskT], Awaitable[Record]],
     journal: Journal,
     *,
-    done: frozenset[str],
+    record_keys: frozenset[str],
     workers: int,
     on_record: Callable[[Record], None] = lambda _: None,
 ) -> Tally:
-    """Work off every task whose key is not in `done`, `workers` at a time, each record on the disk before it counts.
+    """Work off every task whose key is not in `record_keys`, `workers` at a time, each record on the disk before it counts.
 
     Stops early when the budget is spent, on a hopeless failure, or after ten failures in a row per worker's share
     (a server that is gone); what is open then is done by the next run. Seals the journal if all is done.
     """
     run = _Run(patience=max(10, 2 * workers))
-    waiting = run.fresh(tasks, done)
+    waiting = run.fresh(tasks, record_keys)
 
     async def worker() -> None:
         for task in waiting:

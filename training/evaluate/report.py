@@ -22,11 +22,11 @@ from ..rewards.ties import PROTOCOLS, protocol
 from .judged import JudgedSet
 
 
-def report(judged: Sequence[JudgedSet], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
+def report(sets: Sequence[JudgedSet], *, protocols: Sequence[str] = tuple(PROTOCOLS), margin: float = 0.0) -> str:
     """All tables. Judges are compared on the pairs that all of them were asked."""
-    shared = _shared(judged)
+    shared = _shared(sets)
     pairs = len(shared[0].opinions) if shared else 0
-    lines = [f"# Judges on {pairs} pairs", "", *_still_open(judged)]
+    lines = [f"# Judges on {pairs} pairs", "", *_still_open(sets)]
     if margin:
         lines += [f"Rewards within {margin:g} of each other are a tie.", ""]
     for name in protocols:
@@ -36,28 +36,28 @@ def report(judged: Sequence[JudgedSet], *, protocols: Sequence[str] = tuple(PROT
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _shared(judged: Sequence[JudgedSet]) -> list[JudgedSet]:
+def _shared(sets: Sequence[JudgedSet]) -> list[JudgedSet]:
     """Everything cut to the pairs that every judge has, in one order."""
-    common = set.intersection(*({o.key for o in r.opinions} for r in judged)) if judged else set()
-    order = [o.key for o in judged[0].opinions if o.key in common] if judged else []
+    common = set.intersection(*({o.key for o in r.opinions} for r in sets)) if sets else set()
+    order = [o.key for o in sets[0].opinions if o.key in common] if sets else []
     keys = []
-    for one in judged:
+    for one in sets:
         by_key = {o.key: o for o in one.opinions}
         keys.append(JudgedSet(one.judge, [by_key[key] for key in order], one.about))
     return keys
 
 
-def _still_open(judged: Sequence[JudgedSet]) -> list[str]:
+def _still_open(sets: Sequence[JudgedSet]) -> list[str]:
     """Pairs that a judge could not be asked about, which no table counts."""
     lines = []
-    for one in judged:
+    for one in sets:
         reasons = ", ".join(f"{reason} {count}" for reason, count in one.about.get("open", {}).items())
         if reasons:
             lines += [f"**Still open for {one.judge}: {reasons}.** These pairs are in no table; judge them again.", ""]
     return lines
 
 
-def _accuracy_table(judged: Sequence[JudgedSet], name: str, margin: float) -> list[str]:
+def _accuracy_table(sets: Sequence[JudgedSet], name: str, margin: float) -> list[str]:
     rule = protocol(name)
     lines = [
         f"## Accuracy, tie protocol `{name}`: {rule.description}",
@@ -65,12 +65,12 @@ def _accuracy_table(judged: Sequence[JudgedSet], name: str, margin: float) -> li
         "| judge | accuracy | 95 % | counted | failed | left out | whole requests | minus the first judge |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for index, one in enumerate(judged):
+    for index, one in enumerate(sets):
         share = accuracy(one.opinions, rule, margin=margin)
         whole, groups = group_accuracy(one.opinions, rule, margin)
         against = ""
         if index:
-            gap = difference(one.opinions, judged[0].opinions, rule, margin=margin)
+            gap = difference(one.opinions, sets[0].opinions, rule, margin=margin)
             against = f"{_number(gap.value, '+.3f')} ({_number(gap.low, '+.3f')} to {_number(gap.high, '+.3f')})"
         lines.append(
             f"| {one.judge} | {_number(share.value)} | {_interval(share)} | {share.counted} | {share.failures} "
@@ -79,14 +79,14 @@ def _accuracy_table(judged: Sequence[JudgedSet], name: str, margin: float) -> li
     return lines
 
 
-def _behaviour_table(judged: Sequence[JudgedSet], margin: float) -> list[str]:
+def _behaviour_table(sets: Sequence[JudgedSet], margin: float) -> list[str]:
     lines = [
         "## Behaviour",
         "",
         "| judge | decided | verdict changes with the order | calibration error | slope | failures |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for one in judged:
+    for one in sets:
         flips, both = order_flips(one.opinions)
         fitted = calibration(one.opinions)
         error, slope = (f"{fitted.error:.3f} ({fitted.pairs} pairs)", f"{fitted.slope:.1f}") if fitted else ("", "")
@@ -97,10 +97,10 @@ def _behaviour_table(judged: Sequence[JudgedSet], margin: float) -> list[str]:
     return lines
 
 
-def _certainty_table(judged: Sequence[JudgedSet]) -> list[str]:
+def _certainty_table(sets: Sequence[JudgedSet]) -> list[str]:
     """Whether a wider gap between two rewards is a surer verdict."""
     rows = []
-    for one in judged:
+    for one in sets:
         if (risk := risk_coverage(one.opinions)) is None or (error := calibration_error(one.opinions)) is None:
             continue
         cells = [f"{_number(share.value)} ({_interval(share)})" for share in (error, risk.area, risk.surest_half)]
@@ -114,8 +114,8 @@ def _certainty_table(judged: Sequence[JudgedSet]) -> list[str]:
     return [*head, *rows, ""] if rows else []
 
 
-def _dimension_table(judged: Sequence[JudgedSet]) -> list[str]:
-    columns = [(one.judge, dimension_agreement(one.opinions)) for one in judged]
+def _dimension_table(sets: Sequence[JudgedSet]) -> list[str]:
+    columns = [(one.judge, dimension_agreement(one.opinions)) for one in sets]
     rows = [
         f"| {judge} | {key} | {share:.3f} | {pairs} | {against} |"
         for judge, table in columns
@@ -125,9 +125,9 @@ def _dimension_table(judged: Sequence[JudgedSet]) -> list[str]:
     return [*head, "| --- | --- | --- | --- | --- |", *rows, ""] if rows else []
 
 
-def _cost_table(judged: Sequence[JudgedSet]) -> list[str]:
+def _cost_table(sets: Sequence[JudgedSet]) -> list[str]:
     rows = []
-    for one in judged:
+    for one in sets:
         cost = one.about.get("cost", {})
         if cost:
             cells = [cost.get(k, "") for k in ("seconds", "replies", "prompt_tokens", "completion_tokens")]

@@ -197,7 +197,7 @@ async def _judged(
             tasks,
             lambda task: opinion_of(loaded.judge, folder, task),  # type: ignore[arg-type,return-value]  # an `Opinion` has what the runner wants of a record
             file.journal,
-            done=frozenset(opinions),
+            record_keys=frozenset(opinions),
             workers=max(1, loaded.concurrency),
             on_record=keep,
         )

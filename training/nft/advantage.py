@@ -128,7 +128,7 @@ def advantages(rewards: GroupRewards, config: AdvantageConfig) -> Advantages:
     return Advantages(values, used, statistics, keep_P, float(divisors.mean()) if len(divisors) else 0.0)
 
 
-def _divisors(values_P_G: Tensor, scored: Tensor, statistics: GroupStatistics, config: AdvantageConfig) -> Tensor:
+def _divisors(values_P_G: Tensor, scored_P_G: Tensor, statistics: GroupStatistics, config: AdvantageConfig) -> Tensor:
     """What each group's centred rewards are divided by, `[P]`."""
     ones = torch.ones_like(statistics.mean_P)
     if config.scale == "none":
@@ -136,7 +136,7 @@ def _divisors(values_P_G: Tensor, scored: Tensor, statistics: GroupStatistics, c
     if config.scale == "group_std":
         return statistics.std_P.clamp_min(config.std_floor) + SMALL
     every = values_P_G - statistics.mean_P[:, None] if config.scale == "centred_std" else values_P_G
-    values = every[scored]
+    values = every[scored_P_G]
     deviation = float(values.std(correction=0)) if len(values) else 0.0
     return ones * (max(deviation, config.std_floor) + SMALL)
 

@@ -22,8 +22,8 @@ Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Decay = Literal["on_policy", "ramp_to_half", "late_ramp", "late_ramp_95", "slow"]
 
 
-def _one_of(owner: str, name: str, value: object, known: Any) -> None:
-    choices = typing.get_args(known)
+def _one_of(owner: str, name: str, value: object, literal: Any) -> None:
+    choices = typing.get_args(literal)
     if value not in choices:
         raise ConfigError(f"{owner}.{name} must be one of {', '.join(map(str, choices))}, not {value!r}.")
 

@@ -82,28 +82,28 @@ def reward_or_none(outcome: Outcome, request: UserRequest, judge: CaseScorer) ->
     return judge.reward(outcome, request) if isinstance(outcome, Critique) else None
 
 
-def evaluation_figures(found: Sequence[HeldOut], group: int) -> dict[str, float]:
+def evaluation_figures(samples: Sequence[HeldOut], group: int) -> dict[str, float]:
     """What to log; pictures of a request stand together, `group` of them."""
-    rewards = [one.reward for one in found if one.reward is not None]
-    figures = {"held_out_unscored": float(len(found) - len(rewards))}
+    rewards = [one.reward for one in samples if one.reward is not None]
+    figures = {"held_out_unscored": float(len(samples) - len(rewards))}
     if rewards:
         figures["held_out_reward"] = float(np.mean(rewards))
         figures["held_out_perfect"] = float(np.mean([reward >= PERFECT for reward in rewards]))
-    critiques = [one.outcome for one in found if isinstance(one.outcome, Critique)]
+    critiques = [one.outcome for one in samples if isinstance(one.outcome, Critique)]
     for key in {j.key for critique in critiques for j in critique.judgements}:
         scores = [critique.judgement(key).score for critique in critiques]
         applicable = [score for score in scores if score is not None]
         if applicable:
             figures[f"held_out_{key}"] = float(np.mean(applicable))
-    spread = diversity([one.image for one in found], group)
+    spread = diversity([one.image for one in samples], group)
     return dict(sorted(figures.items())) | ({} if spread is None else {"held_out_diversity": spread})
 
 
-def write_evaluation(run: Path, epoch: int, found: Sequence[HeldOut]) -> None:
+def write_evaluation(run: Path, epoch: int, samples: Sequence[HeldOut]) -> None:
     """Every reward, so that two epochs can be compared request by request, and a sheet of pictures."""
     with LineWriter(run / FILE) as lines:
-        lines.append({"epoch": epoch, "rewards": [one.reward for one in found]})
-    pictures = [one.image for one in found[:32]]
+        lines.append({"epoch": epoch, "rewards": [one.reward for one in samples]})
+    pictures = [one.image for one in samples[:32]]
     sheet = contact_sheet(pictures, 8, scale=2 if pictures[0].width < SMALL else 1)
     replace_file(run / "samples" / f"{epoch:06d}.png", [png_bytes(sheet)], lasting=False)
 

@@ -172,7 +172,7 @@ def _judged_in_turn(trainer: NFTTrainer, waiting: list[list[Case]], on_images: C
 
 
 def _optimise(
-    trainer: NFTTrainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, found: Advantages
+    trainer: NFTTrainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, epoch_advantages: Advantages
 ) -> dict[str, float]:
     """The epoch's optimiser steps, then the old policy follows."""
     config = trainer.config
@@ -180,7 +180,13 @@ def _optimise(
     times = plan_times(config.times, schedule, config.run.seed, trainer.epoch, list(numbers), config.rollout.group)
     mine = slice(numbers.start, numbers.stop)
     training_set = TrainingSet(
-        trainer.epoch, prompts, list(numbers), x_0, found.values_P_G[mine], found.used_P_G[mine], times
+        trainer.epoch,
+        prompts,
+        list(numbers),
+        x_0,
+        epoch_advantages.values_P_G[mine],
+        epoch_advantages.used_P_G[mine],
+        times,
     )
     per_rollout = times_per_rollout(config.times, config.rollout.steps)
     figures: dict[str, list[float]] = {}
@@ -188,7 +194,7 @@ def _optimise(
     pace = Pace(f"epoch {trainer.epoch + 1}, training pairs", total, main=main, leave=False)
     with pace:
         for groups in split_groups(config, trainer.epoch):
-            everywhere = int(found.used_P_G[groups].sum()) * per_rollout
+            everywhere = int(epoch_advantages.used_P_G[groups].sum()) * per_rollout
             if everywhere == 0:
                 continue  # every group of this step was dropped: there is nothing to learn from
             pairs = pairs_of(training_set, groups, config.run.seed)
@@ -196,7 +202,9 @@ def _optimise(
             passes = 1
             if trainer.sharding is not None:
                 processes = trainer.accelerator.num_processes
-                passes = most_passes(found.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes)
+                passes = most_passes(
+                    epoch_advantages.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes
+                )
             update = gradients(
                 training_set,
                 pairs,
@@ -225,13 +233,13 @@ def _optimise(
     return {**means, "old_decay": decay, "optimiser_steps": float(trainer.step)}
 
 
-def _part(found: Advantages, numbers: range) -> Advantages:
+def _part(whole: Advantages, numbers: range) -> Advantages:
     """This process's rows."""
     mine = slice(numbers.start, numbers.stop)
-    statistics = type(found.statistics)(
-        found.statistics.count_P[mine], found.statistics.mean_P[mine], found.statistics.std_P[mine]
+    statistics = type(whole.statistics)(
+        whole.statistics.count_P[mine], whole.statistics.mean_P[mine], whole.statistics.std_P[mine]
     )
-    return Advantages(found.values_P_G[mine], found.used_P_G[mine], statistics, found.kept_P[mine], found.divisor)
+    return Advantages(whole.values_P_G[mine], whole.used_P_G[mine], statistics, whole.kept_P[mine], whole.divisor)
 
 
 def _resume(trainer: NFTTrainer, run: RunDir) -> None:

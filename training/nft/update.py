@@ -68,42 +68,43 @@ def split_groups(config: NFTConfig, epoch: int) -> list[list[int]]:
     return [order[update :: config.optimiser.updates] for update in range(config.optimiser.updates)]
 
 
-def pairs_of(chosen: TrainingSet, numbers: Sequence[int], seed: int) -> list[Pair]:
+def pairs_of(training_set: TrainingSet, numbers: Sequence[int], seed: int) -> list[Pair]:
     """The used pairs of these prompts that live in this process, shuffled."""
     samples = set(numbers)
-    times = range(chosen.times_P_G_N.shape[-1])
+    times = range(training_set.times_P_G_N.shape[-1])
     pairs = [
         (p, int(g), n)
-        for p, number in enumerate(chosen.numbers)
+        for p, number in enumerate(training_set.numbers)
         if number in samples
-        for g in torch.nonzero(chosen.used_P_G[p]).flatten()
+        for g in torch.nonzero(training_set.used_P_G[p]).flatten()
         for n in times
     ]
-    order = torch.randperm(len(pairs), generator=seeded("order", seed, chosen.epoch, *sorted(samples)))
+    order = torch.randperm(len(pairs), generator=seeded("order", seed, training_set.epoch, *sorted(samples)))
     return [pairs[i] for i in order.tolist()]
 
 
-def make_batch(chosen: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, encoded: ConditioningCache, config: NFTConfig) -> MicroBatch:  # fmt: skip
+def make_batch(training_set: TrainingSet, pairs: Sequence[Pair], family: ModelFamily, encoded: ConditioningCache, config: NFTConfig) -> MicroBatch:  # fmt: skip
     """Latents, noise, times, advantages and conditioning of these pairs."""
     p, g, n = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    x_0, t = chosen.x_0_P_G[p, g], chosen.times_P_G_N[p, g, n]
+    x_0, t = training_set.x_0_P_G[p, g], training_set.times_P_G_N[p, g, n]
     shape = tuple(x_0.shape[1:])
     noises = [
-        training_noise(config.times, shape, config.run.seed, chosen.epoch, chosen.numbers[i], j, k) for i, j, k in pairs
+        training_noise(config.times, shape, config.run.seed, training_set.epoch, training_set.numbers[i], j, k)
+        for i, j, k in pairs
     ]
     x_t = noisy(x_0, torch.stack(noises), t)
-    conditioning = encoded.batch([chosen.prompts[i].trained for i, _, _ in pairs])
+    conditioning = encoded.batch([training_set.prompts[i].trained for i, _, _ in pairs])
     dropped = encoded.dropped(len(pairs))
     if config.loss.dropped > 0 and dropped is not None:
-        numbers = [(chosen.numbers[i], j, k) for i, j, k in pairs]
-        without = without_caption(config.loss.dropped, config.run.seed, chosen.epoch, numbers)
+        numbers = [(training_set.numbers[i], j, k) for i, j, k in pairs]
+        without = without_caption(config.loss.dropped, config.run.seed, training_set.epoch, numbers)
         conditioning = replaced(conditioning, dropped, without)
     device = family.device
     return MicroBatch(
         x_0.to(device),
         x_t.to(device),
         t.to(device),
-        chosen.advantages_P_G[p, g].to(device),
+        training_set.advantages_P_G[p, g].to(device),
         conditioning,
         dropped,
         config.rollout.guidance if config.loss.guided else 1.0,
@@ -160,7 +161,7 @@ def _policy_loss(
 
 
 def gradients(
-    chosen: TrainingSet,
+    training_set: TrainingSet,
     pairs: Sequence[Pair],
     everywhere: int,
     family: ModelFamily,
@@ -181,7 +182,7 @@ def gradients(
     parts = [list(pairs[i : i + size]) for i in range(0, len(pairs), size)]
     parts += [[] for _ in range(passes - len(parts))]
     for number, part in enumerate(parts):
-        batch = make_batch(chosen, part or [(0, 0, 0)], family, encoded, config)
+        batch = make_batch(training_set, part or [(0, 0, 0)], family, encoded, config)
         # Distributed gradients are averaged over the processes; the loss is a mean over all pairs.
         weight = accelerator.num_processes / everywhere if part else 0.0
         with unsynced(policy.module, accelerator) if number + 1 < len(parts) else nullcontext():

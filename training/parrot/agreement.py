@@ -15,31 +15,31 @@ FEWEST: Final = 0.4
 class Agreement:
     """Counts of what was asked about and what was kept, by what people preferred."""
 
-    def __init__(self, asked: Iterable[tuple[Verdict, bool]] = ()) -> None:
-        self._asked: Counter[Verdict] = Counter()
-        self._kept: Counter[Verdict] = Counter()
-        for preference, in_export in asked:
+    def __init__(self, pairs: Iterable[tuple[Verdict, bool]] = ()) -> None:
+        self._questions: Counter[Verdict] = Counter()
+        self._pairs: Counter[Verdict] = Counter()
+        for preference, in_export in pairs:
             self.add(preference, in_export)
 
-    def add(self, preference: Verdict, kept: bool) -> None:
-        self._asked[preference] += 1
-        self._kept[preference] += kept
+    def add(self, preference: Verdict, in_export: bool) -> None:
+        self._questions[preference] += 1
+        self._pairs[preference] += in_export
 
     @property
     def share(self) -> float:
         """0 to 1; 1 where nothing was asked."""
-        return self._kept.total() / self._asked.total() if self._asked else 1.0
+        return self._pairs.total() / self._questions.total() if self._questions else 1.0
 
     def warning(self, what: str) -> str:
         """A sentence with the numbers if too little is left; else an empty text. `what` is counted, such as pairs."""
         if self.share >= FEWEST:
             return ""
         directions = ", ".join(
-            f"{verdict.value} preferred: {self._kept[verdict]} of {count}"
-            for verdict, count in sorted(self._asked.items(), key=lambda pair: pair[0].value)
+            f"{verdict.value} preferred: {self._pairs[verdict]} of {count}"
+            for verdict, count in sorted(self._questions.items(), key=lambda pair: pair[0].value)
         )
         return (
-            f"WARNING: only {self._kept.total()} of {self._asked.total()} {what} ({self.share:.0%}) are left ({directions}): "
+            f"WARNING: only {self._pairs.total()} of {self._questions.total()} {what} ({self.share:.0%}) are left ({directions}): "
             "the teacher does not see or share these preferences, and a student learns only those where it agrees anyway. "
             "Try a stronger teacher, name what you care about as a dimension (--rubric), or train a scalar head, which "
             "needs no teacher (python -m training.sft scalar)."

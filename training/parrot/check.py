@@ -136,11 +136,11 @@ class Prediction:
     notes_true: bool | None = None
     """Whether the images bear the rationale out; None where they were not shown."""
 
-    def problem(self, wanted: Verdict) -> tuple[str, str]:
+    def problem(self, label: Verdict) -> tuple[str, str]:
         """(reason, message) of why the rationale is dropped; two empty texts if it is kept."""
-        if self.verdict is not wanted:
+        if self.verdict is not label:
             reason = "undecided" if self.verdict is Verdict.TIE else "inconsistent"
-            sentence = f"From the rationale alone the teacher says {self.verdict.value}; people said {wanted.value}."
+            sentence = f"From the rationale alone the teacher says {self.verdict.value}; people said {label.value}."
             return reason, sentence
         if self.notes_true is False:
             return "untrue", "The images do not bear it out: it says something about them that is not so."

@@ -102,13 +102,15 @@ class StageCommand:
         tasks: Iterable[TaskT],
         ask: Callable[[TaskT], Awaitable[Record]],
         journal: Journal,
-        done: frozenset[str],
+        record_keys: frozenset[str],
         bar: Any,
     ) -> Tally:
         # A quarter more workers than requests: while one prepares its images or saves its record, another asks.
         workers = self.config.concurrency + max(1, self.config.concurrency // 4)
         try:
-            return await run_job(tasks, ask, journal, done=done, workers=workers, on_record=lambda _: bar.update())
+            return await run_job(
+                tasks, ask, journal, record_keys=record_keys, workers=workers, on_record=lambda _: bar.update()
+            )
         finally:
             await self.teacher.close()
 

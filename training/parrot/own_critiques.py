@@ -174,9 +174,9 @@ def draw_own(
     scorer: Scorer,
     settings: OwnSettings,
     limit: int | None = None,
-    wanted: Callable[[PreferencePair], bool] = lambda _: True,
+    accepts: Callable[[PreferencePair], bool] = lambda _: True,
 ) -> Tally:
-    """Critique every `wanted` pair of the run that has no critique yet; closes the scorer.
+    """Critique every pair of the run that `accepts` takes and that has no critique yet; closes the scorer.
 
     Writes `critiques-own.jsonl`, which is byte for byte the same however often it was stopped, as far as the judge
     repeats a seeded draw. ConfigError if the run holds such critiques by another judge or with other settings.
@@ -184,7 +184,7 @@ def draw_own(
     identity = {**asdict(settings), "judge": scorer.backend.identity}
 
     def pairs() -> Iterator[PreferencePair]:
-        return filter(wanted, run.pairs(limit=limit))
+        return filter(accepts, run.pairs(limit=limit))
 
     async def work(journal: Journal, bar: Any) -> Tally:
         critic = OwnCritic(run, scorer, scorer.backend.identity, settings)
@@ -192,7 +192,7 @@ def draw_own(
         workers = 2 * max(1, -(-scorer.backend.concurrency // settings.at_once))
         try:
             return await run_job(
-                own_tasks(pairs()), critic, journal, done=records, workers=workers,
+                own_tasks(pairs()), critic, journal, record_keys=records, workers=workers,
                 on_record=lambda _: bar.update(),
             )  # fmt: skip
         finally:

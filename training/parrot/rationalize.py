@@ -80,13 +80,13 @@ class Rationalizer:
             usage=answer.usage,
         )
 
-    def _question(self, shown: PreferencePair, rubric: Rubric) -> TeacherQuestion:
+    def _question(self, pair: PreferencePair, rubric: Rubric) -> TeacherQuestion:
         store = self._run.store
         return anchored_question(
-            self._run.request(shown),
-            store.open(shown.first),
-            store.open(shown.second),
-            shown.preference,
+            self._run.request(pair),
+            store.open(pair.first),
+            store.open(pair.second),
+            pair.preference,
             rubric,
             self._texts,
         )
@@ -100,7 +100,7 @@ def agrees(comparison: Comparison, preference: Verdict, rubric: Rubric) -> bool:
     return abs(reward_a - reward_b) <= TIE_MARGIN
 
 
-def read_rationale(reply: Reply, shown: PreferencePair, rubric: Rubric, language: Language) -> Comparison:
+def read_rationale(reply: Reply, pair: PreferencePair, rubric: Rubric, language: Language) -> Comparison:
     """A rationale that can be used, or CritiqueParseError with the reason why not.
 
     Beside what `parse_comparison` refuses: another language, and scores that contradict the known label (dropping
@@ -111,7 +111,7 @@ def read_rationale(reply: Reply, shown: PreferencePair, rubric: Rubric, language
     prose = " ".join([*(j.justification for j in comparison.judgements), comparison.summary])
     if language == "en" and not is_english(prose):
         raise CritiqueParseError("wrong_language", "The rationale is not written in English.", reply.text)
-    if not agrees(comparison, shown.preference, rubric):
-        message = f"Its scores say {comparison.verdict.value} where people said {shown.preference.value}."
+    if not agrees(comparison, pair.preference, rubric):
+        message = f"Its scores say {comparison.verdict.value} where people said {pair.preference.value}."
         raise CritiqueParseError("ignores_label", message, reply.text)
     return comparison

@@ -170,13 +170,13 @@ def _pictures(pair: PreferencePair, store: ImageStore) -> str:
     return f'<div class="strip pictures">{"".join(_figure(*one, store) for one in pictures)}</div>'
 
 
-def _figure(label: str, name: str, chosen: bool, store: ImageStore) -> str:
+def _figure(label: str, name: str, is_preferred: bool, store: ImageStore) -> str:
     try:
         image = picture(store.open(name), label)
     except RequestError as error:
         image = f"<p class=unscored>{escaped(str(error))}</p>"
-    mark = " class=chosen" if chosen else ""
-    return f"<figure{mark}>{image}<figcaption>{escaped(label)}{', preferred' if chosen else ''}</figcaption></figure>"
+    mark = " class=chosen" if is_preferred else ""
+    return f"<figure{mark}>{image}<figcaption>{escaped(label)}{', preferred' if is_preferred else ''}</figcaption></figure>"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -75,7 +75,7 @@ def make_judge(
         _taught(job, run, rubrics)
     else:
         parts = assign_splits(run.pairs(), picks.shares)
-        _finished(draw_own(run, scorer, job.own, wanted=lambda pair: parts[pair.key] == "train"))
+        _finished(draw_own(run, scorer, job.own, accepts=lambda pair: parts[pair.key] == "train"))
     say("[2/5] examples")
     examples = _exported(job, run, rubrics, picks)
     say(f"[3/5] training on {examples} critiques")

@@ -43,7 +43,7 @@ class Judge(Protocol):
     name: str
     """Model, mode and settings, as tables show them."""
 
-    async def judge(self, asked: AskedPair) -> dict[str, Any]:
+    async def judge(self, pair: AskedPair) -> dict[str, Any]:
         """Fields of `Opinion`: a verdict, and rewards, scores or order verdicts if it has them.
 
         CritiqueParseError, BackendError or RequestError for one pair; anything else ends the run.
@@ -105,11 +105,11 @@ class PointwiseJudge:
         self._expected = expected
         """Whether rewards are of the `expected` scores: of sampled critiques, or of the score's token probabilities."""
 
-    async def judge(self, asked: AskedPair) -> dict[str, Any]:
+    async def judge(self, pair: AskedPair) -> dict[str, Any]:
         critiques = await _both(
-            self.scorer.score(asked.request, asked.first), self.scorer.score(asked.request, asked.second)
+            self.scorer.score(pair.request, pair.first), self.scorer.score(pair.request, pair.second)
         )
-        rewards = tuple(self.scorer.reward(critique, asked.request, expected=self._expected) for critique in critiques)
+        rewards = tuple(self.scorer.reward(critique, pair.request, expected=self._expected) for critique in critiques)
         return {
             "verdict": verdict_of_rewards(rewards[0], rewards[1], margin=SAME),
             "rewards": rewards,
@@ -132,9 +132,9 @@ class PairwiseJudge:
     def __init__(self, scorer: Scorer, name: str) -> None:
         self.scorer, self.name = scorer, f"{name} pairwise"
 
-    async def judge(self, asked: AskedPair) -> dict[str, Any]:
-        comparison = await self.scorer.compare(asked.request, asked.first, asked.second, method="pairwise")
-        rubric = self.scorer.rubric_for(asked.request)
+    async def judge(self, pair: AskedPair) -> dict[str, Any]:
+        comparison = await self.scorer.compare(pair.request, pair.first, pair.second, method="pairwise")
+        rubric = self.scorer.rubric_for(pair.request)
         forward, backward = (parse_comparison(text, rubric).verdict for text in comparison.raw)
         return {
             "verdict": comparison.verdict,
@@ -157,9 +157,9 @@ class VlmJudge:
         self.backend, self.name = backend, f"{name} plain question"
         self._sampling = Sampling(temperature=temperature, max_tokens=16)
 
-    async def judge(self, asked: AskedPair) -> dict[str, Any]:
+    async def judge(self, pair: AskedPair) -> dict[str, Any]:
         forward, swapped = await asyncio.gather(
-            self._ask(asked.request, asked.first, asked.second), self._ask(asked.request, asked.second, asked.first)
+            self._ask(pair.request, pair.first, pair.second), self._ask(pair.request, pair.second, pair.first)
         )
         backward = swapped.swapped
         verdict = forward if forward is backward else Verdict.TIE

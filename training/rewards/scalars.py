@@ -52,9 +52,9 @@ class ScalarJudge:
     def __init__(self, scalar: Scalar, name: str) -> None:
         self._scalar, self.name = scalar, name
 
-    async def judge(self, asked: AskedPair) -> dict[str, Any]:
+    async def judge(self, pair: AskedPair) -> dict[str, Any]:
         rewards = [
-            await asyncio.to_thread(self._scalar, asked.request, candidate) for candidate in (asked.first, asked.second)
+            await asyncio.to_thread(self._scalar, pair.request, candidate) for candidate in (pair.first, pair.second)
         ]
         if not all(math.isfinite(reward) for reward in rewards):
             raise BackendError("The scalar reward is no finite number.", reason="not_a_number")
@@ -84,10 +84,10 @@ def load_scalar(spec: str, device: str) -> Scalar:
         raise ConfigError(f"scalar:{target} cannot be used in this environment ({why}). {ELSEWHERE}") from error
 
 
-def _device(wanted: str) -> str:
+def _device(device: str) -> str:
     from rationalrewards_core.backends.device import choose_device
 
-    return choose_device(wanted)
+    return choose_device(device)
 
 
 def _generations_only(name: str, score: Callable[[str, Image.Image], float]) -> Scalar:

@@ -183,19 +183,19 @@ def changed(config: SftConfig, values: Mapping[str, Any], origin: str) -> SftCon
     return replace(config, **typed)
 
 
-def _typed(key: str, value: Any, wanted: str, origin: str) -> Any:
-    if "None" in wanted and value in (None, "none"):
+def _typed(key: str, value: Any, type_name: str, origin: str) -> Any:
+    if "None" in type_name and value in (None, "none"):
         return None
     try:
-        if wanted == "bool":
+        if type_name == "bool":
             return {True: True, False: False, "true": True, "false": False}[value]
-        if "int" in wanted.split(" ")[0]:
+        if "int" in type_name.split(" ")[0]:
             return _whole(value)
-        if "float" in wanted:
+        if "float" in type_name:
             return float(value)
     except (ValueError, KeyError, TypeError):
         kinds = {"bool": "true or false", "float": "a number"}
-        kind = kinds.get(wanted.split(" ")[0], "a whole number")
+        kind = kinds.get(type_name.split(" ")[0], "a whole number")
         raise ConfigError(f"{origin}: {key} must be {kind}, not {value!r}.") from None
     if not isinstance(value, str):
         raise ConfigError(f"{origin}: {key} must be a text, not {value!r}.")

@@ -54,7 +54,7 @@ class ExampleBatch:
     """[B, T] token ids of the answers, IGNORED elsewhere."""
     images: tuple[str, ...] = ()
     """Files of the batch's images, in the order of their grids."""
-    shown: tuple[bool, ...] = ()
+    has_patches: tuple[bool, ...] = ()
     """Whether the patches of each are among the inputs."""
 
     @property

@@ -165,7 +165,7 @@ def _activations(text: Any, tokens: int, width: float, config: SftConfig) -> flo
     return saved + 2 * layer if config.checkpointing else layer * text.num_hidden_layers
 
 
-def _overhead(config: SftConfig, named: dict[str, Any], linear: set[str]) -> float:
-    largest = max(p.numel() for name, p in named.items() if name in linear)
+def _overhead(config: SftConfig, parameters: dict[str, Any], linear: set[str]) -> float:
+    largest = max(p.numel() for name, p in parameters.items() if name in linear)
     unpacked = 2.0 * largest / GIB if config.precision in ("nf4", "int8") else 0.0
     return (0.0 if config.device == "cpu" else CONTEXT_GIB) + unpacked

@@ -134,7 +134,7 @@ class ScalarTrainer:
         request = self.folder.request(one.pair)
         return [(request, candidate) for candidate in self.folder.candidates(one.pair)]
 
-    def _measure(self, done: int) -> None:
+    def _measure(self, step: int) -> None:
         right = []
         self.trainee.model.eval()
         with torch.inference_mode():
@@ -150,7 +150,7 @@ class ScalarTrainer:
         if better:
             self.progress["best"] = accuracy
             self._save_head("best")
-        self.run.log(done, pair_accuracy=accuracy, pairs=len(right))
+        self.run.log(step, pair_accuracy=accuracy, pairs=len(right))
 
     def _finished(self) -> bool:
         stopped = self._sft.patience and self.progress["stale"] >= self._sft.patience

@@ -53,7 +53,7 @@ class TowerMemory:
         features = [
             self._features(image, patches, grid, options)
             for image, patches, grid in zip(
-                self._batch.images, _patches(pixels, grid_thw, self._batch.shown), grid_thw, strict=True
+                self._batch.images, _patches(pixels, grid_thw, self._batch.has_patches), grid_thw, strict=True
             )
         ]
         joined = [torch.cat([tensor.to(pixels.device) for tensor in column]) for column in zip(*features, strict=True)]
@@ -72,10 +72,10 @@ class TowerMemory:
         return leaves
 
 
-def _patches(pixels: Tensor, grids: Tensor, shown: Sequence[bool]) -> Iterator[Tensor | None]:
+def _patches(pixels: Tensor, grids: Tensor, has_patches: Sequence[bool]) -> Iterator[Tensor | None]:
     """Each picture's rows of `pixels`; None for those that were left out."""
     start = 0
-    for grid, is_shown in zip(grids, shown, strict=True):
-        rows = int(grid.prod()) if is_shown else 0
-        yield pixels[start : start + rows] if is_shown else None
+    for grid, present in zip(grids, has_patches, strict=True):
+        rows = int(grid.prod()) if present else 0
+        yield pixels[start : start + rows] if present else None
         start += rows

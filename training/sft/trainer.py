@@ -203,13 +203,13 @@ class SftTrainer:
             rate = self.optimiser.param_groups[0]["lr"]
             self.run.log(step + 1, loss=mean, lr=rate, gradient=float(norm), answer_tokens=tokens)
 
-    def _after(self, done: int) -> bool:
+    def _after(self, step: int) -> bool:
         """Measure and save where it is due; whether to stop."""
-        self.progress.step = done
-        last = done == self.steps
-        if self.development is not None and (done % self.evaluate_every == 0 or last):
-            self._measure(done)
-        if done % self.save_every == 0 or last or self._finished():
+        self.progress.step = step
+        last = step == self.steps
+        if self.development is not None and (step % self.evaluate_every == 0 or last):
+            self._measure(step)
+        if step % self.save_every == 0 or last or self._finished():
             self._save_state()
         return self._finished()
 
@@ -217,7 +217,7 @@ class SftTrainer:
         stopped = self.config.patience and self.progress.stale >= self.config.patience
         return bool(stopped) or self.progress.step >= self.steps
 
-    def _accuracy(self, done: int) -> float:
+    def _accuracy(self, step: int) -> float:
         """Of the student as it is now, on the development pairs; every process judges its part."""
         assert self.development is not None
         accelerator = self.accelerator
@@ -226,9 +226,9 @@ class SftTrainer:
         with nullcontext() if self.sharding is None else gathered_weights(self.module, self.sharding):
             own = self.development.opinions(self.trainee.checkpoint, mine)
         share = dev_accuracy(gather_object(own))
-        self.progress.history.append({"step": done, "pair_accuracy": share.value, "failures": share.failures})
+        self.progress.history.append({"step": step, "pair_accuracy": share.value, "failures": share.failures})
         if accelerator.is_main_process:
-            self.run.log(done, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
+            self.run.log(step, pair_accuracy=share.value, low=share.low, high=share.high, failures=share.failures)
         return share.value
 
     def _measure_base(self) -> None:
@@ -241,12 +241,12 @@ class SftTrainer:
         if self.accelerator.is_main_process:
             self.run.log(0, base=UNMEASURED)
 
-    def _measure(self, done: int) -> None:
-        value = self._accuracy(done)
+    def _measure(self, step: int) -> None:
+        value = self._accuracy(step)
         better = value > self.progress.best
         self.progress.stale = 0 if better else self.progress.stale + 1
         if better:
-            self.progress.best, self.progress.best_step = value, done
+            self.progress.best, self.progress.best_step = value, step
             self._save_weights("best")
 
     def _trained(self, *, frozen: bool = False) -> dict[str, Tensor]:

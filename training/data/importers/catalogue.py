@@ -42,10 +42,10 @@ def read_dataset(name: str, source: str | None, intake: Intake, split: str = "")
     return source_of_pairs.pairs(iter(read_rows(source, source_of_pairs.check, split)), intake)
 
 
-def image_roots(source: str | None, given: list[Path]) -> list[Path]:
+def image_roots(source: str | None, folders: list[Path]) -> list[Path]:
     """Where pictures named by path are looked for: where the user says, else beside the table."""
-    if given or source is None or source.startswith("hub:"):
-        return given
+    if folders or source is None or source.startswith("hub:"):
+        return folders
     path = Path(source)
     if not path.exists():
         return []

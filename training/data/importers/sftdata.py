@@ -58,8 +58,8 @@ def _said(row: Row, role: str) -> str:
     raise Skip(f"no {role} message")
 
 
-def _request(asked: str) -> str:
-    _, label, rest = asked.partition(REQUEST_LABEL)
+def _request(question: str) -> str:
+    _, label, rest = question.partition(REQUEST_LABEL)
     if not label:
         raise Skip("no request")
     return rest.strip().split("\n", 1)[0].strip()

@@ -132,7 +132,7 @@ def _setup(arguments: argparse.Namespace) -> Setup:
     )
 
 
-def _asker(settings: JudgeSettings, asked: str, store: ImageStore) -> Asker:
+def _asker(settings: JudgeSettings, ask: str, store: ImageStore) -> Asker:
     if settings.judge.startswith(("scalar:", "head:")):
         raise ConfigError("A generation benchmark needs a judge that answers in words; scalars have none.")
     name = EngineName.parse(settings.judge)
@@ -148,7 +148,7 @@ def _asker(settings: JudgeSettings, asked: str, store: ImageStore) -> Asker:
         ask_again=settings.ask_again,
         guided=settings.guided,
     )
-    rubrics = make_rubrics(name, settings.rubric, settings.adapter) if asked == "rubric" else None
+    rubrics = make_rubrics(name, settings.rubric, settings.adapter) if ask == "rubric" else None
     return Asker(backend=make_backend(name, options), settings=sampled, store=store, rubrics=rubrics)
 
 
@@ -167,13 +167,13 @@ def _kept(arguments: argparse.Namespace, settings: JudgeSettings, expected: Expe
     }
 
 
-def _ending(answers: Sequence[BenchmarkAnswer], tally: Tally, found: Standing, out: Path) -> str:
+def _ending(answers: Sequence[BenchmarkAnswer], tally: Tally, outcomes: Standing, out: Path) -> str:
     """What it took, in one line."""
     tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
     requests = sum(answer.requests for answer in answers)
     failed = ", ".join(f"{reason} {count}" for reason, count in tally.failed.most_common())
     still_open = "" if tally.finished else f"; questions are still open ({failed or tally.stopped}): run it again"
     return (
-        f"{len(answers)} answers ({tally.found} were here before) for {len(found.values)} scored images, "
+        f"{len(answers)} answers ({tally.found} were here before) for {len(outcomes.values)} scored images, "
         f"{requests} requests, {tokens} tokens; tables: {out}/table.md, .json, .csv{still_open}"
     )

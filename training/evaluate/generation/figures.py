@@ -90,18 +90,18 @@ def _scored(answers: Mapping[str, BenchmarkAnswer], name: str) -> bool:
     return name in answers and answers[name].scores is not None
 
 
-def tables_of(outputs: Sequence[Output], found: Standing, columns: int, seed: int = 0) -> list[Table]:
+def tables_of(outputs: Sequence[Output], outcomes: Standing, columns: int, seed: int = 0) -> list[Table]:
     """Every sheet, in order of appearance."""
     sheets = list(dict.fromkeys(place.sheet for output in outputs for place in output.places))
-    return [_table(sheet, outputs, found, columns, seed) for sheet in sheets]
+    return [_table(sheet, outputs, outcomes, columns, seed) for sheet in sheets]
 
 
-def _table(sheet: Sheet, outputs: Sequence[Output], found: Standing, columns: int, seed: int) -> Table:
+def _table(sheet: Sheet, outputs: Sequence[Output], outcomes: Standing, columns: int, seed: int) -> Table:
     names = list(dict.fromkeys(p.category for o in outputs for p in o.places if p.sheet == sheet))
-    sums, counts = _totals(sheet, names, outputs, found, columns)
+    sums, counts = _totals(sheet, names, outputs, outcomes, columns)
     value, overall = _means(sums.sum(0), counts.sum(0), sheet)
     resamples, overall_resamples = _resampled(sums, counts, sheet, seed)
-    lost = _lost(sheet, outputs, found)
+    lost = _lost(sheet, outputs, outcomes)
     lines = [
         FigureLine(
             category=name,
@@ -129,10 +129,10 @@ def _overall(means: tuple[Mean, ...], lines: Sequence[FigureLine]) -> FigureLine
 
 
 def _totals(
-    sheet: Sheet, names: Sequence[str], outputs: Sequence[Output], found: Standing, columns: int
+    sheet: Sheet, names: Sequence[str], outputs: Sequence[Output], outcomes: Standing, columns: int
 ) -> tuple[Floats, Floats]:
     """Sums (unit, category, column) and counts (unit, category) of everything scored in a sheet."""
-    outputs_left = [output for output in outputs if output.key in found.values]
+    outputs_left = [output for output in outputs if output.key in outcomes.values]
     numbers: dict[str, int] = {}
     for output in outputs_left:
         numbers.setdefault(output.unit or output.key, len(numbers))
@@ -140,7 +140,7 @@ def _totals(
     counts = np.zeros((len(numbers), len(names)))
     for output in outputs_left:
         unit = numbers[output.unit or output.key]
-        for place, value in zip(output.places, found.values[output.key], strict=True):
+        for place, value in zip(output.places, outcomes.values[output.key], strict=True):
             if place.sheet == sheet:
                 sums[unit, names.index(place.category)] += value
                 counts[unit, names.index(place.category)] += 1
@@ -168,17 +168,17 @@ def _resampled(sums: Floats, counts: Floats, sheet: Sheet, seed: int) -> tuple[F
     return _means(np.tensordot(times, sums, 1), times @ counts, sheet)
 
 
-def _mean(value: float, drawn: Floats) -> Mean:
+def _mean(value: float, resamples: Floats) -> Mean:
     """Draws in which a category was empty are left out of the interval."""
-    numbers = drawn[~np.isnan(drawn)]
+    numbers = resamples[~np.isnan(resamples)]
     if math.isnan(value) or not len(numbers):
         return Mean(math.nan, math.nan, math.nan)
     return Mean(float(value), float(np.quantile(numbers, 0.025)), float(np.quantile(numbers, 0.975)))
 
 
-def _lost(sheet: Sheet, outputs: Sequence[Output], found: Standing) -> Counter[tuple[str, str]]:
+def _lost(sheet: Sheet, outputs: Sequence[Output], outcomes: Standing) -> Counter[tuple[str, str]]:
     lost: Counter[tuple[str, str]] = Counter()
     for output in outputs:
-        what = "missing" if output.key in found.missing else "unscored" if output.key in found.reasons else ""
+        what = "missing" if output.key in outcomes.missing else "unscored" if output.key in outcomes.reasons else ""
         lost.update((place.category, what) for place in output.places if what and place.sheet == sheet)
     return lost

@@ -34,15 +34,17 @@ def opened(output: Output, path: Path, store: ImageStore) -> OpenOutput:
     return OpenOutput(tuple(store.open(source) for source in output.sources), open_image(path, MAX_PIXELS))
 
 
-def message(question: BenchmarkQuestion, shown: OpenOutput) -> Message:
+def message(question: BenchmarkQuestion, pictures: OpenOutput) -> Message:
     """The question as the judge gets it."""
-    return Message("user", tuple(part if isinstance(part, str) else _picture(part, shown) for part in question.parts))
+    return Message(
+        "user", tuple(part if isinstance(part, str) else _picture(part, pictures) for part in question.parts)
+    )
 
 
-def _picture(picture: QuestionPicture, shown: OpenOutput) -> Image.Image:
-    image = shown.sources[0] if picture.of == "source" else shown.output
-    if picture.like_source and image.size != shown.sources[0].size:
-        image = image.resize(shown.sources[0].size)
+def _picture(picture: QuestionPicture, pictures: OpenOutput) -> Image.Image:
+    image = pictures.sources[0] if picture.of == "source" else pictures.output
+    if picture.like_source and image.size != pictures.sources[0].size:
+        image = image.resize(pictures.sources[0].size)
     return image if picture.box is None else cut_out(image, picture.box)
 
 

@@ -72,12 +72,12 @@ class Asker:
 
     async def answer(self, task: OutputTask) -> BenchmarkAnswer:
         """BackendError if no reply could be had: that is nobody's answer, and the question stays open."""
-        noted = Noted(self.backend)
+        meter = Noted(self.backend)
         scores: Scores | None = None
         reason = words = ""
         try:
             pictures = await asyncio.to_thread(opened, task.output, task.path, self.store)
-            scores = await self._scores(task, pictures, noted)
+            scores = await self._scores(task, pictures, meter)
         except (CritiqueParseError, RequestError) as error:
             reason, words = error.reason, str(error)
         except BackendError as error:
@@ -91,22 +91,22 @@ class Asker:
             scores=scores,
             reason=reason,
             message=words,
-            reply="" if noted.last is None else noted.last.text,
-            model="" if noted.last is None else noted.last.model,
-            requests=noted.requests,
-            prompt_tokens=noted.prompt_tokens,
-            completion_tokens=noted.completion_tokens,
+            reply="" if meter.last is None else meter.last.text,
+            model="" if meter.last is None else meter.last.model,
+            requests=meter.requests,
+            prompt_tokens=meter.prompt_tokens,
+            completion_tokens=meter.completion_tokens,
         )
 
-    async def _scores(self, task: OutputTask, shown: OpenOutput, noted: Noted) -> Scores:
+    async def _scores(self, task: OutputTask, pictures: OpenOutput, meter: Noted) -> Scores:
         if task.question is None:
-            scorer = Scorer(noted, self.rubrics, self.settings)
-            request = UserRequest(task.output.request, shown.sources)
-            return (scorer.reward(await scorer.critique(request, shown.output), request),)
-        question = await asyncio.to_thread(message, task.question, shown)
+            scorer = Scorer(meter, self.rubrics, self.settings)
+            request = UserRequest(task.output.request, pictures.sources)
+            return (scorer.reward(await scorer.critique(request, pictures.output), request),)
+        question = await asyncio.to_thread(message, task.question, pictures)
         sampling = Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
         for attempt in range(self.settings.ask_again + 1):
-            reply = await noted.reply([question], sampling.again(attempt))
+            reply = await meter.reply([question], sampling.again(attempt))
             try:
                 check_finished(reply)
                 return task.question.read(reply.text)
@@ -138,7 +138,7 @@ async def ask_all(
             tasks,
             asker.answer,  # type: ignore[arg-type]  # an `Answer` has what the runner wants of a record
             journal,
-            done=answered_keys,
+            record_keys=answered_keys,
             workers=max(1, asker.backend.concurrency),
             on_record=lambda _: on_answer(),
         )

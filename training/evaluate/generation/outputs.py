@@ -130,14 +130,14 @@ class Suite:
     parts: tuple[str, ...] = ()
     """Languages or prompt sets it has; the first is the one usually published."""
 
-    def chosen(self, wanted: Sequence[str]) -> tuple[str, ...]:
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
         """The parts to judge. ConfigError for one that the benchmark does not have."""
-        for part in wanted:
+        for part in names:
             if part not in self.parts:
                 raise ConfigError(
                     f"{self.name} has no part {part!r}; it has {', '.join(self.parts) or 'no parts at all'}."
                 )
-        return tuple(dict.fromkeys(wanted)) or self.parts[:1]
+        return tuple(dict.fromkeys(names)) or self.parts[:1]
 
 
 def image_named(folder: Path, *stems: str) -> Path | None:

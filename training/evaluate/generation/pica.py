@@ -90,7 +90,7 @@ def _output(
     return Output(
         key=str(index),
         request=str(row["edit_instruction"]),
-        path=_made(setup.outputs, index, row.get("output_path")),
+        path=_image_of(setup.outputs, index, row.get("output_path")),
         sources=() if source is None else (source,),
         places=(
             SheetLine(LAWS, str(row["physics_law"])),
@@ -101,18 +101,18 @@ def _output(
     )
 
 
-def _made(outputs: Path, index: int, named: Any) -> Path | None:
+def _image_of(outputs: Path, index: int, name: Any) -> Path | None:
     stems = [f"{index:05d}", f"{index:04d}", str(index)]
-    if isinstance(named, str) and named:
-        stems.insert(0, Path(named.replace("\\", "/")).stem)
+    if isinstance(name, str) and name:
+        stems.insert(0, Path(name.replace("\\", "/")).stem)
     return image_named(outputs, *stems)
 
 
 def _questions(
-    asked: Any, where: str, wording: BenchmarkWording, left_out: Counter[str]
+    table: Any, where: str, wording: BenchmarkWording, left_out: Counter[str]
 ) -> Iterator[BenchmarkQuestion]:
     """Questions of one edit; the table holds a list of them, or a list under each kind."""
-    lists = list(asked.values()) if isinstance(asked, dict) else [asked]
+    lists = list(table.values()) if isinstance(table, dict) else [table]
     if not all(isinstance(one, list) for one in lists):
         raise ConfigError(f"{where} is not PICA-Bench's: annotated_qa_pairs must be a list of questions.")
     for number, row in enumerate(row for one in lists for row in one):

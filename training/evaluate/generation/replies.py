@@ -57,14 +57,14 @@ def tagged_marks(count: int, text: str) -> Scores:
     return tuple(float(mark) for mark in marks)
 
 
-def yes_or_no(wanted: bool, text: str) -> Scores:
-    """1 if the `answer` of the one JSON object in a reply, or a reply of one word, is the wanted one; else 0."""
+def yes_or_no(expected: bool, text: str) -> Scores:
+    """1 if the `answer` of the one JSON object in a reply, or a reply of one word, is the expected one; else 0."""
     answer = as_yes_or_no(text)
     if answer is None:
         answer = as_yes_or_no(_json_object(text).get("answer"))
     if answer is None:
         raise _failure("no_choice", "neither yes nor no", text)
-    return (float(answer is wanted),)
+    return (float(answer is expected),)
 
 
 def as_yes_or_no(word: Any) -> bool | None:

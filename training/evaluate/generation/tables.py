@@ -58,7 +58,7 @@ class About:
         return f"{self.suite.protocol}, scores {self.suite.scale}, prompts {self.wording}"
 
 
-def warnings_of(about: About, found: Standing) -> list[str]:
+def warnings_of(about: About, outcomes: Standing) -> list[str]:
     """Why these tables must not stand beside published ones, or are not whole."""
     suite, sentences = about.suite, []
     if about.asked == "rubric":
@@ -80,10 +80,10 @@ def warnings_of(about: About, found: Standing) -> list[str]:
         sentences.append(
             f"The published benchmark has {suite.complete} images in each part; here are {about.expected}."
         )
-    if found.missing:
-        sentences.append(f"{len(found.missing)} of {about.expected} images are missing; means are over the others.")
-    if found.reasons:
-        sentences.append(f"{len(found.reasons)} images are unscored; they are in no mean.")
+    if outcomes.missing:
+        sentences.append(f"{len(outcomes.missing)} of {about.expected} images are missing; means are over the others.")
+    if outcomes.reasons:
+        sentences.append(f"{len(outcomes.reasons)} images are unscored; they are in no mean.")
     if about.stopped:
         sentences.append(f"The run ended early: {about.stopped}")
     return sentences
@@ -94,20 +94,20 @@ def _is_official(model: str, suite: Suite) -> bool:
     return any(name.startswith(judge.casefold()) for judge in suite.judges)
 
 
-def markdown(about: About, found: Standing, tables: Sequence[Table]) -> str:
-    total = len(found.values)
-    lost = ", ".join(f"{reason} {count}" for reason, count in found.counted.most_common()) or "none"
+def markdown(about: About, outcomes: Standing, tables: Sequence[Table]) -> str:
+    total = len(outcomes.values)
+    lost = ", ".join(f"{reason} {count}" for reason, count in outcomes.counted.most_common()) or "none"
     lines = [
         f"# {about.suite.title}: {about.outputs}",
         "",
         f"- judge: {about.judged_by}, {about.sampling}",
         f"- protocol: {about.protocol}",
-        f"- images: {about.expected} expected, {total} scored, {len(found.reasons)} unscored, "
-        f"{len(found.missing)} missing",
+        f"- images: {about.expected} expected, {total} scored, {len(outcomes.reasons)} unscored, "
+        f"{len(outcomes.missing)} missing",
         f"- unscored: {lost}",
     ]
     lines += [f"- left out by us: {reason}, {count}" for reason, count in about.left_out.most_common()]
-    lines += ["", *(f"**Mind:** {warning}\n" for warning in warnings_of(about, found))]
+    lines += ["", *(f"**Mind:** {warning}\n" for warning in warnings_of(about, outcomes))]
     for table in tables:
         lines += [*_table(about, table), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -167,9 +167,9 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
 
 
-def write_tables(folder: Path, about: About, found: Standing, tables: Sequence[Table]) -> str:
+def write_tables(folder: Path, about: About, outcomes: Standing, tables: Sequence[Table]) -> str:
     """Write table.md, table.json and table.csv; returns the Markdown."""
-    text, rows = markdown(about, found, tables), rows_of(about, tables)
+    text, rows = markdown(about, outcomes, tables), rows_of(about, tables)
     whole = {
         "benchmark": about.suite.title,
         "outputs": about.outputs,
@@ -178,11 +178,11 @@ def write_tables(folder: Path, about: About, found: Standing, tables: Sequence[T
         "sampling": about.sampling,
         "protocol": about.protocol,
         "expected": about.expected,
-        "scored": len(found.values),
-        "unscored": dict(found.counted),
-        "missing": sorted(found.missing),
+        "scored": len(outcomes.values),
+        "unscored": dict(outcomes.counted),
+        "missing": sorted(outcomes.missing),
         "left_out": dict(about.left_out),
-        "warnings": warnings_of(about, found),
+        "warnings": warnings_of(about, outcomes),
         "rows": rows,
     }
     table = io.StringIO()
