@@ -38,7 +38,7 @@ class TrainerCost:
 
     def epoch(self, folder: Path) -> None:
         row = dict.fromkeys(PARTS, 0.0)
-        sampled, optimised = loop._rollouts, loop._optimise
+        sampled, optimised = loop._rollouts, loop.optimise
 
         def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
             def run(*arguments: Any) -> Any:
@@ -50,12 +50,12 @@ class TrainerCost:
 
             return run
 
-        loop._rollouts, loop._optimise = timed("sampling", sampled), timed("optimising", optimised)
+        loop._rollouts, loop.optimise = timed("sampling", sampled), timed("optimising", optimised)
         everything, main = time.process_time(), time.thread_time()
         try:
             self.rewards.append(loop.train_epoch(self.trainer, folder)["reward"])
         finally:
-            loop._rollouts, loop._optimise = sampled, optimised
+            loop._rollouts, loop.optimise = sampled, optimised
         main = time.thread_time() - main
         row["judge"] = time.process_time() - everything - main
         row["rest"] = main - row["sampling"] - row["optimising"]

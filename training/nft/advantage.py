@@ -93,6 +93,12 @@ class Advantages:
     divisor: float
     """The epoch's divisor; the mean of the groups' where each has its own."""
 
+    def part(self, numbers: range) -> Advantages:
+        """The rows of these prompts."""
+        rows, whole = slice(numbers.start, numbers.stop), self.statistics
+        statistics = GroupStatistics(whole.count_P[rows], whole.mean_P[rows], whole.std_P[rows])
+        return Advantages(self.values_P_G[rows], self.used_P_G[rows], statistics, self.kept_P[rows], self.divisor)
+
 
 def group_statistics(values_P_G: Tensor, mask_P_G: Tensor) -> GroupStatistics:
     """Masked mean and unbiased deviation of every row."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from rationalrewards_core.jsonl import LineWriter
@@ -23,8 +23,8 @@ from rationalrewards_core.judged import Case, Outcome, ScoreBatch
 
 from ..pace import Pace
 from ..run import RunDir
-from ..sharding import average_gradients, launched_on_cpu, whole_tensor
-from .advantage import Advantages, advantages
+from ..sharding import launched_on_cpu
+from .advantage import advantages
 from .board import Board
 from .config import LENGTH, NFTConfig
 from .evaluation import FILE as EVALUATION
@@ -32,16 +32,14 @@ from .evaluation import evaluate, evaluation_figures, write_evaluation
 from .lora_file import save_weights
 from .loss import optimality
 from .metrics import diversity, failure_figures, optimality_histogram, reward_figures
-from .policy import DECAYS, stepped
-from .processes import counted, gathered, most_passes, own
+from .optimise import optimise
+from .processes import counted, gathered, own
 from .prompts import TrainingPrompt
 from .records import EpochRecord, write_record
 from .rewards import CaseScorer, check_failures, collected, failures, group_rewards
 from .rollout import sample_groups
 from .state import restore, run_state, seed_generators
-from .timesteps import plan_times, times_per_rollout
 from .trainer import NFTTrainer, make_trainer, place
-from .update import TrainingSet, gradients, pairs_of, split_groups
 
 log = logging.getLogger("rationalrewards.training.nft")
 
@@ -117,7 +115,7 @@ def train_epoch(trainer: NFTTrainer, path: Path) -> dict[str, float]:
     epoch_advantages = advantages(whole, config.advantage)
     rubric = trainer.queue.judge.rubric_for(prompts[0].request)
     pictures = bool(config.run.audit_every) and epoch % config.run.audit_every == 0
-    record = EpochRecord(epoch, prompts, images, outcomes, rewards, _part(epoch_advantages, mine), rubric)
+    record = EpochRecord(epoch, prompts, images, outcomes, rewards, epoch_advantages.part(mine), rubric)
     write_record(path, record, rank=accelerator.process_index, pictures=pictures)
     figures = {**reward_figures(whole, epoch_advantages, rubric), **failure_figures(reasons)}
     figures |= optimality_histogram(
@@ -125,7 +123,7 @@ def train_epoch(trainer: NFTTrainer, path: Path) -> dict[str, float]:
     )
     if (spread := diversity(images, config.rollout.group)) is not None:
         figures["diversity"] = spread
-    figures |= _optimise(trainer, prompts, mine, x_0, epoch_advantages)
+    figures |= optimise(trainer, prompts, mine, x_0, epoch_advantages)
     trainer.epoch += 1
     return figures
 
@@ -169,77 +167,6 @@ def _judged_in_turn(trainer: NFTTrainer, waiting: list[list[Case]], on_images: C
         unload()
     place(trainer.family, device)
     return outcomes
-
-
-def _optimise(
-    trainer: NFTTrainer, prompts: list[TrainingPrompt], numbers: range, x_0: Tensor, epoch_advantages: Advantages
-) -> dict[str, float]:
-    """The epoch's optimiser steps, then the old policy follows."""
-    config = trainer.config
-    schedule = trainer.family.times(config.rollout.steps)[:-1]
-    times = plan_times(config.times, schedule, config.run.seed, trainer.epoch, list(numbers), config.rollout.group)
-    mine = slice(numbers.start, numbers.stop)
-    training_set = TrainingSet(
-        trainer.epoch,
-        prompts,
-        list(numbers),
-        x_0,
-        epoch_advantages.values_P_G[mine],
-        epoch_advantages.used_P_G[mine],
-        times,
-    )
-    per_rollout = times_per_rollout(config.times, config.rollout.steps)
-    figures: dict[str, list[float]] = {}
-    total, main = int(training_set.used_P_G.sum()) * per_rollout, trainer.accelerator.is_main_process
-    pace = Pace(f"epoch {trainer.epoch + 1}, training pairs", total, main=main, leave=False)
-    with pace:
-        for groups in split_groups(config, trainer.epoch):
-            everywhere = int(epoch_advantages.used_P_G[groups].sum()) * per_rollout
-            if everywhere == 0:
-                continue  # every group of this step was dropped: there is nothing to learn from
-            pairs = pairs_of(training_set, groups, config.run.seed)
-            # Only sharded weights need processes that do equally many passes.
-            passes = 1
-            if trainer.sharding is not None:
-                processes = trainer.accelerator.num_processes
-                passes = most_passes(
-                    epoch_advantages.used_P_G, groups, per_rollout, config.optimiser.micro_batch, processes
-                )
-            update = gradients(
-                training_set,
-                pairs,
-                everywhere,
-                trainer.family,
-                trainer.policy,
-                trainer.encoded,
-                config,
-                trainer.accelerator,
-                passes,
-                pace.update,
-            )
-            if trainer.sharding is not None and config.policy.tuning == "lora":
-                average_gradients(trainer.policy.parameters, trainer.accelerator)
-            norm = nn.utils.clip_grad_norm_(trainer.policy.parameters, config.optimiser.max_grad_norm)
-            trainer.optimiser.step()
-            trainer.optimiser.zero_grad(set_to_none=True)
-            stepped(trainer.policy)
-            trainer.average.update(trainer.policy.parameters)
-            trainer.step += 1
-            for name, value in {**update.means(), "grad_norm": float(whole_tensor(norm))}.items():
-                figures.setdefault(name, []).append(value)
-    decay = DECAYS[config.policy.old_decay](trainer.step)
-    trainer.policy.follow(decay)
-    means = {name: sum(values) / len(values) for name, values in figures.items()}
-    return {**means, "old_decay": decay, "optimiser_steps": float(trainer.step)}
-
-
-def _part(whole: Advantages, numbers: range) -> Advantages:
-    """This process's rows."""
-    mine = slice(numbers.start, numbers.stop)
-    statistics = type(whole.statistics)(
-        whole.statistics.count_P[mine], whole.statistics.mean_P[mine], whole.statistics.std_P[mine]
-    )
-    return Advantages(whole.values_P_G[mine], whole.used_P_G[mine], statistics, whole.kept_P[mine], whole.divisor)
 
 
 def _resume(trainer: NFTTrainer, run: RunDir) -> None:
