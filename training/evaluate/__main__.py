@@ -39,55 +39,72 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    importer = commands.add_parser("import", help="write a public benchmark as a folder of labelled pairs")
-    importer.add_argument("benchmark", choices=sorted(BENCHMARKS))
-    importer.add_argument("source", help="Parquet, JSON, JSONL or CSV file, a folder of them, or hub:OWNER/NAME")
-    importer.add_argument("--out", type=Path, required=True)
-    importer.add_argument(
+    _add_import_options(commands.add_parser("import", help="write a public benchmark as a folder of labelled pairs"))
+    _add_judge_options(commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped"))
+    _add_report_options(commands.add_parser("report", help="judges side by side, as Markdown"))
+    _add_retest_options(commands.add_parser("retest", help="ask the same judge several times at a temperature"))
+    _add_leakage_options(commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any"))
+    _add_gate_options(
+        commands.add_parser("gate", help="the same pairs under several precisions; exit code 2 if one fails")
+    )
+    _add_generation_options(
+        commands.add_parser("generation", help="judge a generator's images by a published benchmark's protocol")
+    )
+    return parser
+
+
+def _add_import_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    parser.add_argument("source", help="Parquet, JSON, JSONL or CSV file, a folder of them, or hub:OWNER/NAME")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
         "--images", type=Path, action="append", default=[], help="folder or tar of images named by path"
     )
-    importer.add_argument("--split", default="", help="only files with this in their name")
-    importer.add_argument("--limit", type=int)
+    parser.add_argument("--split", default="", help="only files with this in their name")
+    parser.add_argument("--limit", type=int)
 
-    judge = commands.add_parser("judge", help="ask a judge about every pair; goes on where it stopped")
-    _add_pairs(judge)
-    _add_judge(judge)
-    judge.add_argument("--mode", choices=get_args(Mode), default="pointwise")
-    judge.add_argument("--samples", type=int, default=3, help="critiques of the mode sampled (default: %(default)s)")
-    judge.add_argument("--precision", choices=PRECISIONS, default="auto")
-    judge.add_argument(
+
+def _add_judge_options(parser: argparse.ArgumentParser) -> None:
+    _add_pairs(parser)
+    _add_judge(parser)
+    parser.add_argument("--mode", choices=get_args(Mode), default="pointwise")
+    parser.add_argument("--samples", type=int, default=3, help="critiques of the mode sampled (default: %(default)s)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument(
         "--out", type=Path, required=True, help="folder of results; one for all judges of a set of pairs"
     )
 
-    report = commands.add_parser("report", help="judges side by side, as Markdown")
-    report.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
-    report.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
-    report.add_argument("--margin", type=finite, default=0.0, help="rewards this close are a tie")
 
-    again = commands.add_parser("retest", help="ask the same judge several times at a temperature")
-    _add_pairs(again)
-    _add_judge(again)
-    again.add_argument("--mode", choices=get_args(Mode), default="pointwise")
-    again.add_argument("--precision", choices=PRECISIONS, default="auto")
-    again.add_argument("--times", type=int, default=3)
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("judged", type=Path, help="folder that `judge --out` wrote")
+    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), action="append", help="tie protocol (default: all)")
+    parser.add_argument("--margin", type=finite, default=0.0, help="rewards this close are a tie")
 
-    leak = commands.add_parser("leakage", help="which pairs were seen in training; exit code 2 if any")
-    _add_pairs(leak)
-    leak.add_argument("training", type=Path, help="export folder that a student was trained on")
 
-    quantised = commands.add_parser("gate", help="the same pairs under several precisions; exit code 2 if one fails")
-    _add_pairs(quantised)
-    _add_judge(quantised)
-    quantised.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["auto", "int8", "nf4"])
-    quantised.add_argument("--out", type=Path, required=True)
+def _add_retest_options(parser: argparse.ArgumentParser) -> None:
+    _add_pairs(parser)
+    _add_judge(parser)
+    parser.add_argument("--mode", choices=get_args(Mode), default="pointwise")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--times", type=int, default=3)
 
-    generator_command = commands.add_parser(
-        "generation", help="judge a generator's images by a published benchmark's protocol"
-    )
-    generation.add_options(generator_command)
-    _add_judge(generator_command)
-    generator_command.add_argument("--precision", choices=PRECISIONS, default="auto")
-    return parser
+
+def _add_leakage_options(parser: argparse.ArgumentParser) -> None:
+    _add_pairs(parser)
+    parser.add_argument("training", type=Path, help="export folder that a student was trained on")
+
+
+def _add_gate_options(parser: argparse.ArgumentParser) -> None:
+    _add_pairs(parser)
+    _add_judge(parser)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["auto", "int8", "nf4"])
+    parser.add_argument("--out", type=Path, required=True)
+
+
+def _add_generation_options(parser: argparse.ArgumentParser) -> None:
+    generation.add_options(parser)
+    _add_judge(parser)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
 
 
 def _add_pairs(parser: argparse.ArgumentParser) -> None:

@@ -33,33 +33,33 @@ def write_parrot_report(
     run: ParrotRun, rubrics: Rubrics, out: Path, samples: int, teacher_log: Path | None = None
 ) -> Account:
     """Write `out` (HTML) and the same counts as JSON beside it; returns them."""
-    counted = account(run, rubrics, Calibration(), samples)
-    measured = None if teacher_log is None else measure(run, teacher_log)
+    counts = account(run, rubrics, Calibration(), samples)
+    quality = None if teacher_log is None else measure(run, teacher_log)
     body = [
         f"<h1>PARROT: {escaped(run.folder.name)}</h1>",
         "<p class=lead>What the teacher explained, what passed the checks, and what was dropped for which reason.</p>",
-        _figures(counted),
+        _figures(counts),
         "<h2>By source</h2>",
-        _by_source(counted),
+        _by_source(counts),
         "<h2>By reason</h2>",
-        _by_reason(counted),
-        _by_orders(counted),
-        _quality(measured) if measured is not None else "",
-        *(_samples(stage, run.store, counted.rationales) for stage in counted.stages),
+        _by_reason(counts),
+        _by_orders(counts),
+        _quality(quality) if quality is not None else "",
+        *(_samples(stage, run.store, counts.rationales) for stage in counts.stages),
     ]
     page = html_page(f"PARROT: {run.folder.name}", body, EXTRA_STYLE)
     replace_text(out, page)
-    replace_text(out.with_suffix(".json"), json.dumps(_as_json(counted, measured), indent=2))
-    return counted
+    replace_text(out.with_suffix(".json"), json.dumps(_as_json(counts, quality), indent=2))
+    return counts
 
 
-def _figures(counted: Account) -> str:
-    tiles = [(str(counted.pairs.total()), "pairs", f"{len(counted.origins)} sources")]
-    for stage in counted.stages:
+def _figures(counts: Account) -> str:
+    tiles = [(str(counts.pairs.total()), "pairs", f"{len(counts.origins)} sources")]
+    for stage in counts.stages:
         models = ", ".join(name for name, _ in stage.models.most_common(2))
         tiles.append((_percent(stage.retention()), f"{stage.title} kept", f"of {stage.total}; {models}".rstrip("; ")))
-    requests = sum(stage.usage.requests for stage in counted.stages)
-    tokens = sum(stage.usage.prompt_tokens + stage.usage.completion_tokens for stage in counted.stages)
+    requests = sum(stage.usage.requests for stage in counts.stages)
+    tokens = sum(stage.usage.prompt_tokens + stage.usage.completion_tokens for stage in counts.stages)
     tiles.append((f"{requests:,}", "requests", f"{tokens:,} tokens, unusable replies included"))
     cells = (
         f"<div class=figure><b>{escaped(value)}</b><span>{escaped(label)}</span><small>{escaped(note)}</small></div>"
@@ -68,34 +68,34 @@ def _figures(counted: Account) -> str:
     return f"<section class=figures>{''.join(cells)}</section>"
 
 
-def _by_source(counted: Account) -> str:
-    head = ["source", "pairs", *(stage.title for stage in counted.stages)]
+def _by_source(counts: Account) -> str:
+    head = ["source", "pairs", *(stage.title for stage in counts.stages)]
     rows = []
-    for origin in counted.origins:
+    for origin in counts.origins:
         shares = [
             f"{stage.by_origin[origin][KEPT]} of {stage.by_origin[origin].total()} ({_percent(stage.retention(origin))})"
             if origin in stage.by_origin
             else "-"
-            for stage in counted.stages
+            for stage in counts.stages
         ]
-        rows.append([origin, str(counted.pairs[origin]), *shares])
+        rows.append([origin, str(counts.pairs[origin]), *shares])
     return _table(head, rows)
 
 
-def _by_reason(counted: Account) -> str:
+def _by_reason(counts: Account) -> str:
     rows = [
         [stage.title, reason, str(count), _percent(count / stage.total)]
-        for stage in counted.stages
+        for stage in counts.stages
         for reason, count in stage.reasons.most_common()
     ]
     return _table(["stage", "reason", "records", "share"], rows)
 
 
-def _by_orders(counted: Account) -> str:
+def _by_orders(counts: Account) -> str:
     """A teacher that prefers a place passes one order and fails the other."""
     rows = [
         [title, *(f"{flags[name]} ({_percent(flags[name] / flags.total())})" for name in ("both", "one", "none"))]
-        for title, flags in counted.orders.items()
+        for title, flags in counts.orders.items()
         if flags
     ]
     if not rows:
@@ -103,7 +103,7 @@ def _by_orders(counted: Account) -> str:
     return "<h2>Pairs by the orders that passed</h2>" + _table(["stage", "both", "one", "none"], rows)
 
 
-def _quality(measured: RunQuality) -> str:
+def _quality(quality: RunQuality) -> str:
     rows = [
         [
             one.name,
@@ -111,12 +111,12 @@ def _quality(measured: RunQuality) -> str:
             f"{one.dropped_bad} + {one.dropped_good}",
             f"{one.kept_bad} + {one.kept_good}",
         ]
-        for one in measured.filters
+        for one in quality.filters
     ]
     head = ["filter", "precision", "recall", "bad among kept", "dropped: bad + good", "kept: bad + good"]
     faults = [
         [fault, reason, str(count)]
-        for fault, reasons in sorted(measured.faults.items())
+        for fault, reasons in sorted(quality.faults.items())
         for reason, count in reasons.most_common()
     ]
     return (
@@ -189,22 +189,22 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _as_json(counted: Account, measured: RunQuality | None) -> dict[str, Any]:
+def _as_json(counts: Account, quality: RunQuality | None) -> dict[str, Any]:
     table: dict[str, Any] = {
-        "pairs": dict(counted.pairs),
+        "pairs": dict(counts.pairs),
         "stages": {
             stage.title: {
-                "by_origin": {origin: dict(counts) for origin, counts in stage.by_origin.items()},
+                "by_origin": {origin: dict(reasons) for origin, reasons in stage.by_origin.items()},
                 "retention": stage.retention(),
                 "requests": stage.usage.requests,
                 "tokens": stage.usage.prompt_tokens + stage.usage.completion_tokens,
             }
-            for stage in counted.stages
+            for stage in counts.stages
         },
     }
-    table["pairs_by_orders_kept"] = {title: dict(row) for title, row in counted.orders.items()}
-    if measured is not None:
-        table["filters"] = [one.to_json() for one in measured.filters]
-        table["faults"] = {fault: dict(reasons) for fault, reasons in measured.faults.items()}
-        table["rationales_unknown_to_the_log"] = measured.unknown
+    table["pairs_by_orders_kept"] = {title: dict(row) for title, row in counts.orders.items()}
+    if quality is not None:
+        table["filters"] = [one.to_json() for one in quality.filters]
+        table["faults"] = {fault: dict(reasons) for fault, reasons in quality.faults.items()}
+        table["rationales_unknown_to_the_log"] = quality.unknown
     return table

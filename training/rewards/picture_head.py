@@ -100,21 +100,24 @@ def train_scalar(
     """
     torch.manual_seed(seed)
     generator = MiniatureGenerator.load(generator_folder()) if drawn else None
-    taught = rendered_preferences(np.random.default_rng([seed, 12]), pairs)
+    preferences = rendered_preferences(np.random.default_rng([seed, 12]), pairs)
     if generator is not None:
-        taught += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
+        preferences += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
     model = ScalarHead()
-    fit(model, stacked(taught), epochs, batch)
-    best_state = {
+    fit(model, stacked(preferences), epochs, batch)
+    held_out = {
         "held_out_rendered": rendered_preferences(
             np.random.default_rng([seed, 13]), max(64, pairs // 20), reserved=True
         )
     }
     if generator is not None:
-        best_state["held_out_drawn"] = drawn_preferences(
+        held_out["held_out_drawn"] = drawn_preferences(
             generator, np.random.default_rng([seed, 15]), max(2, drawn // 5), reserved=True
         )
-    figures = {"pairs": float(len(taught)), **{name: ordered_right(model, pairs) for name, pairs in best_state.items()}}
+    figures = {
+        "pairs": float(len(preferences)),
+        **{name: ordered_right(model, part) for name, part in held_out.items()},
+    }
     with replacing_together(path, [FILE, "figures.json"]) as (weights, table):
         weights.write(save(model.state_dict()))
         table.write(json.dumps(figures, indent=2).encode())
