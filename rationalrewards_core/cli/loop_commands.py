@@ -163,6 +163,20 @@ def demo_command(arguments: argparse.Namespace) -> int:
     return FAILED if summary["unscored"] > 0.05 * summary["images_generated"] else DONE
 
 
+def _demo_figures(summary: dict[str, Any]) -> list[Figure]:
+    low, high = summary["ci95"]
+    lead_low, lead_high = summary["lead_ci95"]
+    return [
+        Figure(f"{summary['oracle_before']:.2f} → {summary['oracle_after']:.2f}", "truth (oracle), first image → best", f"gain {summary['oracle_gain']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"),
+        Figure(f"{summary['reward_before']:.2f} → {summary['reward_after']:.2f}", "reward by the judge"),
+        Figure(f"{summary['best_of_n_oracle']:.2f}", "truth of best-of-N, at least the same seconds", f"the loop leads by {summary['lead_over_best_of_n']:+.3f} ({lead_low:+.3f} to {lead_high:+.3f})"),
+        Figure(f"{summary['perfect_before']:.0%} → {summary['perfect_after']:.0%}", "requests answered perfectly", f"best-of-N: {summary['best_of_n_perfect']:.0%}"),
+        Figure(str(summary["images_generated"]), "images by the loop", f"best-of-N: {summary['best_of_n_images']}"),
+        Figure(f"{summary['generator_seconds']:.1f} s + {summary['judge_seconds']:.1f} s", "generator + judge"),
+        Figure(str(summary["unscored"]), "unscored"),
+    ]  # fmt: skip
+
+
 def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
     from ..miniature.demo import mean_curve
     from ..report.parts import Line
@@ -182,17 +196,6 @@ def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
         Line("loop, oracle", mean_curve(loop, 1), "#12b886"),
         Line("best-of-N, oracle", mean_curve(rival, 1), "#f08c00", dashed=True),
     ]
-    low, high = summary["ci95"]
-    lead_low, lead_high = summary["lead_ci95"]
-    figures = [
-        Figure(f"{summary['oracle_before']:.2f} → {summary['oracle_after']:.2f}", "truth (oracle), first image → best", f"gain {summary['oracle_gain']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"),
-        Figure(f"{summary['reward_before']:.2f} → {summary['reward_after']:.2f}", "reward by the judge"),
-        Figure(f"{summary['best_of_n_oracle']:.2f}", "truth of best-of-N, at least the same seconds", f"the loop leads by {summary['lead_over_best_of_n']:+.3f} ({lead_low:+.3f} to {lead_high:+.3f})"),
-        Figure(f"{summary['perfect_before']:.0%} → {summary['perfect_after']:.0%}", "requests answered perfectly", f"best-of-N: {summary['best_of_n_perfect']:.0%}"),
-        Figure(str(summary["images_generated"]), "images by the loop", f"best-of-N: {summary['best_of_n_images']}"),
-        Figure(f"{summary['generator_seconds']:.1f} s + {summary['judge_seconds']:.1f} s", "generator + judge"),
-        Figure(str(summary["unscored"]), "unscored"),
-    ]  # fmt: skip
     write_report(
         path,
         rows,
@@ -202,7 +205,7 @@ def _demo_report(path: Path, runs: Any, summary: dict[str, Any]) -> None:
             "reward model judges the picture in words and scores and rewrites the request; the generator tries again. "
             "The oracle knows the truth of this world of shapes; it takes no part in the loop."
         ),
-        figures=figures,
+        figures=_demo_figures(summary),
         lines=lines,
         footer=(
             "Best-of-N draws from the original request for as many seconds as the loop used, judging included, and keeps "

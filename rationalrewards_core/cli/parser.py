@@ -178,7 +178,12 @@ def _refine(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the run in --out; with --prompt also begin it"
     )
     parser.add_argument("--seed", type=int, help="of the first image (default: 0)")
-    # No defaults here: what is not given comes from RefinePolicy, or from the run that goes on.
+    _loop_rules(parser)
+    _engine(parser)
+
+
+def _loop_rules(parser: argparse.ArgumentParser) -> None:
+    """No defaults here: what is not given comes from RefinePolicy, or from the run that goes on."""
     policy = RefinePolicy()
     rules = parser.add_argument_group("rules of the loop (with --resume: those of the run, unless given)")
     rules.add_argument("--threshold", type=float, help=f"reward (0..1) at which to stop (default: {policy.threshold})")
@@ -209,7 +214,6 @@ def _refine(parser: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--refine-from", choices=("best", "latest"), help=f"whose critique to follow (default: {policy.refine_from})"
     )
-    _engine(parser)
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:

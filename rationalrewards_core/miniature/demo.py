@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,8 @@ from .world import sample_wish, short_request
 
 THRESHOLD: Final = 0.95
 """The demo looks for pictures that are right in every point."""
+BATCH: Final = 32
+"""Pictures that are drawn at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class Clock:
 class BatchedGenerator:
     """Lets many loops share one generator: requests made in the same moment are drawn together."""
 
-    def __init__(self, generator: MiniatureGenerator, batch: int = 32) -> None:
+    def __init__(self, generator: MiniatureGenerator, batch: int = BATCH) -> None:
         self._generator, self._batch = generator, batch
         self._waiting: list[tuple[str, int, asyncio.Future[Image.Image]]] = []
         self._drawing = asyncio.Lock()
@@ -129,7 +132,7 @@ def demo_requests(options: DemoOptions) -> list[str]:
 async def run_demo(
     scorer: Scorer, generator: MiniatureGenerator, options: DemoOptions, progress: Callable[[str, int, int], None]
 ) -> tuple[list[DemoRun], Clock]:
-    """Run the loops, then the rival. `progress(stage, done, total)` is called as requests finish."""
+    """Run the loops, then the rival. `progress(stage, count, total)` is called as requests finish."""
     requests = demo_requests(options)
     clock = Clock()
     draw = BatchedGenerator(generator)
@@ -247,34 +250,34 @@ async def _rival(
 
     An image is priced at what it cost the loop on average, since both could be drawn in batches of any size.
     """
-    spent = [len(end.state.steps) for end in ends]
-    images = sum(spent)
-    per_image = clock.generator / images + clock.judge / images
-    probe = steps_cases(ends)[:32]
-    score_seconds = await _judge_seconds(scorer, probe, "score") / len(probe)
-    rate = per_image / (clock.generator / images + score_seconds)
-    counts = [max(n, math.ceil(n * rate)) for n in spent]
+    counts = await _rival_counts(scorer, ends, clock)
     jobs = [(i, options.seed + 1000 * i + k) for i, n in enumerate(counts) for k in range(n)]
-    pictures: list[Image.Image] = []
     started = time.perf_counter()
-    for start in range(0, len(jobs), 32):
-        part = jobs[start : start + 32]
+    pictures: list[Image.Image] = []
+    for start in range(0, len(jobs), BATCH):
+        part = jobs[start : start + BATCH]
         pictures += await asyncio.to_thread(
-            generator.generate_many, [requests[i] for i, _ in part], [s for _, s in part]
+            generator.generate_many, [requests[i] for i, _ in part], [seed for _, seed in part]
         )
-        progress("best of N", min(start + 32, len(jobs)), len(jobs))
+        progress("best of N", min(start + BATCH, len(jobs)), len(jobs))
     clock.rival_generator = time.perf_counter() - started
     started = time.perf_counter()
     cases = [Case(ends[i].state.request, image) for (i, _), image in zip(jobs, pictures, strict=True)]
     fresh = Scorer(scorer.backend, scorer.rubrics, scorer.settings)  # the loop's critiques would answer for nothing
-    outcomes = await fresh.judge_many(cases, "score")
+    rewards = [outcome.reward for outcome in await fresh.judge_many(cases, "score")]
     clock.rival_judge = time.perf_counter() - started
-    rows: list[tuple[list[Image.Image], tuple[float | None, ...]]] = []
-    position = 0
-    for n in counts:
-        rows.append((pictures[position : position + n], tuple(one.reward for one in outcomes[position : position + n])))
-        position += n
-    return rows
+    bounds = [0, *accumulate(counts)]
+    return [(pictures[start:end], tuple(rewards[start:end])) for start, end in pairwise(bounds)]
+
+
+async def _rival_counts(scorer: Scorer, ends: Sequence[LoopEnd], clock: Clock) -> list[int]:
+    """How many images each request's loop would have paid for, had its judge only scored them."""
+    steps = [len(end.state.steps) for end in ends]
+    drawing, critique = clock.generator / sum(steps), clock.judge / sum(steps)
+    probe = steps_cases(ends)[:BATCH]
+    score = await _judge_seconds(scorer, probe, "score") / len(probe)
+    rate = (drawing + critique) / (drawing + score)
+    return [max(n, math.ceil(n * rate)) for n in steps]
 
 
 def _best_so_far(rewards: Sequence[float | None], oracle: Sequence[float]) -> list[tuple[float, float]]:
