@@ -39,7 +39,7 @@ class PromptRefine(io.ComfyNode):
             "(quotes, trigger words, LoRA tags, weights, embeddings) stays.",
             search_aliases=["rewrite prompt", "improve prompt", "negative prompt", "refine", "rationalrewards"],
             has_intermediate_output=True,
-            inputs=[*_what(), *_how()],
+            inputs=[*_critique_inputs(), *_wording_inputs()],
             outputs=[
                 io.String.Output("prompt", tooltip="The prompt to try next."),
                 io.Boolean.Output("changed", tooltip="Whether it differs from the prompt that went in."),
@@ -71,7 +71,7 @@ class PromptRefine(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..rationalrewards_core.rewording import RewordingRules
 
-        outcome = _chosen(critique, index)
+        outcome = _outcome_at(critique, index)
         before = prompt if prompt.strip() else critique.request.text
         rules = RewordingRules(
             style=style,  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def _negative(
     return refined, ((f"Should not be there: {', '.join(added)}.",) if added else ())
 
 
-def _chosen(critiques: Critiques, index: int) -> Outcome:
+def _outcome_at(critiques: Critiques, index: int) -> Outcome:
     """The critique of one image: by its position, or of the best image for -1."""
     count = len(critiques.outcomes)
     if index >= count:
@@ -144,7 +144,7 @@ def _chosen(critiques: Critiques, index: int) -> Outcome:
     return outcome
 
 
-def _what() -> list[Any]:
+def _critique_inputs() -> list[Any]:
     return [
         CritiqueSocket.Input(
             "critique", tooltip="From Rational Critique: why the image falls short, and a better prompt."
@@ -179,7 +179,7 @@ def _what() -> list[Any]:
     ]
 
 
-def _how() -> list[Any]:
+def _wording_inputs() -> list[Any]:
     return [
         io.String.Input(
             "trigger_words",

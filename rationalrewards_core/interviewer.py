@@ -41,8 +41,8 @@ class JudgeQuestion:
     rubric: Rubric
 
     @cached_property
-    def place(self) -> Address:
-        """Read once: every pixel is in it."""
+    def address(self) -> Address:
+        """What the memo knows the messages by; made once, since every pixel goes into it."""
         return address(self.messages)
 
 
@@ -62,17 +62,17 @@ class Interviewer:
         again = self.settings.ask_again
         sampling = self._sampling(question.rubric, mode)
         if not sampling.repeatable:
-            return await self._asked(question, sampling, mode, again)
+            return await self._ask_question(question, sampling, mode, again)
         key = self._key(question, sampling, mode)
         if mode == "critique":
-            return self.memo.get(key) or await self._remembered(key, question, sampling, mode, again)
+            return self.memo.get(key) or await self._ask_once(key, question, sampling, mode, again)
         # A critique of the same picture, kept or being written, holds the answer.
         whole = self._key(question, self._sampling(question.rubric, "critique"), "critique")
-        whole_critique = self.memo.get(key, whole) or await self._under_way(whole)
-        return score_part(whole_critique or await self._remembered(key, question, sampling, mode, again))
+        whole_critique = self.memo.get(key, whole) or await self._answer_under_way(whole)
+        return score_part(whole_critique or await self._ask_once(key, question, sampling, mode, again))
 
     def _key(self, question: JudgeQuestion, sampling: Sampling, way: Way) -> str:
-        return address_key(self._judge_identity(question.rubric), question.place, sampling, way)
+        return address_key(self._judge_identity(question.rubric), question.address, sampling, way)
 
     def _judge_identity(self, rubric: Rubric) -> str:
         """Who judges, and by which rubric: its keys name the scores of a critique and are in no prompt.
@@ -82,29 +82,27 @@ class Interviewer:
         unweighted = rubric.with_weights(dict.fromkeys((d.key for d in rubric.dimensions), 1.0))
         return f"{self.backend.identity}#{rubric_to_toml(unweighted)}"
 
-    async def _remembered(
-        self, key: str, question: JudgeQuestion, sampling: Sampling, way: Way, again: int
-    ) -> Critique:
-        """Ask, together with whoever asks the same now, and keep the answer."""
+    async def _ask_once(self, key: str, question: JudgeQuestion, sampling: Sampling, way: Way, again: int) -> Critique:
+        """Ask once for all who ask the same now, and keep the answer in the memo."""
 
         async def call() -> Critique:
-            critique = await self._asked(question, sampling, way, again)
+            critique = await self._ask_question(question, sampling, way, again)
             self.memo.put(key, critique)
             return critique
 
         return await self.memo.calls.join(key, call)
 
-    async def _under_way(self, key: str) -> Critique | None:
+    async def _answer_under_way(self, key: str) -> Critique | None:
         """What a call of that key comes to; None if there is none, or if it fails: the failure is its own caller's."""
         try:
             return await self.memo.calls.join_if_any(key)
         except (CritiqueParseError, BackendError, RequestError):
             return None
 
-    async def _asked(self, question: JudgeQuestion, sampling: Sampling, way: Way, again: int) -> Critique:
-        return await self.asked(question.messages, sampling, lambda reply: _read(reply, question.rubric, way), again)
+    async def _ask_question(self, question: JudgeQuestion, sampling: Sampling, way: Way, again: int) -> Critique:
+        return await self.ask(question.messages, sampling, lambda reply: _read(reply, question.rubric, way), again)
 
-    async def asked(
+    async def ask(
         self, messages: tuple[Message, ...], sampling: Sampling, read: Callable[[Reply], T], again: int | None = None
     ) -> T:
         """What `read` makes of the judge's reply, asked up to `again` times more where that raises CritiqueParseError.
@@ -136,7 +134,7 @@ class Interviewer:
     async def _sample(self, question: JudgeQuestion, sampling: Sampling) -> Critique | None:
         key = self._key(question, sampling, "score")
         try:
-            return self.memo.get(key) or await self._remembered(key, question, sampling, "score", again=0)
+            return self.memo.get(key) or await self._ask_once(key, question, sampling, "score", again=0)
         except CritiqueParseError:
             return None  # counted where it was read
         except (BackendError, RequestError) as error:

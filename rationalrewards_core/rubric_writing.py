@@ -55,7 +55,7 @@ async def write_rubric(scorer: Scorer, request: UserRequest, base: Rubric | None
         check_finished(reply)
         return parse_written(reply.text, request, start)
 
-    return await scorer.asked(messages, sampling, read)
+    return await scorer.ask(messages, sampling, read)
 
 
 def writing_messages(request: UserRequest, base: Rubric) -> tuple[Message, ...]:

@@ -77,7 +77,7 @@ class Scorer(Interviewer):
         sampling = replace(
             self._sampling(question.rubric, "critique"), temperature=temperature, seed=seed, alternatives=0
         )
-        return await self._asked(question, sampling, "critique", again=0)
+        return await self._ask_question(question, sampling, "critique", again=0)
 
     async def score_many(
         self,
@@ -188,16 +188,16 @@ class Scorer(Interviewer):
 
         async def meet(first: Case, second: Case) -> Comparison | Unscored:
             async with gate:
-                return await self._caught(self.compare(first.request, first.candidate, second.candidate))
+                return await self._or_unscored(self.compare(first.request, first.candidate, second.candidate))
 
         pairs = meetings(len(cases))
         games = await asyncio.gather(*(meet(cases[a], cases[b]) for a, b in pairs))
         return standings(len(cases), dict(zip(pairs, games, strict=True)), self.rubric_for(cases[0].request))
 
     async def _outcome(self, case: Case, mode: Mode) -> Outcome:
-        return await self._caught(self._judge(case, mode))
+        return await self._or_unscored(self._judge(case, mode))
 
-    async def _caught(self, answer: Awaitable[T]) -> T | Unscored:
+    async def _or_unscored(self, answer: Awaitable[T]) -> T | Unscored:
         """The answer, or its failure as an `Unscored`, which is counted."""
         try:
             return await answer
@@ -238,9 +238,9 @@ class Scorer(Interviewer):
         again = self.settings.ask_again
         if sampling.repeatable:
             key = self._key(question, sampling, "pairwise")
-            answer = self.memo.get(key) or await self._remembered(key, question, sampling, "pairwise", again)
+            answer = self.memo.get(key) or await self._ask_once(key, question, sampling, "pairwise", again)
         else:
-            answer = await self._asked(question, sampling, "pairwise", again)
+            answer = await self._ask_question(question, sampling, "pairwise", again)
         return parse_comparison(answer.raw, rubric)
 
     def _check_failure_rate(self, outcomes: Sequence[Outcome | None]) -> None:

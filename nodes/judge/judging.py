@@ -53,14 +53,13 @@ async def judged(
     sound = [index for index in range(len(pictures)) if index not in flaws]
     if not sound:
         raise RequestError(flaws[0])
-    changed = dict(weights) if weights else None
     critiques = await scorer.critique_many(
         [requests[index] for index in sound],
         [pictures[index] for index in sound],
         mode,
         executing_node(),
         rubric=rubric,
-        weights=changed,
+        weights=dict(weights) if weights else None,
     )
     outcomes = dict(zip(sound, critiques.outcomes, strict=True))
     outcomes |= {index: Unscored(reason=RequestError.reason, message=why) for index, why in flaws.items()}

@@ -97,7 +97,7 @@ class LoadedScorer:
         return Critiques(
             request=requests[0],
             rubric=own_rubric,
-            outcomes=tuple(map(said_here, outcomes)),
+            outcomes=tuple(map(with_widget_named, outcomes)),
             notes=(*notes, *engine_notes(self.engine)),
         )
 
@@ -149,8 +149,8 @@ class LoadedScorer:
                 self.engine.release()
 
 
-def said_here(outcome: Outcome) -> Outcome:
-    """The outcome, with the place of the widget in a sentence that asks for it."""
+def with_widget_named(outcome: Outcome) -> Outcome:
+    """The outcome; a sentence that asks for a setting says on which node its widget is."""
     if not isinstance(outcome, Unscored) or outcome.reason != Reason.TRUNCATED.value:
         return outcome
     place = "raise max_tokens on Load Rational Scorer (an advanced widget)"

@@ -91,9 +91,9 @@ def _check_strength(folder: Path, table: Mapping[str, Any]) -> None:
         for name, value in [(key, table.get(key, 8)), *values.items()]:
             number = finite_number(value)
             if not number or (key == "r" and (number < 1 or number % 1)):
-                shown = name if name == key else f"{patterns} of {name}"
+                setting = name if name == key else f"{patterns} of {name}"
                 raise ConfigError(
-                    f"{shown} in the adapter_config.json of {folder} must be {kind}, not {value!r:.40}; copy that file again."
+                    f"{setting} in the adapter_config.json of {folder} must be {kind}, not {value!r:.40}; copy that file again."
                 )
 
 

@@ -56,7 +56,9 @@ class OpenAIChat:
         self._listing = ""
         self._introducing = asyncio.Lock()
         self._acquaintance: ChatSession | BackendError | None = None
+        """The session in which `introduce` has met the server, or why the server cannot be used."""
         self._anew = False
+        """Whether what is remembered of the server does not count, the next time that it is met."""
 
     @property
     def identity(self) -> str:
@@ -127,7 +129,7 @@ class OpenAIChat:
         old = self._session
         if old is not None and old.calls.usable:
             return old
-        calls = ServerCalls(self.config, self._sleep, self._look_again)
+        calls = ServerCalls(self.config, self._sleep, self._check_model)
         session = ChatSession(calls, self._options, self._sleep)
         self._session = session
         self._introducing, self._acquaintance = asyncio.Lock(), None
@@ -136,6 +138,7 @@ class OpenAIChat:
         return session
 
     async def _meet(self, session: ChatSession) -> None:
+        """Take down the model that is listed, the grid of its pictures, and the profile."""
         entry = await session.listed()
         self._listing = model_digest(entry)
         self._grid = self._grid_of(entry)
@@ -157,23 +160,24 @@ class OpenAIChat:
         self._anew = False
         if profile is None:
             start = replace(assumed_profile(config), model=model, software=software.name, context=context)
-            profile = await self._found_out(session, start)
+            profile = await self._probe(session, start)
             remember(key, profile, on_disk=config.remember)
         if profile.probed and not profile.guided and config.structured != "none":
             self._options.notice("grammar", "takes no grammar; replies are not guided")
         return profile
 
-    async def _found_out(self, session: ChatSession, start: ServerProfile) -> ServerProfile:
+    async def _probe(self, session: ChatSession, start: ServerProfile) -> ServerProfile:
+        """`start`, with what questions to the server show that it honours."""
         self._options.profile = start
         if self.config.check_sight:
-            await self._see(session)
+            await self._check_sight(session)
         if self.config.probe:
             self._options.profile = await probed(session.short, self.profile)
             for line in self.profile.lines():
                 log.info("server %r: %s", self.config.name, line)
         return self.profile
 
-    async def _see(self, session: ChatSession) -> None:
+    async def _check_sight(self, session: ChatSession) -> None:
         """BackendError (`no_sight`) unless the model sees pictures; else note how many, and in which grid."""
 
         async def prompt_tokens(messages: Sequence[Message]) -> int:
@@ -204,7 +208,7 @@ class OpenAIChat:
         root = entry.get("root")
         return grid_of_folder(Path(root)) if isinstance(root, str) and root else None
 
-    async def _look_again(self) -> None:
+    async def _check_model(self) -> None:
         """After an outage: BackendError (`model_changed`) if another model came back; scores of two judges never mix."""
         session = self._session
         if session is None or self._acquaintance is not session:

@@ -122,9 +122,9 @@ async def _receive(
                     block += piece
                     if len(block) >= BLOCK:
                         whole, block = bytes(block), bytearray()
-                        await _kept(arrival, whole, progress)
+                        await _append_block(arrival, whole, progress)
             finally:  # also of a connection that broke, and of a download that is stopped
-                await _kept(arrival, bytes(block), progress)
+                await _append_block(arrival, bytes(block), progress)
             return
     raise DownloadError(f"The hub sent the request for {arrival.file.name} in circles; try again later.")
 
@@ -145,7 +145,7 @@ async def _check(answer: aiohttp.ClientResponse, arrival: Arrival) -> None:
         raise DownloadError(f"The hub refused {arrival.file.name} (HTTP {answer.status}); fetch the judge by hand.")
 
 
-async def _kept(arrival: Arrival, block: bytes, progress: Callable[[int], None]) -> None:
+async def _append_block(arrival: Arrival, block: bytes, progress: Callable[[int], None]) -> None:
     """Write in a thread, and to the end even when the download is stopped meanwhile."""
     if not block:
         return

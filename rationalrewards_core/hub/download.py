@@ -68,14 +68,14 @@ class JudgeDownload:
     def state(self) -> DownloadState:
         """Nothing is asked of the hub."""
         if self._task is not None:
-            return self._seen("running")
+            return self._state_of("running")
         if self.target.exists():
             return DownloadState(state="here" if _whole(self.target) else "occupied")
         if self._listing is None:
             self._recall()
         if self._error is not None:
-            return self._seen("failed")
-        return self._seen("part" if self._unfinished.exists() else "missing")
+            return self._state_of("failed")
+        return self._state_of("part" if self._unfinished.exists() else "missing")
 
     async def ask(self) -> DownloadState:
         """Ask the hub what there is to fetch; nothing is fetched, and what has begun stays at its commit."""
@@ -183,7 +183,7 @@ class JudgeDownload:
                 with suppress(OSError):
                     self._arrived[file.name] = place.stat().st_size
 
-    def _seen(self, state: State) -> DownloadState:
+    def _state_of(self, state: State) -> DownloadState:
         listing = self._listing
         return DownloadState(
             state=state,

@@ -33,7 +33,10 @@ def main(command: list[str]) -> int:
     try:
         # Safe before any thread is there; the command gets a group of its own, so that all of it can be ended.
         process = subprocess.Popen(  # noqa: S603 - it comes from the user's own config file
-            command, stdin=subprocess.DEVNULL, start_new_session=os.name != "nt", preexec_fn=_dying_with(os.getpid())
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=os.name != "nt",
+            preexec_fn=_when_keeper_dies(os.getpid()),
         )
     except OSError as error:
         print(f"{command[0]}: {error.strerror or error}", file=sys.stderr, flush=True)  # noqa: T201
@@ -80,17 +83,18 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _dying_with(keeper: int) -> Callable[[], None] | None:
+def _when_keeper_dies(keeper: int) -> Callable[[], None] | None:
+    """What the command runs before it begins, so that Linux ends it with the keeper of that process id; None elsewhere."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
 
-    def tie() -> None:
+    def ask_for_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != keeper:  # it was killed in between
             os._exit(NO_PROGRAM)
 
-    return tie
+    return ask_for_signal
 
 
 if __name__ == "__main__":

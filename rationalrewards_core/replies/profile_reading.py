@@ -100,11 +100,11 @@ class ProfileReading:
         start = self._answer.find("{")
         if start < 0:
             raise self._error(Reason.NO_JUDGEMENT, "The reply holds no JSON object.")
-        decoder = json.JSONDecoder(object_pairs_hook=_once, strict=False)
+        decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, strict=False)
         try:
             table, end = decoder.raw_decode(self._answer[start:])
         except (ValueError, RecursionError) as error:
-            reason = Reason.CONFLICTING_SCORES if isinstance(error, _StandsTwice) else Reason.TRUNCATED
+            reason = Reason.CONFLICTING_SCORES if isinstance(error, _RepeatedName) else Reason.TRUNCATED
             raise self._error(reason, f"The reply's JSON object cannot be read: {error}.") from error
         if "{" in self._answer[start + end :]:
             raise self._error(Reason.CONFLICTING_SCORES, "The reply holds more than one JSON object.")
@@ -115,14 +115,14 @@ class ProfileReading:
         return CritiqueParseError(reason.value, message, self._raw)
 
 
-class _StandsTwice(ValueError):
+class _RepeatedName(ValueError):
     """A name that stands twice in one JSON object, of which Python would keep the last."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise _StandsTwice("a name stands twice in it")
+        raise _RepeatedName("a name stands twice in it")
     return table
 
 

@@ -27,18 +27,17 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SCORES: Final = frozenset({"score", "rating"})
 _TITLES: Final = frozenset({"dimension", "name", "title", "key", "category", "criterion", "heading"})
 _WORDS: Final = (
-    *(
-        "justification",
-        "reasoning",
-        "reason",
-        "rationale",
-        "explanation",
-        "evidence",
-        "analysis",
-        "critique",
-        "feedback",
-    ),
-    *("comment", "comments"),
+    "justification",
+    "reasoning",
+    "reason",
+    "rationale",
+    "explanation",
+    "evidence",
+    "analysis",
+    "critique",
+    "feedback",
+    "comment",
+    "comments",
 )
 _HIGHEST: Final = frozenset({"max", "maximum", "max score", "maximum score", "out of", "scale max", "max rating"})
 _LOWEST: Final = frozenset({"min", "minimum", "min score", "minimum score", "scale min"})

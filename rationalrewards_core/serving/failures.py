@@ -24,7 +24,7 @@ _OWN_FAULTS: Final = {
 _TURNED_AWAY: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
-def told(outcome: Unscored) -> str:
+def public_message(outcome: Unscored) -> str:
     """The message of an outcome, as a caller may read it."""
     if outcome.reason not in _OWN_FAULTS:
         return outcome.message
@@ -32,7 +32,7 @@ def told(outcome: Unscored) -> str:
     return _OWN_FAULTS[outcome.reason]
 
 
-def turned_away(refusal: web.HTTPException, most_bytes: int) -> tuple[str, str]:
-    """What aiohttp itself turned away, as a reason and a sentence in our words."""
+def refusal_words(refusal: web.HTTPException, most_bytes: int) -> tuple[str, str]:
+    """A call that aiohttp itself turned away, as a reason and a sentence in our words."""
     limit = f" (at most {most_bytes} bytes)" if refusal.status == 413 else ""
     return _TURNED_AWAY.get(refusal.status, "refused"), f"{refusal.reason}{limit}."

@@ -26,7 +26,7 @@ from ..judged import Outcome
 from ..replies.parsing import Mode
 from ..scorer import Scorer
 from .config import LOOPBACK, ServeConfig, listening_socket
-from .failures import FAILED, told, turned_away
+from .failures import FAILED, public_message, refusal_words
 from .metrics import ServerMetrics
 from .requests import (
     ITEM_FIELDS,
@@ -106,7 +106,7 @@ class RewardServer:
             return self._failed("internal")
 
     def _refused(self, refusal: web.HTTPException) -> web.Response:
-        reason, sentence = turned_away(refusal, self._config.max_body_bytes)
+        reason, sentence = refusal_words(refusal, self._config.max_body_bytes)
         headers = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else None
         return web.json_response(error_json(reason, sentence), status=refusal.status, headers=headers)
 
@@ -211,7 +211,7 @@ class RewardServer:
         if isinstance(outcome, Critique):
             answer.update(scores=outcome.scores, critique=outcome.to_json())
         else:
-            answer["unscored"] = {"reason": outcome.reason, "message": told(outcome)}
+            answer["unscored"] = {"reason": outcome.reason, "message": public_message(outcome)}
         return {**answer, "seconds": round(seconds, 4)}
 
     async def _drain(self, app: web.Application) -> None:

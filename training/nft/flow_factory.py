@@ -22,7 +22,7 @@ from rationalrewards_core.critique import Critique, Unscored
 from rationalrewards_core.errors import BackendError, RequestError
 from rationalrewards_core.judged import Case, Outcome
 from rationalrewards_core.serving.config import ServeConfig
-from rationalrewards_core.serving.failures import FAILED, turned_away
+from rationalrewards_core.serving.failures import FAILED, refusal_words
 from rationalrewards_core.serving.requests import Item, check_site, check_token, read_item, read_object, refuse
 from rationalrewards_core.serving.room import Allowance, Room
 
@@ -81,7 +81,7 @@ class FlowFactory:
     def _sentence(self, refusal: web.HTTPException) -> str:
         if refusal.content_type == "application/json":
             return str(json.loads(refusal.text or "{}")["error"]["message"])
-        return turned_away(refusal, self._config.max_body_bytes)[1]
+        return refusal_words(refusal, self._config.max_body_bytes)[1]
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
