@@ -185,15 +185,15 @@ def _row(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _dressed(said: str, reply: Written, rng: random.Random) -> str:
-    if said == "N/A":
-        return said
-    return rng.choice((said, f"**{said}**", said.replace(".", ","), f"{said}/{reply.rubric.scale.maximum:g}"))
+def _dressed(score: str, reply: Written, rng: random.Random) -> str:
+    if score == "N/A":
+        return score
+    return rng.choice((score, f"**{score}**", score.replace(".", ","), f"{score}/{reply.rubric.scale.maximum:g}"))
 
 
-def _json(reply: Written, rng: random.Random, said: dict[str, str], behind: str = "") -> str:
+def _json(reply: Written, rng: random.Random, scores: dict[str, str], behind: str = "") -> str:
     """Scores as JSON in one of the forms that judges write; `behind` stands in the first dimension's object."""
-    number = {k: json.dumps(v) if v == "N/A" or rng.random() < 0.3 else v for k, v in said.items()}
+    number = {k: json.dumps(v) if v == "N/A" or rng.random() < 0.3 else v for k, v in scores.items()}
     inside = {key: f'{{"score": {value}, "justification": "j"}}' for key, value in number.items()}
     if behind:
         first = next(iter(inside))

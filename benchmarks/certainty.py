@@ -104,19 +104,19 @@ def _scores(case: SampledPicture) -> Iterator[tuple[str, float, float]]:
             yield judgement.key, score, judgement.score
 
 
-def row(of: str, name: str, found: Sequence[Certainty]) -> list[object]:
-    errors = [c.error for c in found if c.spread >= SEEN]
-    elsewhere = [c.error for c in found if c.spread < SEEN]
+def row(of: str, name: str, certainties: Sequence[Certainty]) -> list[object]:
+    errors = [c.error for c in certainties if c.spread >= SEEN]
+    elsewhere = [c.error for c in certainties if c.spread < SEEN]
     return [
         of,
         name,
-        len(found),
-        spearman([c.spread for c in found], [c.error for c in found]),
-        fmean(c.error for c in found),
-        len(errors) / len(found),
+        len(certainties),
+        spearman([c.spread for c in certainties], [c.error for c in certainties]),
+        fmean(c.error for c in certainties),
+        len(errors) / len(certainties),
         fmean(errors) if errors else "-",
         fmean(elsewhere) if elsewhere else "-",
-        fmean(c.mean_error for c in found),
+        fmean(c.mean_error for c in certainties),
     ]
 
 

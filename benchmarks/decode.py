@@ -144,7 +144,7 @@ def before(checkpoint: Checkpoint, group: list[Conversation], sampling: Sampling
     compiler = GrammarCompiler(checkpoint.tokeniser, checkpoint.vocabulary, checkpoint.stop_ids)
     mask = GrammarMask(compiler.compiled(str(sampling.grammar)), len(group), checkpoint.vocabulary)
     alternatives = Alternatives(sampling.alternatives)
-    watch = StepWatch(checkpoint.tokeniser, start, sampling.stop, lambda row: False, lambda done: None)
+    watch = StepWatch(checkpoint.tokeniser, start, sampling.stop, lambda row: False, lambda step: None)
     with torch.inference_mode():
         output = checkpoint.model.generate(
             **inputs,

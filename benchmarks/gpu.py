@@ -139,7 +139,7 @@ def generated(stage: ReplayStage, prompts: Any, replies: Any, *, guided: bool) -
         compiled = stage.compiled_grammar()
         masks = [GrammarMask(compiled, len(prompts), len(stage.tokeniser.vocabulary))] if compiled is not None else []
         processors = [*masks, Alternatives(10), *processors]
-        stopping = [StepWatch(stage.tokeniser, start, ("\n# No such heading",), lambda row: False, lambda done: None)]
+        stopping = [StepWatch(stage.tokeniser, start, ("\n# No such heading",), lambda row: False, lambda step: None)]
     with torch.inference_mode():
         output = stage.model.generate(
             **inputs,

@@ -34,26 +34,26 @@ def settled(folder: Path, unordered: Collection[str] = (), apart: Collection[str
     return {path.relative_to(folder).as_posix(): _content(path, path.name in unordered) for path in files}
 
 
-def differences(wanted: Settled, found: Settled) -> list[str]:
+def differences(expected: Settled, actual: Settled) -> list[str]:
     """One line for each file that is missing, is too much, or holds something else."""
-    lines = [f"{name} is missing" for name in wanted.keys() - found.keys()]
-    lines += [f"{name} is too much" for name in found.keys() - wanted.keys()]
+    lines = [f"{name} is missing" for name in expected.keys() - actual.keys()]
+    lines += [f"{name} is too much" for name in actual.keys() - expected.keys()]
     lines += [
-        f"{name} differs{_where(wanted[name], found[name])}"
-        for name in wanted.keys() & found.keys()
-        if not _same(wanted[name], found[name])
+        f"{name} differs{_where(expected[name], actual[name])}"
+        for name in expected.keys() & actual.keys()
+        if not _same(expected[name], actual[name])
     ]
     return sorted(lines)
 
 
-def _same(wanted: Any, found: Any, field: str = "") -> bool:
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return wanted.keys() == found.keys() and all(_same(wanted[key], found[key], str(key)) for key in wanted)
-    if isinstance(wanted, list) and isinstance(found, list):
-        return len(wanted) == len(found) and all(_same(*pair, field) for pair in zip(wanted, found, strict=True))
-    if field in ROUNDED and isinstance(wanted, float) and isinstance(found, float):
-        return math.isclose(wanted, found, rel_tol=0.0, abs_tol=ROUNDING)
-    return bool(wanted == found)
+def _same(expected: Any, actual: Any, field: str = "") -> bool:
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return expected.keys() == actual.keys() and all(_same(expected[key], actual[key], str(key)) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(_same(*pair, field) for pair in zip(expected, actual, strict=True))
+    if field in ROUNDED and isinstance(expected, float) and isinstance(actual, float):
+        return math.isclose(expected, actual, rel_tol=0.0, abs_tol=ROUNDING)
+    return bool(expected == actual)
 
 
 def _content(path: Path, unordered: bool) -> Any:
@@ -92,10 +92,10 @@ def _tensors(path: Path) -> Any:
     return plain(torch.load(path, weights_only=True))
 
 
-def _where(wanted: Any, found: Any) -> str:
-    if not isinstance(wanted, list) or not isinstance(found, list):
+def _where(expected: Any, actual: Any) -> str:
+    if not isinstance(expected, list) or not isinstance(actual, list):
         return ""
-    if len(wanted) != len(found):
-        return f": {len(found)} lines instead of {len(wanted)}"
-    place = next(place for place, pair in enumerate(zip(wanted, found, strict=True)) if not _same(*pair))
-    return f" from line {place + 1}: {str(found[place])[:120]} instead of {str(wanted[place])[:120]}"
+    if len(expected) != len(actual):
+        return f": {len(actual)} lines instead of {len(expected)}"
+    place = next(place for place, pair in enumerate(zip(expected, actual, strict=True)) if not _same(*pair))
+    return f" from line {place + 1}: {str(actual[place])[:120]} instead of {str(expected[place])[:120]}"

@@ -58,7 +58,7 @@ def run(count: int = 16, rounds: int = 5) -> str:
     return table(["variant", f"tokens for {count} images", "s per image (median)", "best", "ratio to plain"], rows)
 
 
-def _completion_tokens(backend: Any, judged: Any, which: Any) -> dict[str, int]:
+def _completion_tokens(backend: Any, cases: Any, which: Any) -> dict[str, int]:
     """Tokens written in each mode, from the replies themselves."""
 
     async def count(mode: str) -> int:
@@ -68,7 +68,7 @@ def _completion_tokens(backend: Any, judged: Any, which: Any) -> dict[str, int]:
                     critique_messages(c.request, c.candidate, which.rubric_for(c.request)),
                     which._sampling(which.rubric_for(c.request), mode),
                 )
-                for c in judged
+                for c in cases
             )
         )
         return sum(reply.completion_tokens for reply in replies)

@@ -83,11 +83,11 @@ def _epochs(epochs: int) -> str:
     return f"{table(heads, rows)}\n\n{about}"
 
 
-def _epoch_row(decay: str, found: Compared) -> list[object]:
-    sides = (found.published, found.ours)
+def _epoch_row(decay: str, times: Compared) -> list[object]:
+    sides = (times.published, times.ours)
     clock = [statistics.median(side.clock) for side in sides]
     processor = [statistics.median(side.processor) for side in sides]
-    apart = (f"{found.rewards:.1e}", f"{found.weights:.1e}")
+    apart = (f"{times.rewards:.1e}", f"{times.weights:.1e}")
     return [f"old policy `{decay}`", *clock, clock[0] / clock[1], *processor, *apart]
 
 

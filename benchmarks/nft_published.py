@@ -25,7 +25,7 @@ from training.nft.update import MicroBatch, Pair, TrainingSet, make_batch, pairs
 
 
 def published_step(
-    chosen: TrainingSet,
+    training_set: TrainingSet,
     pairs: Sequence[Pair],
     family: ModelFamily,
     policy: LoraPolicy,
@@ -35,7 +35,7 @@ def published_step(
     """Three passes per pair, the loss as the paper's code has it, gradients accumulated over micro-batches."""
     size = config.optimiser.micro_batch
     for begin in range(0, len(pairs), size):
-        batch = make_batch(chosen, pairs[begin : begin + size], family, encoded, config)
+        batch = make_batch(training_set, pairs[begin : begin + size], family, encoded, config)
         with policy.old() as model:
             old = velocity(model, batch, config)
         with policy.reference() as model:

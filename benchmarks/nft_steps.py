@@ -53,8 +53,8 @@ class Steps:
         if compiled:
             self.family.compile()
         self._encoded = ConditioningCache(self.family)
-        self._chosen = _chosen(self.config, self.family, self._encoded)
-        self._pairs = pairs_of(self._chosen, self._chosen.numbers, 0)
+        self._training_set = _training_set(self.config, self.family, self._encoded)
+        self._pairs = pairs_of(self._training_set, self._training_set.numbers, 0)
         self._accelerator = Accelerator()
 
     @property
@@ -63,10 +63,10 @@ class Steps:
 
     def ours(self) -> None:
         parts = (self.family, self.policy, self._encoded, self.config, self._accelerator)
-        gradients(self._chosen, self._pairs, len(self._pairs), *parts)
+        gradients(self._training_set, self._pairs, len(self._pairs), *parts)
 
     def published(self) -> None:
-        published_step(self._chosen, self._pairs, self.family, self.policy, self._encoded, self.config)
+        published_step(self._training_set, self._pairs, self.family, self.policy, self._encoded, self.config)
 
     def gradients(self, work: Callable[[], None]) -> list[Tensor]:
         for parameter in self.policy.parameters:
@@ -113,7 +113,7 @@ def step_config(precision: str, kl_weight: float) -> NFTConfig:
     return changed(miniature_cpu(), table)
 
 
-def _chosen(config: NFTConfig, family: ModelFamily, encoded: ConditioningCache) -> TrainingSet:
+def _training_set(config: NFTConfig, family: ModelFamily, encoded: ConditioningCache) -> TrainingSet:
     prompts = [TrainingPrompt(UserRequest(text)) for text in REQUESTS]
     encoded.prepare([p.request for p in prompts])
     generator = torch.Generator().manual_seed(0)

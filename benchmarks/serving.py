@@ -39,8 +39,8 @@ def run(count: int = 64, rounds: int = 5) -> str:
     return table(["backend", "way", "ms per item (median)", "best", "ratio to direct"], rows)
 
 
-def _compare(name: str, which: Scorer, judged: Sequence[Case], rounds: int) -> list[list[Any]]:
-    payload = {"items": [{"request": c.request.text, "image": _png(c)} for c in judged]}
+def _compare(name: str, which: Scorer, cases: Sequence[Case], rounds: int) -> list[list[Any]]:
+    payload = {"items": [{"request": c.request.text, "image": _png(c)} for c in cases]}
     loop = asyncio.new_event_loop()
     client = TestClient(TestServer(make_app(which, ServeConfig())), loop=loop)
     loop.run_until_complete(client.start_server())
@@ -60,7 +60,7 @@ def _compare(name: str, which: Scorer, judged: Sequence[Case], rounds: int) -> l
 
     timed = interleaved(
         {
-            "direct": lambda: loop.run_until_complete(which.score_many(judged)),
+            "direct": lambda: loop.run_until_complete(which.score_many(cases)),
             "HTTP, one batch": lambda: loop.run_until_complete(batch()),
             "HTTP, single requests": lambda: loop.run_until_complete(singles()),
         },
@@ -70,8 +70,7 @@ def _compare(name: str, which: Scorer, judged: Sequence[Case], rounds: int) -> l
     loop.close()
     base = timed[0].median
     return [
-        [name, t.name, 1000 * t.median / len(judged), 1000 * min(t.seconds) / len(judged), t.median / base]
-        for t in timed
+        [name, t.name, 1000 * t.median / len(cases), 1000 * min(t.seconds) / len(cases), t.median / base] for t in timed
     ]
 
 

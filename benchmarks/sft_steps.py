@@ -119,17 +119,17 @@ def figures(before: StepTimes, after: StepTimes) -> dict[str, Any]:
     return table
 
 
-def table(found: dict[str, Any]) -> str:
+def table(figures: dict[str, Any]) -> str:
     lines = [f"| | {' | '.join(PARTS)} | step, ms | steps a minute |", "| --- |" + " --- |" * (len(PARTS) + 2)]
     for span in ("first_epoch", "later_epochs"):
         for label in ("before", "after"):
-            row = found[span][label]
+            row = figures[span][label]
             cells = [f"{row[part]:.0f}" for part in (*PARTS, "step")]
             lines.append(f"| {span.replace('_', ' ')}, {label} | {' | '.join(cells)} | {row['steps_a_minute']:.1f} |")
     ratios = ", ".join(
-        f"{found[span]['steps_over_before']:.2f} in {span.replace('_', ' ')}" for span in found if "_e" in span
+        f"{figures[span]['steps_over_before']:.2f} in {span.replace('_', ' ')}" for span in figures if "_e" in span
     )
-    return "\n".join([*lines, f"steps over before: {ratios}; losses differ by {found['loss_difference']:.1e}"])
+    return "\n".join([*lines, f"steps over before: {ratios}; losses differ by {figures['loss_difference']:.1e}"])
 
 
 def main() -> None:

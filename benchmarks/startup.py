@@ -32,9 +32,9 @@ def measured(comfy: Comfy) -> dict[str, Any]:
     return table
 
 
-def milliseconds(seen: list[dict[str, Any]], name: str) -> list[float]:
+def milliseconds(runs: list[dict[str, Any]], name: str) -> list[float]:
     """Median and best of the wall clock, then of the processor's, which other programs disturb less."""
-    walls, computed = zip(*(row[name] for row in seen), strict=True)
+    walls, computed = zip(*(row[name] for row in runs), strict=True)
     return [1000 * value for times in (walls, computed) for value in (statistics.median(times), min(times))]
 
 
