@@ -22,11 +22,11 @@ class Pace:
     """
 
     def __init__(self, what: str, total: int, *, initial: int = 0, main: bool = True, leave: bool = True) -> None:
-        self._what, self._total, self._first, self._done = what, total, initial, initial
+        self._what, self._total, self._first, self._count = what, total, initial, initial
         self._main = main
         self._bar = tqdm(total=total, initial=initial, desc=what, disable=None if main else True, leave=leave)
         self._started = time.monotonic()
-        self._said: float | None = None
+        self._log_time: float | None = None
 
     def __enter__(self) -> Pace:
         return self
@@ -38,13 +38,13 @@ class Pace:
 
     def update(self, count: int = 1) -> None:
         """So many units more are done."""
-        self._done += count
+        self._count += count
         self._bar.update(count)
         now = time.monotonic()
-        if self._main and self._bar.disable and (self._said is None or now - self._said >= SECONDS):
-            self._said = now
-            left = (now - self._started) / max(1, self._done - self._first) * (self._total - self._done)
-            log.info("%s: %d of %d, about %s left", self._what, self._done, self._total, duration(left))
+        if self._main and self._bar.disable and (self._log_time is None or now - self._log_time >= SECONDS):
+            self._log_time = now
+            left = (now - self._started) / max(1, self._count - self._first) * (self._total - self._count)
+            log.info("%s: %d of %d, about %s left", self._what, self._count, self._total, duration(left))
 
 
 def duration(seconds: float) -> str:

@@ -42,7 +42,7 @@ class JudgedFile:
         busy = f"Another process is asking {judge} for {folder}; wait until it has ended, or choose another --out."
         self.journal = Journal(folder / f"{stem}.jsonl", busy=busy)
         try:
-            self.known = {each.key: each for each in read_lines(self.journal.path, opinion_from_json)}
+            self.opinions = {each.key: each for each in read_lines(self.journal.path, opinion_from_json)}
             """Opinions that are here already, by pair."""
             clear_unfinished(folder, self._about.name)
             self._table = self._settled(judge, settings)
@@ -64,7 +64,7 @@ class JudgedFile:
 
     def _settled(self, judge: str, settings: dict[str, Any]) -> dict[str, Any]:
         table = {"judge": judge, "settings": settings}
-        if not self._about.exists() or not self.known:
+        if not self._about.exists() or not self.opinions:
             return table
         before = _about(self._about)
         # A setting that is newer than the file was what it is by default now.

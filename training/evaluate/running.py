@@ -179,7 +179,7 @@ async def _judged(
     loaded: Loaded, folder: PairFolder, pairs: Sequence[LabelledPair], file: JudgedFile
 ) -> tuple[dict[str, Opinion], Tally]:
     """All opinions that are there now, by pair, and what this run did."""
-    opinions = dict(file.known)
+    opinions = dict(file.opinions)
     tasks = list({labelled.key: labelled for labelled in pairs}.values())
     for task in tasks:  # a judge sees no label: where one was corrected, its opinion stands under the new one
         earlier = opinions.get(task.key)

@@ -27,23 +27,23 @@ class ConditioningCache:
 
     def __init__(self, family: ModelFamily, limit: int = 1024, *, drops: bool = False) -> None:
         self._family, self._limit, self._drops = family, limit, drops
-        self._kept: dict[str, Conditioning] = {}
+        self._conditioning: dict[str, Conditioning] = {}
         self._dropped: Conditioning | None = None
 
     def prepare(self, requests: Sequence[UserRequest]) -> None:
         """Encode what is new, with the text encoders (and the VAE, for sources) on the device for that long."""
         by_key = {request_key(r): r for r in requests}
-        earlier = [key for key in self._kept if key not in by_key]
+        earlier = [key for key in self._conditioning if key not in by_key]
         for key in earlier[: max(0, len(earlier) + len(by_key) - self._limit)]:
-            del self._kept[key]
-        new = {key: request for key, request in by_key.items() if key not in self._kept}
+            del self._conditioning[key]
+        new = {key: request for key, request in by_key.items() if key not in self._conditioning}
         if not new:
             return
         parts = (*self._family.text_encoders, *(("vae",) if self._family.edits else ()))
         if self._family.config.offload:
             self._family.to(self._family.device, parts=parts)
         for key, request in new.items():
-            self._kept[key] = _on_cpu(self._family.encode(request))
+            self._conditioning[key] = _on_cpu(self._family.encode(request))
         if self._drops and self._dropped is None:
             self._dropped = _on_cpu(self._family.encode_dropped())
         if self._family.config.offload:
@@ -51,7 +51,7 @@ class ConditioningCache:
 
     def batch(self, requests: Sequence[UserRequest]) -> Conditioning:
         """Conditioning of these requests, `[B ...]` on the family's device."""
-        return joined([self._kept[request_key(r)] for r in requests], self._family.device)
+        return joined([self._conditioning[request_key(r)] for r in requests], self._family.device)
 
     def dropped(self, count: int) -> Conditioning | None:
         """Conditioning without a caption, `[count ...]` on the family's device; None where it was not asked for."""

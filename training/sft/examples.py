@@ -34,27 +34,27 @@ class Examples(torch.utils.data.Dataset[EncodedExample]):
         self.unreadable = LeftOut()
         """Lines that hold no example, or name a picture that cannot be read."""
         lengths = {i: self._length(i) for i in tqdm(range(len(file)), desc="lengths", disable=None)}
-        self._kept = [i for i, length in lengths.items() if length is not None and length <= max_length]
+        self._lines = [i for i, length in lengths.items() if length is not None and length <= max_length]
         self.lengths = [length for length in lengths.values() if length is not None and length <= max_length]
         self.too_long = [length for length in lengths.values() if length is not None and length > max_length]
         """Tokens of each example that was left out."""
         if sentence := self.unreadable.sentence(len(file), "examples"):
             log.warning("%s", sentence)
-        self.known: Container[str] | None = None
+        self.memory: Container[str] | None = None
         """Images whose patches are not needed again; None where nobody says so."""
         self._encoded: dict[int, EncodedExample] = {}
         """Examples that were read, without their patches."""
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._lines)
 
     def __getitem__(self, index: int) -> EncodedExample:
-        if self.known is None:
-            return self._encoder(self.file[self._kept[index]])
+        if self.memory is None:
+            return self._encoder(self.file[self._lines[index]])
         before = self._encoded.get(index)
-        if before is not None and all(image in self.known for image in before.images):
+        if before is not None and all(image in self.memory for image in before.images):
             return before
-        encoded = self._encoder(self.file[self._kept[index]])
+        encoded = self._encoder(self.file[self._lines[index]])
         self._encoded[index] = encoded.unseen()
         return encoded
 

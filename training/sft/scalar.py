@@ -81,8 +81,8 @@ class ScalarTrainer:
         self.steps = self.run.total = planned_steps(self._sft, len(self.pairs))
         self._evaluate_every = interval(self._sft.evaluate_every, self.steps)
         self._save_every = interval(self._sft.save_every, self.steps)
-        self._named = {**self.trainee.trainable, **{f"head.{n}": p for n, p in head.named_parameters()}}
-        parameters = list(self._named.values())
+        self._parameters = {**self.trainee.trainable, **{f"head.{n}": p for n, p in head.named_parameters()}}
+        parameters = list(self._parameters.values())
         self.optimiser = torch.optim.AdamW(parameters, lr=self._sft.lr, weight_decay=self._sft.weight_decay)
         self.progress: dict[str, Any] = {"step": 0, "best": -1.0, "stale": 0}
 
@@ -117,7 +117,7 @@ class ScalarTrainer:
             total += float(loss.detach())
         for group in self.optimiser.param_groups:
             group["lr"] = self._sft.lr * lr_factor(step, self.steps, self._sft.warmup)
-        nn.utils.clip_grad_norm_(list(self._named.values()), self._sft.clip)
+        nn.utils.clip_grad_norm_(list(self._parameters.values()), self._sft.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if not math.isfinite(total):
@@ -165,7 +165,7 @@ class ScalarTrainer:
             save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
 
     def _save_state(self) -> None:
-        trained = {name: p.detach().cpu() for name, p in self._named.items()}
+        trained = {name: p.detach().cpu() for name, p in self._parameters.items()}
         self.run.save_state({"trained": trained, "optimiser": self.optimiser.state_dict(), "progress": self.progress})
 
     def _resume(self) -> None:
@@ -174,7 +174,7 @@ class ScalarTrainer:
         if state is None:
             return
         with torch.no_grad():
-            for name, parameter in self._named.items():
+            for name, parameter in self._parameters.items():
                 parameter.copy_(state["trained"][name])
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = state["progress"]

@@ -28,14 +28,14 @@ class TowerMemory:
 
     def __init__(self, tower: Any, gib: float) -> None:
         self._forward, self._room = tower.forward, gib * GIB
-        self._kept: dict[str, list[Tensor]] = {}
+        self._outputs: dict[str, list[Tensor]] = {}
         self._spec: Any = None
         """How the tower's tensors make up its output."""
         self._batch: ExampleBatch | None = None
         tower.forward = self.forward
 
     def __contains__(self, image: str) -> bool:
-        return image in self._kept
+        return image in self._outputs
 
     @contextmanager
     def of(self, batch: ExampleBatch) -> Iterator[None]:
@@ -60,15 +60,15 @@ class TowerMemory:
         return tree_unflatten(joined, self._spec)
 
     def _features(self, image: str, patches: Tensor | None, grid: Tensor, options: dict[str, Any]) -> list[Tensor]:
-        if image in self._kept:
-            return self._kept[image]
+        if image in self._outputs:
+            return self._outputs[image]
         assert patches is not None, f"{image} was not read, and is not known"
         with torch.no_grad():
             leaves, self._spec = tree_flatten(self._forward(patches, grid_thw=grid[None], **options))
         size = sum(tensor.numel() * tensor.element_size() for tensor in leaves)
         if size <= self._room:
             self._room -= size
-            self._kept[image] = [tensor.cpu() for tensor in leaves]
+            self._outputs[image] = [tensor.cpu() for tensor in leaves]
         return leaves
 
 

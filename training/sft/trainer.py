@@ -153,7 +153,7 @@ class SftTrainer:
             return None
         memory = TowerMemory(tower, config.tower_memory)
         if config.workers == 0:
-            self.examples.known = memory  # workers are processes of their own: they read ahead whatever is known here
+            self.examples.memory = memory  # workers are processes of their own: they read ahead whatever is known here
         return memory
 
     def _batches(self) -> Iterator[list[ExampleBatch]]:

@@ -37,7 +37,7 @@ class TestResults:
         with (tmp_path / "a_judge.jsonl").open("a") as lines:
             lines.write('{"key": "2", "lab')
         with JudgedFile(tmp_path, "a judge", {"mode": "x"}) as again:
-            assert again.known == {"1": told("1")}
+            assert again.opinions == {"1": told("1")}
             keep(again, told("2", None, "truncated"))
         assert [o.key for o in read_judged(tmp_path)[0].opinions] == ["1", "2"]
 
@@ -51,7 +51,7 @@ class TestResults:
         with pytest.raises(ConfigError, match="identity was a, is b"):
             JudgedFile(tmp_path, "j", {"temperature": 0.0, "identity": "b"})
         with JudgedFile(tmp_path, "j", {"temperature": 0.0, "identity": "a", "newer": 1}) as file:
-            assert len(file.known) == 1
+            assert len(file.opinions) == 1
 
     def test_a_first_try_without_an_opinion_locks_nothing(self, tmp_path: Path) -> None:
         with JudgedFile(tmp_path, "j", {"temperature": 0.0}):

@@ -244,7 +244,7 @@ def test_conditioning_of_old_epochs_goes() -> None:
         requests = [request_for(family, f"number {epoch} {i}") for i in range(2)]
         encoded.prepare(requests)
         encoded.batch(requests)
-    assert len(encoded._kept) == 3
+    assert len(encoded._conditioning) == 3
 
 
 def test_every_family_is_tested() -> None:

@@ -90,7 +90,7 @@ def test_a_picture_is_read_and_seen_once_in_a_run(
 ) -> None:
     trainer = SftTrainer(small(export, max_steps=3, epochs=9, tower_memory=0), tmp_path / "run")
     tower = Counted(trainer)
-    trainer.tower = trainer.examples.known = TowerMemory(trainer.trainee.model.model.visual, 1.0)
+    trainer.tower = trainer.examples.memory = TowerMemory(trainer.trainee.model.model.visual, 1.0)
     trainer.train()
     pictures = {path for index in range(6) for path in trainer.examples[index].images}
     assert tower.images == len(pictures)
