@@ -87,24 +87,24 @@ class ChatOptions:
         """What serves, without its version."""
         return self.profile.software.partition(" ")[0]
 
-    def breaks_over_stop_texts(self) -> None:
-        """From now on replies are cut here alone."""
+    def drop_stop_texts(self) -> None:
+        """Send no stop texts from now on; replies are cut here alone."""
         self.profile = replace(self.profile, stop_texts=0)
         self.notice("stop", "answers only without stop texts; replies are written to their end and cut here")
 
-    def refused(self, complaint: str, body: Mapping[str, Any], grammar: str | None) -> bool:
-        """Whether a 400 was about an option that can be done without or put otherwise; if so it is not sent again.
+    def drop_refused(self, complaint: str, body: Mapping[str, Any], grammar: str | None) -> bool:
+        """Whether a 400 was about an option that can be done without or put otherwise; if so it is no longer sent.
 
         `body` is what was refused: with many requests under way, several come back refused for one option.
         """
         if grammar is not None and self._guided(body) and _mentions(complaint, "structured", "grammar", "ebnf"):
-            return self._refused_grammar(complaint, grammar)
+            return self._drop_grammar(complaint, grammar)
         if not body.keys().isdisjoint(THOUGHT_LIMITS) and _mentions(complaint, *THOUGHT_LIMITS):
             self._limits_thoughts = False
             self.notice("thoughts", f"does not limit thoughts, so they may take the reply's room: {complaint}")
             return True
         if "logprobs" in body and _mentions(complaint, "logprob"):
-            self._refused_logprobs(int(body["top_logprobs"]))
+            self._drop_logprobs(int(body["top_logprobs"]))
             return True
         if "seed" in body and _mentions(complaint, "seed"):
             self.profile = replace(self.profile, seed=False)
@@ -120,7 +120,7 @@ class ChatOptions:
             return True
         return False
 
-    def optional(self, complaint: str, body: Mapping[str, Any]) -> list[str]:
+    def droppable(self, complaint: str, body: Mapping[str, Any]) -> list[str]:
         """The fields of a refused request without which it is worth asking once more; none if the 400 names another cause.
 
         Only an answer proves that an option was the trouble: one bad question must not change the others.
@@ -130,8 +130,8 @@ class ChatOptions:
         grammar = set(GRAMMAR_FIELDS.values()) if self.config.structured == "auto" else set()
         return sorted({"logprobs", "top_logprobs", "seed", *grammar} & body.keys())
 
-    def left_out(self, names: list[str]) -> None:
-        """These fields were the trouble."""
+    def drop(self, names: list[str]) -> None:
+        """Send these fields no longer: they were the trouble."""
         profile = self.profile
         self.profile = replace(
             profile,
@@ -151,7 +151,7 @@ class ChatOptions:
     def _guided(body: Mapping[str, Any]) -> bool:
         return not body.keys().isdisjoint(GRAMMAR_FIELDS.values())
 
-    def _refused_grammar(self, complaint: str, grammar: str) -> bool:
+    def _drop_grammar(self, complaint: str, grammar: str) -> bool:
         if self.profile.probed:  # it takes grammars: this one is the trouble
             self._refused_grammars.add(grammar)
             self.notice(grammar, f"does not take the grammar of this rubric; replies to it are not guided: {complaint}")
@@ -162,7 +162,7 @@ class ChatOptions:
         self.notice("grammar", "takes no grammar; replies are not guided")
         return True
 
-    def _refused_logprobs(self, number: int) -> None:
+    def _drop_logprobs(self, number: int) -> None:
         fewer = next((n for n in (10, 5) if n < number), 0)
         self.profile = replace(self.profile, alternatives=min(fewer, self.profile.alternatives))
         if not fewer:

@@ -57,7 +57,7 @@ class ChatSession:
                     self._model = ""  # the server may have been started again with another one
                 if error.status not in (400, 403, 422):
                     raise
-                if not self.options.refused(str(error), body, sampling.grammar):
+                if not self.options.drop_refused(str(error), body, sampling.grammar):
                     if error.status == 403:
                         raise  # about the key, since it names no option
                     return await self._without_options(body, error)
@@ -99,12 +99,12 @@ class ChatSession:
                 answer = await self.calls.call("POST", QUESTIONS, plain)
             except (RetryableError, BackendError):
                 raise failure from failure.__cause__
-        self.options.breaks_over_stop_texts()
+        self.options.drop_stop_texts()
         return answer
 
     async def _without_options(self, body: Mapping[str, Any], refusal: BackendError) -> dict[str, Any]:
         """Ask once more without any option, after a 400 that names no field; raises `refusal` if that is no help."""
-        names = self.options.optional(str(refusal), body)
+        names = self.options.droppable(str(refusal), body)
         if not names:
             raise refusal
         plain = {name: value for name, value in body.items() if name not in names}
@@ -112,5 +112,5 @@ class ChatSession:
             answer = await self.calls.retried(functools.partial(self.calls.call, "POST", QUESTIONS, plain))
         except BackendError:
             raise refusal from None
-        self.options.left_out(names)
+        self.options.drop(names)
         return answer

@@ -44,7 +44,7 @@ class ReplyReader:
             raise BackendError(f"{self._who} sent no reply in its answer{reason}.", reason="bad_reply", status=200)
         usage = answer.get("usage")
         finish = self._finish(choice, token_count(usage, "completion_tokens"), sampling)
-        content = self._written(answer, choice, finish)
+        content = self._content(answer, choice, finish)
         text = redacted(content or "", self._key) if len(self._key) >= LIKELY_SECRET else content or ""
         answer_at = after_thoughts(text)  # a draft before the end of thoughts may hold a stop text too
         cut = sampling.end(text, answer_at)
@@ -67,7 +67,7 @@ class ReplyReader:
             return Finish.LENGTH
         return Finish.CONTEXT if finish is Finish.LENGTH and 0 < tokens < most - 1 else finish
 
-    def _written(self, answer: Mapping[str, Any], choice: Mapping[str, Any], finish: Finish) -> str | None:
+    def _content(self, answer: Mapping[str, Any], choice: Mapping[str, Any], finish: Finish) -> str | None:
         """The text that is the answer; None if there is none and the reply was cut off."""
         message = choice["message"]
         text, refusal = content_text(message.get("content")), content_text(message.get("refusal"))

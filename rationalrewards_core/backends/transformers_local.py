@@ -150,14 +150,14 @@ class TransformersLocal:
         """Answer a batch, in smaller ones if it fails."""
         if not jobs:
             return
-        size = self._tried(jobs)
+        size = self._try_batch(jobs)
         # Only here is the error gone, and with it what its frames held of the device's memory.
         if size:
             free_memory()
             for start in range(0, len(jobs), size):
                 self._resolve(jobs[start : start + size])
 
-    def _tried(self, jobs: list[_Job]) -> int:
+    def _try_batch(self, jobs: list[_Job]) -> int:
         """Answer a batch at once; if that fails, how many to try: half if memory did not suffice, else each alone."""
         try:
             replies = self._decode(jobs)
