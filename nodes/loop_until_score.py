@@ -98,7 +98,7 @@ class LoopUntilScore(io.ComfyNode):
         proposal = refined_prompt[0]
         if proposal and proposal.strip():
             proposal = with_negative(proposal, refined_negative[0] or "")
-        iteration_images = Iteration(
+        iteration = Iteration(
             images=image,
             critiques=[one for one in critique if one is not None],
             rewards=[one for one in reward if one is not None] or None,
@@ -115,6 +115,6 @@ class LoopUntilScore(io.ComfyNode):
                 pause=pause[0],
             ),
             flow[0],
-            None if flow[0].skipped else iteration_images,
+            None if flow[0].skipped else iteration,
             policy,
         )

@@ -49,32 +49,32 @@ class GraphKeys:
         self._own: dict[str, Key] = {}
         self._files = FileMarks()
 
-    def value(self, value: Any, told: Mapping[int, Key]) -> Key:
-        """The key of an input: of a literal, or of what its wire brings. `told` has the keys of Loop Start's outputs."""
-        return self._value(value, told, {})
+    def value(self, value: Any, start_keys: Mapping[int, Key]) -> Key:
+        """The key of an input: of a literal, or of what its wire brings. `start_keys` has the keys of Loop Start's outputs."""
+        return self._value(value, start_keys, {})
 
-    def _value(self, value: Any, told: Mapping[int, Key], seen: dict[str, Key]) -> Key:
+    def _value(self, value: Any, start_keys: Mapping[int, Key], memo: dict[str, Key]) -> Key:
         if not is_link(value):
             return digest([value, self._files.of(value)])
         if value[0] == self._open:
-            return told.get(int(value[1]))
-        key = self._node(value[0], told, seen)
+            return start_keys.get(int(value[1]))
+        key = self._node(value[0], start_keys, memo)
         return None if key is None else f"{key}.{int(value[1])}"
 
-    def _node(self, node_id: str, told: Mapping[int, Key], seen: dict[str, Key]) -> Key:
-        memory = seen if node_id in self._changing else self._steady
-        if node_id not in memory:
-            memory[node_id] = self._made(node_id, told, seen)
-        return memory[node_id]
+    def _node(self, node_id: str, start_keys: Mapping[int, Key], memo: dict[str, Key]) -> Key:
+        keys = memo if node_id in self._changing else self._steady
+        if node_id not in keys:
+            keys[node_id] = self._derived_key(node_id, start_keys, memo)
+        return keys[node_id]
 
-    def _made(self, node_id: str, told: Mapping[int, Key], seen: dict[str, Key]) -> Key:
+    def _derived_key(self, node_id: str, start_keys: Mapping[int, Key], memo: dict[str, Key]) -> Key:
         if node_id not in self._own:
             self._own[node_id] = self._own_key(node_id)
         own = self._own[node_id]
         if own is None:
             return None
         inputs = self._prompt.get_node(node_id)["inputs"]
-        keys = {name: self._value(value, told, seen) for name, value in inputs.items()}
+        keys = {name: self._value(value, start_keys, memo) for name, value in inputs.items()}
         return None if None in keys.values() else digest([own, keys])
 
     def _own_key(self, node_id: str) -> Key:
@@ -112,15 +112,15 @@ class FileMarks:
     """Size and time of what a text names in ComfyUI's folders of models and inputs."""
 
     def __init__(self) -> None:
-        self._known: dict[str, list[list[Any]]] = {}
+        self._rows: dict[str, list[list[Any]]] = {}
 
     def of(self, value: Any) -> list[list[Any]]:
         """One row per file or folder of that name; none for a text that names nothing."""
         if not isinstance(value, str) or len(value) > LONGEST_NAME or not _may_be_a_name(value):
             return []
-        if value not in self._known:
-            self._known[value] = [mark for folder in self._folders for mark in _marks(os.path.join(folder, value))]
-        return self._known[value]
+        if value not in self._rows:
+            self._rows[value] = [mark for folder in self._folders for mark in _marks(os.path.join(folder, value))]
+        return self._rows[value]
 
     @property
     def _folders(self) -> list[str]:

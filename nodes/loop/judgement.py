@@ -27,7 +27,7 @@ class KeptJudgement:
     critiques: tuple[Critiques, ...]
     rewards: tuple[float, ...] | None
     proposal: str | None
-    shown: str
+    preview: str
 
     @property
     def is_final(self) -> bool:
@@ -48,7 +48,7 @@ class KeptJudgement:
         ]
         rewards = None if self.rewards is None else list(self.rewards)
         table = {"version": VERSION, "critiques": rows, "rewards": rewards}
-        return json.dumps({**table, "proposal": self.proposal, "shown": self.shown}, ensure_ascii=False)
+        return json.dumps({**table, "proposal": self.proposal, "shown": self.preview}, ensure_ascii=False)
 
 
 def judgement_file(key: str) -> str:
@@ -68,7 +68,7 @@ def kept_judgement(text: str | None) -> KeptJudgement | None:
             critiques=tuple(_critiques(row) for row in table["critiques"]),
             rewards=None if rewards is None else tuple(map(float, rewards)),
             proposal=table["proposal"],
-            shown=str(table["shown"]),
+            preview=str(table["shown"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RationalRewardsError):
         return None
@@ -84,11 +84,11 @@ def _critiques(row: dict[str, Any]) -> Critiques:
 
 
 def judgement_of(
-    critiques: Sequence[Critiques], rewards: Sequence[float] | None, proposal: str | None, shown: str
+    critiques: Sequence[Critiques], rewards: Sequence[float] | None, proposal: str | None, preview: str
 ) -> KeptJudgement:
     return KeptJudgement(
         critiques=tuple(critiques),
         rewards=None if rewards is None else tuple(rewards),
         proposal=proposal,
-        shown=shown,
+        preview=preview,
     )

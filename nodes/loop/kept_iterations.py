@@ -78,7 +78,7 @@ class KeptIterations:
         file = self.folder / picture / name
         return file if Path(name).name == name and file.is_file() else None
 
-    def keep(self, picture: str, batches: Sequence[Any] | None, texts: Mapping[str, str], shown: Path | None) -> None:
+    def keep(self, picture: str, batches: Sequence[Any] | None, texts: Mapping[str, str], preview: Path | None) -> None:
         """Begin to write an iteration; `batches` None adds to one whose images are there.
 
         The images are copied first: a node behind this one may work on them in place.
@@ -87,7 +87,7 @@ class KeptIterations:
         with self._lock:
             self._writing = [one for one in self._writing if not one.done()]
             full = self._writing[: len(self._writing) - WAITING + 1]
-            self._writing.append(self._threads.submit(self._write, picture, copies, dict(texts), shown))
+            self._writing.append(self._threads.submit(self._write, picture, copies, dict(texts), preview))
         for one in full:
             one.result()
 
@@ -98,7 +98,7 @@ class KeptIterations:
         for one in writing:
             one.result()
 
-    def _write(self, picture: str, batches: list[Any] | None, texts: dict[str, str], shown: Path | None) -> None:
+    def _write(self, picture: str, batches: list[Any] | None, texts: dict[str, str], preview: Path | None) -> None:
         """The images last: an iteration is there when they are."""
         from .exact_images import image_bytes
 
@@ -108,8 +108,8 @@ class KeptIterations:
             if shutil.disk_usage(folder).free < self._spare:
                 log.warning("No iterations are kept in %s: the disk is nearly full.", self.folder)
                 return
-            if shown is not None:
-                link_file(shown, folder / shown.name)
+            if preview is not None:
+                link_file(preview, folder / preview.name)
             for name, text in texts.items():
                 replace_file(folder / name, [text.encode()])
             if batches is not None:
@@ -118,9 +118,9 @@ class KeptIterations:
             log.warning("This iteration is not kept and may be made again: %s", error)
         self._make_room(_bytes_of(folder))
 
-    def _make_room(self, added: int) -> None:
+    def _make_room(self, size: int) -> None:
         """Let the iterations go that were not used for the longest, when there are too many bytes."""
-        self._bytes = self._counted() if self._bytes is None else self._bytes + added
+        self._bytes = self._counted() if self._bytes is None else self._bytes + size
         if self._bytes <= self._limit:
             return
         self._bytes = self._counted()

@@ -31,11 +31,11 @@ class LoopKeys:
 
     def picture(self, flow: Flow, carried: Key) -> Key:
         """Of all images of an iteration; `carried` is the key of the image that Loop Start hands on."""
-        return self._digest(("image",), self._told(flow, carried))
+        return self._digest(("image",), self._start_keys(flow, carried))
 
     def judgement(self, flow: Flow, carried: Key) -> Key:
         later = tuple(name for name in LATER if name in self._close)
-        return self._digest((*JUDGEMENT, *later), self._told(flow, carried))
+        return self._digest((*JUDGEMENT, *later), self._start_keys(flow, carried))
 
     @property
     def given(self) -> Key:
@@ -50,11 +50,11 @@ class LoopKeys:
         keys = {name: self._graph.value(value, values) for name, value in self._close.items()}
         return digest([keys, list(values.values()), self.leaks])
 
-    def _digest(self, names: tuple[str, ...], told: Mapping[int, Key]) -> Key:
-        keys = {name: self._graph.value(self._close.get(name), told) for name in names}
+    def _digest(self, names: tuple[str, ...], start_keys: Mapping[int, Key]) -> Key:
+        keys = {name: self._graph.value(self._close.get(name), start_keys) for name in names}
         return None if None in keys.values() else digest(keys)
 
-    def _told(self, flow: Flow, carried: Key) -> dict[int, Key]:
+    def _start_keys(self, flow: Flow, carried: Key) -> dict[int, Key]:
         values = {PROMPT: flow.prompt, SEED: flow.seed, ITERATION: flow.iteration, ORIGINAL: flow.original}
         values |= {NEGATIVE: flow.prompt}  # which carries it
         return {**{slot: digest(value) for slot, value in values.items()}, IMAGE: carried}

@@ -52,7 +52,7 @@ class Pauses:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[Run, PauseAnswer | None] = {}
-        self._given: OrderedDict[tuple[str, str], PauseAnswer] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], PauseAnswer] = OrderedDict()
 
     def answer(self, run: Run, answer: PauseAnswer) -> bool:
         """False if that loop does not wait."""
@@ -65,7 +65,7 @@ class Pauses:
     def known(self, picture: Key, move: Move) -> PauseAnswer | None:
         """What was answered when this kept iteration proposed this prompt."""
         with self._lock:
-            return None if picture is None else self._given.get((picture, move.request))
+            return None if picture is None else self._answers.get((picture, move.request))
 
     @contextmanager
     def waiting(self, run: Run) -> Iterator[None]:
@@ -94,9 +94,9 @@ class Pauses:
         with self._lock:
             answer = self._waiting[run]
             if answer is not None and picture is not None:
-                self._given[picture, move.request] = answer
-                while len(self._given) > KEPT_ANSWERS:
-                    self._given.popitem(last=False)
+                self._answers[picture, move.request] = answer
+                while len(self._answers) > KEPT_ANSWERS:
+                    self._answers.popitem(last=False)
             return answer
 
 

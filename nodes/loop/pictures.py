@@ -41,11 +41,11 @@ def describe(extra: Any, run: LoopRun, flow: Flow, row: Mapping[str, Any] | None
 
 
 def save_picture(
-    extra: Any, prompt: Mapping[str, Any], run: LoopRun, flow: Flow, row: Mapping[str, Any], image: Any, shown: str
+    extra: Any, prompt: Mapping[str, Any], run: LoopRun, flow: Flow, row: Mapping[str, Any], image: Any, preview: str
 ) -> None:
     """Begin to write one iteration into the output folder, unless it is there.
 
-    `image` is [1, H, W, C], `shown` the name of the file that the film shows, which is made of the picture's content.
+    `image` is [1, H, W, C], `preview` the name of the file that the film shows, which is made of the picture's content.
     """
     import folder_paths
     from comfy.cli_args import args
@@ -62,7 +62,7 @@ def save_picture(
     if isinstance(extra, Mapping) and isinstance(extra.get("workflow"), dict):
         texts["workflow"] = json.dumps(_edited(with_widgets, extra["workflow"], run, flow))
     reward = "unscored" if row["reward"] is None else f"{row['reward']:.3f}"
-    address = Path(shown).stem.rpartition("_")[2][:12]
+    address = Path(preview).stem.rpartition("_")[2][:12]
     file = Path(folder_paths.get_output_directory(), *SUBFOLDER, f"reward_{reward}_{address}.png")
     saving = _saving()
     silent = getattr(args, "disable_metadata", False)  # the user wants pictures that say nothing

@@ -43,14 +43,14 @@ class Replay:
         carried: Key,
         batches: Sequence[Any] | None,
         judgement: KeptJudgement,
-        shown: Any,
+        preview: Any,
     ) -> None:
         """Begin to write an iteration; `batches` None where its images are kept already."""
         if picture is None or self.keys is None:
             return
         key = self.keys.judgement(flow, carried) if judgement.is_final else None
         texts = {} if key is None else {judgement_file(key): judgement.to_text()}
-        self.store.keep(picture, batches, texts, shown)
+        self.store.keep(picture, batches, texts, preview)
 
     def skips(self, flow: Flow) -> bool:
         """Whether the first iteration need not run: it is kept, and nobody behind the loop looks at its nodes."""

@@ -32,11 +32,11 @@ class Held:
     name: str = ""
     """What the next Loop Start asks for it by."""
 
-    shown: str = ""
+    preview: str = ""
     """Name of the file that the film shows of it, made of its content."""
 
-    def hold(self, image: Any, key: Key, shown: str) -> None:
-        self.image, self.key, self.shown = image, key, shown
+    def hold(self, image: Any, key: Key, preview: str) -> None:
+        self.image, self.key, self.preview = image, key, preview
         self.name = key or uuid.uuid4().hex
         _HELD[self.name] = self
 

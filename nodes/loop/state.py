@@ -156,16 +156,16 @@ class LoopState:
     stop: StopReason | None = field(default=None)
     """Why the loop ended; None while it goes on."""
 
-    def step(self, flow: Flow, judged: IterationCandidate, proposal: str | None) -> RefineStep:
+    def step(self, flow: Flow, candidate: IterationCandidate, proposal: str | None) -> RefineStep:
         """This iteration as the core records it."""
         return RefineStep(
             index=len(self.refine.steps),
             request=flow.prompt,
             seed=flow.seed,
             origin="original" if flow.prompt == flow.original else "refined",
-            outcome=judged.outcome,
-            reward=judged.reward,
-            accepted=self.refine.accepts(judged.reward),
+            outcome=candidate.outcome,
+            reward=candidate.reward,
+            accepted=self.refine.accepts(candidate.reward),
             proposal=proposal,
         )
 

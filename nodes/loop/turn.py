@@ -46,9 +46,9 @@ class Iteration:
     """In [0, 1], NaN where unscored; None leaves the judgement to the critiques."""
     proposal: str | None
     """The prompt to try next; None leaves it to the critiques."""
-    shown: TempImage | None = None
+    preview: TempImage | None = None
     """The picture as a file, of an iteration that was kept."""
-    kept: bool = False
+    replayed: bool = False
     """Whether it comes from an earlier run as a whole."""
 
 
@@ -65,19 +65,19 @@ class LoopTurn:
     pause: bool = False
 
 
-def take_turn(turn: LoopTurn, flow: Flow, made: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
-    """Count the iteration in, tell the page, and decide. `made` is None if Loop Start has skipped the body."""
+def take_turn(turn: LoopTurn, flow: Flow, iteration: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
+    """Count the iteration in, tell the page, and decide. `iteration` is None if Loop Start has skipped the body."""
     run = _carried(turn) or begin(turn.prompt, turn.node_id, workflow_of(turn.extra), flow, policy)
     while True:
         run = replace(run, picture=run.replay.picture(flow, run.carried))
-        made = made or _kept(run, flow)
-        if made is None:
+        iteration = iteration or _kept_iteration(run, flow)
+        if iteration is None:
             return _expanded(turn, run, flow)
-        run = _counted(turn, run, flow, made)
+        run = _counted(turn, run, flow, iteration)
         state, move = run.state.decided(BOARD.take_stop(run.place.prompt_id, run.place.node))
         if turn.pause and move is not None:
-            state, move = _asked(replace(run, state=state), move)
-        run, made = replace(run, state=state if move is not None else _overruled(run, state)), None
+            state, move = _pause_answer(replace(run, state=state), move)
+        run, iteration = replace(run, state=state if move is not None else _overruled(run, state)), None
         _tell(run)
         if move is None:
             return _end(turn, run, flow)
@@ -94,7 +94,7 @@ def _next(flow: Flow, move: Move) -> Flow:
     return replace(flow, prompt=move.request, seed=move.seed, iteration=flow.iteration + 1)
 
 
-def _kept(run: LoopRun, flow: Flow) -> Iteration | None:
+def _kept_iteration(run: LoopRun, flow: Flow) -> Iteration | None:
     """The iteration as an earlier run left it; None if it was not made or not judged like this."""
     import comfy.model_management
 
@@ -111,25 +111,25 @@ def _kept(run: LoopRun, flow: Flow) -> Iteration | None:
         critiques=judgement.critiques,
         rewards=judgement.rewards,
         proposal=judgement.proposal,
-        shown=restored_temp_image(store.file(picture, judgement.shown)),
-        kept=True,
+        preview=restored_temp_image(store.file(picture, judgement.preview)),
+        replayed=True,
     )
 
 
-def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, made: Iteration) -> LoopRun:
+def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, iteration: Iteration) -> LoopRun:
     """Save this iteration, and hold its image if it would be handed on."""
-    candidate = best_of_batch(sum(len(batch) for batch in made.images), made.critiques, made.rewards)
-    image = picked(made.images, candidate.index)
-    step = run.state.step(flow, candidate, made.proposal)
-    temp = made.shown or _saved(made, candidate.index) or save_temp_image(to_pictures(image)[0])
-    if not made.kept:
-        _keep(run, flow, made, temp)
+    candidate = best_of_batch(sum(len(batch) for batch in iteration.images), iteration.critiques, iteration.rewards)
+    image = picked(iteration.images, candidate.index)
+    step = run.state.step(flow, candidate, iteration.proposal)
+    temp = iteration.preview or _saved(iteration, candidate.index) or save_temp_image(to_pictures(image)[0])
+    if not iteration.replayed:
+        _keep(run, flow, iteration, temp)
     saved = run.files.add(step, temp)
-    card = _card(made.critiques[0], candidate, saved, run.state.refine.policy) if made.critiques else None
+    card = _card(iteration.critiques[0], candidate, saved, run.state.refine.policy) if iteration.critiques else None
     key = None if run.picture is None else f"{run.picture}/{candidate.index}"
     now = time.monotonic()
-    seconds = None if run.since is None or made.kept else round(now - run.since, 2)
-    state = run.state.with_step(step, card, saved, kept=key, replayed=made.kept, seconds=seconds)
+    seconds = None if run.since is None or iteration.replayed else round(now - run.since, 2)
+    state = run.state.with_step(step, card, saved, kept=key, replayed=iteration.replayed, seconds=seconds)
     if state.chosen(turn.keep).index == step.index:
         run.held.hold(image.clone(), key, temp["filename"])  # not a view, which would hold the whole batch
     if turn.save == "every image":
@@ -139,24 +139,26 @@ def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, made: Iteration) -> LoopR
     return replace(run, state=state, goes_on=goes_on, since=now)
 
 
-def _keep(run: LoopRun, flow: Flow, made: Iteration, temp: TempImage) -> None:
+def _keep(run: LoopRun, flow: Flow, iteration: Iteration, temp: TempImage) -> None:
     in_store = run.picture is not None and run.replay.store.has(run.picture)
-    judgement = judgement_of(made.critiques, made.rewards, made.proposal, temp["filename"])
-    batches = None if in_store else made.images
+    judgement = judgement_of(iteration.critiques, iteration.rewards, iteration.proposal, temp["filename"])
+    batches = None if in_store else iteration.images
     run.replay.keep(run.picture, flow, run.carried, batches, judgement, temp_folder() / temp["filename"])
 
 
-def _card(critiques: Critiques, judged: IterationCandidate, saved: TempImage, policy: RefinePolicy) -> dict[str, Any]:
-    one_card = replace(critiques, outcomes=(judged.outcome,))
+def _card(
+    critiques: Critiques, candidate: IterationCandidate, saved: TempImage, policy: RefinePolicy
+) -> dict[str, Any]:
+    one_card = replace(critiques, outcomes=(candidate.outcome,))
     dimensions, lowest = critiques.rubric.dimensions, critiques.rubric.scale.minimum
     minimums = {d.key: policy.minimum_score for d in dimensions} if policy.minimum_score > lowest else {}
     card = critique_cards(one_card, [saved], minimums, policy.threshold)[0]
-    return {**card, "reward": judged.reward}  # a number of the graph's own counts before the critique's
+    return {**card, "reward": candidate.reward}  # a number of the graph's own counts before the critique's
 
 
-def _saved(made: Iteration, index: int) -> TempImage | None:
+def _saved(iteration: Iteration, index: int) -> TempImage | None:
     """Image `index` of all batches as a critique's card shows it; None if it is shown by none."""
-    for batch, critiques in zip(made.images, made.critiques, strict=False):
+    for batch, critiques in zip(iteration.images, iteration.critiques, strict=False):
         if index < len(batch):
             return None if critiques.saved is None else critiques.saved.picture(batch, index)
         index -= len(batch)
@@ -193,7 +195,7 @@ def _expanded(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     )
 
 
-def _asked(run: LoopRun, move: Move) -> tuple[LoopState, Move | None]:
+def _pause_answer(run: LoopRun, move: Move) -> tuple[LoopState, Move | None]:
     """The next move as a person wants it, or the reason to stop."""
     place, row = run.place, run.state.rows[-1]
 
@@ -226,7 +228,7 @@ def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     flow = replace(flow, prompt=handed.request, seed=handed.seed, iteration=handed.index)
     row = state.rows[handed.index]
     if turn.save == "best image":
-        save_picture(turn.extra, turn.prompt.get_original_prompt(), run, flow, row, run.held.image, run.held.shown)
+        save_picture(turn.extra, turn.prompt.get_original_prompt(), run, flow, row, run.held.image, run.held.preview)
     describe(turn.extra, run, flow, row)
     run.replay.store.settle()
     settle()
