@@ -23,16 +23,16 @@ class AgreementRates:
 
     def __init__(self) -> None:
         # As if a few tokens had been seen already: the first kind is right after a difference.
-        self._right, self._seen = [3.0, 5.0, 6.0, 7.0, 7.5, 15.0], [8.0, 8.0, 8.0, 8.0, 8.0, 16.0]
+        self._right, self._total = [3.0, 5.0, 6.0, 7.0, 7.5, 15.0], [8.0, 8.0, 8.0, 8.0, 8.0, 16.0]
 
     def rate(self, run: int) -> float:
-        kind = min(run, len(self._seen) - 1)
-        return self._right[kind] / self._seen[kind]
+        kind = min(run, len(self._total) - 1)
+        return self._right[kind] / self._total[kind]
 
     def learn(self, run: int, right: bool) -> None:
-        kind = min(run, len(self._seen) - 1)
+        kind = min(run, len(self._total) - 1)
         self._right[kind] += right
-        self._seen[kind] += 1
+        self._total[kind] += 1
 
 
 class Counterpart:
@@ -50,24 +50,24 @@ class Counterpart:
         """The token at a place and the chance that it comes next; (-1, 0.0) behind the end."""
         return (self._tokens[place], self._rates.rate(run)) if place < len(self._tokens) else (-1, 0.0)
 
-    def follow(self, written: Sequence[int]) -> None:
+    def follow(self, reply: Sequence[int]) -> None:
         """Move on by the last token of the new reply."""
         expected = self._tokens[self.place] if self.place < len(self._tokens) else -1
-        right = expected == written[-1]
+        right = expected == reply[-1]
         self._rates.learn(self.run, right)
-        if self._breaks(written[-1]):
+        if self._breaks(reply[-1]):
             self._line = min(self._line + 1, len(self._starts) - 1)
             self.place, self.run, self._opening = self._starts[self._line], LONGEST_MATCH, 0
             return
         self._opening += 1
         if right:
             self.place, self.run = self.place + 1, self.run + 1
-        elif not (self._opening <= OPENING and self._other_line(written)):
-            self._find(written)
+        elif not (self._opening <= OPENING and self._other_line(reply)):
+            self._find(reply)
 
-    def _other_line(self, written: Sequence[int]) -> bool:
+    def _other_line(self, reply: Sequence[int]) -> bool:
         """Take up the next line that begins as this one did, if there is one."""
-        opening = list(written[-self._opening :])
+        opening = list(reply[-self._opening :])
         lines = range(len(self._starts))
         for line in sorted(lines, key=lambda line: (line < self._line, abs(line - self._line))):
             start = self._starts[line]
@@ -76,12 +76,12 @@ class Counterpart:
                 return True
         return False
 
-    def _find(self, written: Sequence[int]) -> None:
+    def _find(self, reply: Sequence[int]) -> None:
         """Where the line goes on as the new one does; else one word is taken to stand for another."""
         start, end = self._starts[self._line], self._end_of_line()
         best, run, most = min(self.place + 1, end), 0, 0.0
         for place in range(start, end):
-            length = self._match(place, start, written)
+            length = self._match(place, start, reply)
             value = length - abs(place + 1 - self.place) / NEAR
             if length and value > most:
                 best, run, most = place + 1, length, value
@@ -92,10 +92,10 @@ class Counterpart:
         following = self._line + 1
         return self._starts[following] - 1 if following < len(self._starts) else len(self._tokens)
 
-    def _match(self, place: int, start: int, written: Sequence[int]) -> int:
+    def _match(self, place: int, start: int, reply: Sequence[int]) -> int:
         """How many tokens of the line up to and with `place` are the last ones written."""
         most = min(LONGEST_MATCH, place + 1 - start, self._opening)
         length = 0
-        while length < most and self._tokens[place - length] == written[-1 - length]:
+        while length < most and self._tokens[place - length] == reply[-1 - length]:
             length += 1
         return length

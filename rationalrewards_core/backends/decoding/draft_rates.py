@@ -16,12 +16,12 @@ class DraftRates:
 
     def __init__(self) -> None:
         self._right: dict[Kind, float] = {}
-        self._seen: dict[Kind, float] = {}
+        self._total: dict[Kind, float] = {}
 
     def rate(self, kind: Kind, claim: float) -> float:
         """The chance in [0, 1] that a token of this kind is right; its source claims `claim`."""
-        return (self._right.get(kind, 0.0) + PRIOR_WEIGHT * claim) / (self._seen.get(kind, 0.0) + PRIOR_WEIGHT)
+        return (self._right.get(kind, 0.0) + PRIOR_WEIGHT * claim) / (self._total.get(kind, 0.0) + PRIOR_WEIGHT)
 
     def learn(self, kind: Kind, right: bool) -> None:
         self._right[kind] = self._right.get(kind, 0.0) + right
-        self._seen[kind] = self._seen.get(kind, 0.0) + 1.0
+        self._total[kind] = self._total.get(kind, 0.0) + 1.0

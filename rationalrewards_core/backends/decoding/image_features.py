@@ -54,15 +54,15 @@ class VisionTower:
     def __init__(self, core: Any, image_processor: Any, device: str) -> None:
         self._core, self._processor, self._device = core, image_processor, device
         self._flat = FlatVision(core.visual) if FlatVision.fits(core.visual) else None
-        self._kept: OrderedDict[bytes, Picture] = OrderedDict()
+        self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
         self.runs = 0
         """Pictures that the tower was run on."""
 
     def picture(self, image: Image.Image) -> Picture:
         """Cut one RGB picture into patches, unless its features are kept."""
         key = hashlib.blake2b(image.tobytes(), digest_size=16, key=repr(image.size).encode()).digest()
-        if key in self._kept:
-            return self._kept[key]
+        if key in self._pictures:
+            return self._pictures[key]
         try:
             encoded = self._processor([image], return_tensors="pt")
         except ValueError as error:
@@ -77,8 +77,8 @@ class VisionTower:
         new = {p.key: p for p in pictures if p.features is None}
         at_hand.update(zip(new, self._run(list(new.values())), strict=True))
         for picture in pictures:
-            self._kept[picture.key] = Picture(picture.key, picture.grid, features=at_hand[picture.key])
-            self._kept.move_to_end(picture.key)
+            self._pictures[picture.key] = Picture(picture.key, picture.grid, features=at_hand[picture.key])
+            self._pictures.move_to_end(picture.key)
         self._forget()
         return [at_hand[p.key] for p in pictures]
 
@@ -112,8 +112,8 @@ class VisionTower:
 
     def _forget(self) -> None:
         """Drop the pictures asked about longest ago while they take more than their share of memory."""
-        sizes = {key: p.features.nbytes for key, p in self._kept.items() if p.features is not None}
+        sizes = {key: p.features.nbytes for key, p in self._pictures.items() if p.features is not None}
         total = sum(sizes.values())
-        while total > FEATURE_BYTES and len(self._kept) > 1:
-            key, _ = self._kept.popitem(last=False)
+        while total > FEATURE_BYTES and len(self._pictures) > 1:
+            key, _ = self._pictures.popitem(last=False)
             total -= sizes[key]
