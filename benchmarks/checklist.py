@@ -64,8 +64,8 @@ Way = Callable[[Example], tuple[Rubric, Critique]]
 
 def true_flaws(example: Example) -> tuple[Flaw, ...]:
     wish = parse_request(example.request)
-    faults = faithfulness_flaws(wish, example.shown.content)
-    return (*faults, *visual_flaws(example.shown), *text_judgement(wish.word, example.shown)[1])
+    faults = faithfulness_flaws(wish, example.depiction.content)
+    return (*faults, *visual_flaws(example.depiction), *text_judgement(wish.word, example.depiction)[1])
 
 
 def measure(checklist: Path | None, fixed: Path | None, pictures: int, pairs: int) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _pairs(rng: np.random.Generator, count: int) -> list[tuple[Example, Example]
                     request=short_request(wish),
                     rendering=rendering,
                     critique=judge_generation(wish, content),
-                    shown=content,
+                    depiction=content,
                 )
             )
         if abs(_cost(pair[0]) - _cost(pair[1])) >= LEAST_GAP:

@@ -45,16 +45,22 @@ class RunDir:
     """
 
     def __init__(
-        self, path: Path, config: Any, *, writes: bool = True, kept: Sequence[str] = (), free: Collection[str] = ()
+        self,
+        path: Path,
+        config: Any,
+        *,
+        writes: bool = True,
+        saved_files: Sequence[str] = (),
+        free: Collection[str] = (),
     ) -> None:
-        """`writes` is for the main process of several; `kept` are patterns of what else counts as saved.
+        """`writes` is for the main process of several; `saved_files` are patterns of what else counts as saved.
 
         `free` are the settings, as `group.key`, that a run may go on with others of: how long it runs, what it shows.
         """
         self.path = path
         self.samples = path / "samples"
         self._state, self._previous = path / STATE, path / PREVIOUS
-        self._kept = (STATE, PREVIOUS, *kept)
+        self._saved_files = (STATE, PREVIOUS, *saved_files)
         self._sound = True
         """Whether state.pt may be kept as the checkpoint before the next one."""
         self.total: int | None = None
@@ -143,7 +149,7 @@ class RunDir:
         return None
 
     def _settle(self, config: Any, free: Collection[str]) -> None:
-        begun = any(next(self.path.glob(pattern), None) is not None for pattern in self._kept)
+        begun = any(next(self.path.glob(pattern), None) is not None for pattern in self._saved_files)
         settle(
             self.path / CONFIG,
             asdict(config),

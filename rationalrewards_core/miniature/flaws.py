@@ -43,7 +43,7 @@ class Example:
     """As the judge sees it."""
     rendering: Rendering
     critique: Critique
-    shown: PictureContent
+    depiction: PictureContent
     source: Picture | None = None
     """The source picture of an edit, [48, 48, 3] uint8."""
     masks_known: bool = True
@@ -62,7 +62,7 @@ def sample_generation(rng: np.random.Generator, *, reserved: bool = False, flaws
         request=short_request(wish) if rng.random() < 0.9 else detailed_request(wish),
         rendering=render(rng, content, place(rng, content.content)),
         critique=judge_generation(wish, content),
-        shown=content,
+        depiction=content,
     )
 
 
@@ -94,7 +94,7 @@ def edited_example(rng: np.random.Generator, edit: Edit, source: Content, placem
         request=str(edit),
         rendering=render(rng, content, after if background_kept else flipped_background(after)),
         critique=judge_edit(edit, source, content, background_kept=background_kept),
-        shown=content,
+        depiction=content,
     )
 
 

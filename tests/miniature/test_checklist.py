@@ -35,13 +35,13 @@ def test_it_finds_the_very_flaws_that_the_truth_has() -> None:
     for _ in range(300):
         example = sample_generation(rng)
         wish = parse_request(example.request)
-        critique, rubric = checklist_critique(wish, example.shown), checklist_rubric(wish)
+        critique, rubric = checklist_critique(wish, example.depiction), checklist_rubric(wish)
         assert critique.summary == example.critique.summary
         words = " ".join(j.justification for j in critique.judgements)
         flaws = (
-            *faithfulness_flaws(wish, example.shown.content),
-            *visual_flaws(example.shown),
-            *text_judgement(wish.word, example.shown)[1],
+            *faithfulness_flaws(wish, example.depiction.content),
+            *visual_flaws(example.depiction),
+            *text_judgement(wish.word, example.depiction)[1],
         )
         assert all(flaw.sentence in words for flaw in flaws)
         flawed += bool(flaws)

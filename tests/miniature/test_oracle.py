@@ -38,9 +38,9 @@ def test_flawed_pictures_are_mostly_read_right() -> None:
         example = sample_generation(rng)
         read = read_picture(example.picture)
         told = judge_generation(parse_request(example.request), read)
-        agree["word"] += read.content.word == example.shown.content.word
-        agree["noise"] += read.defects.noise == example.shown.defects.noise
-        agree["blur"] += read.defects.blur == example.shown.defects.blur
+        agree["word"] += read.content.word == example.depiction.content.word
+        agree["noise"] += read.defects.noise == example.depiction.defects.noise
+        agree["blur"] += read.defects.blur == example.depiction.defects.blur
         for judgement in example.critique.judgements:
             score = told.judgement(judgement.key).score
             assert (score is None) == (judgement.score is None)

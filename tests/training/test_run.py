@@ -101,7 +101,7 @@ class TestConfiguration:
             assert json.loads((tmp_path / "config.json").read_text())["steps"] == 11
         (tmp_path / "pool.safetensors").write_bytes(b"")
         with pytest.raises(ConfigError, match="steps was 11, is 10"):
-            RunDir(tmp_path, Config(), kept=("pool.safetensors",))
+            RunDir(tmp_path, Config(), saved_files=("pool.safetensors",))
 
     @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
     def test_a_damaged_one_is_one_sentence(self, content: bytes, tmp_path: Path) -> None:

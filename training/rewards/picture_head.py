@@ -92,17 +92,17 @@ def stacked(preferences: Sequence[Preference]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train_scalar(
-    path: Path, *, pairs: int = 12_000, drawn: int = 512, epochs: int = 6, batch: int = 64, seed: int = 5
+    path: Path, *, pairs: int = 12_000, drawn_requests: int = 512, epochs: int = 6, batch: int = 64, seed: int = 5
 ) -> dict[str, float]:
-    """Train on `pairs` rendered preferences and those among four pictures of `drawn` requests each, and save.
+    """Train on `pairs` rendered preferences and those among four pictures of `drawn_requests` requests each, and save.
 
     Returns the share of held-out pairs (reserved requests) that it orders right, rendered and drawn.
     """
     torch.manual_seed(seed)
-    generator = MiniatureGenerator.load(generator_folder()) if drawn else None
+    generator = MiniatureGenerator.load(generator_folder()) if drawn_requests else None
     preferences = rendered_preferences(np.random.default_rng([seed, 12]), pairs)
     if generator is not None:
-        preferences += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn)
+        preferences += drawn_preferences(generator, np.random.default_rng([seed, 14]), drawn_requests)
     model = ScalarHead()
     fit(model, stacked(preferences), epochs, batch)
     held_out = {
@@ -112,7 +112,7 @@ def train_scalar(
     }
     if generator is not None:
         held_out["held_out_drawn"] = drawn_preferences(
-            generator, np.random.default_rng([seed, 15]), max(2, drawn // 5), reserved=True
+            generator, np.random.default_rng([seed, 15]), max(2, drawn_requests // 5), reserved=True
         )
     figures = {
         "pairs": float(len(preferences)),
@@ -173,7 +173,9 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=512, help="requests whose pictures the generator draws")
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
-    figures = train_scalar(arguments.out, pairs=arguments.pairs, drawn=arguments.drawn, epochs=arguments.epochs)
+    figures = train_scalar(
+        arguments.out, pairs=arguments.pairs, drawn_requests=arguments.drawn, epochs=arguments.epochs
+    )
     print(json.dumps(figures, indent=2))
 
 

@@ -106,7 +106,7 @@ def test_a_judge_that_is_not_there_is_said(name: str) -> None:
 
 
 def test_a_scalar_head_learns_an_order_and_has_one_dimension(tmp_path: Path) -> None:
-    figures = train_scalar(tmp_path, pairs=48, drawn=2, epochs=1)
+    figures = train_scalar(tmp_path, pairs=48, drawn_requests=2, epochs=1)
     assert figures["pairs"] > 48  # and those among the drawn pictures
     assert {"held_out_rendered", "held_out_drawn"} < set(figures)
     judge = scalar_judge(tmp_path)

@@ -63,12 +63,12 @@ class RememberedPictures:
 
     def __init__(self, generator: MiniatureGenerator) -> None:
         self._draw = BatchedGenerator(generator)
-        self._drawn: dict[tuple[str, int], asyncio.Task[Image.Image]] = {}
+        self._tasks: dict[tuple[str, int], asyncio.Task[Image.Image]] = {}
 
     async def __call__(self, request: str, seed: int) -> Image.Image:
-        if (request, seed) not in self._drawn:
-            self._drawn[request, seed] = asyncio.ensure_future(self._draw(request, seed))
-        return await self._drawn[request, seed]
+        if (request, seed) not in self._tasks:
+            self._tasks[request, seed] = asyncio.ensure_future(self._draw(request, seed))
+        return await self._tasks[request, seed]
 
 
 def trails(

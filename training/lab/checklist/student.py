@@ -49,7 +49,7 @@ class ChecklistLesson:
 def checklist_text(example: Example) -> str:
     """The true critique by the checklist of the example's own request."""
     wish = parse_request(example.request)
-    return render_critique(checklist_critique(wish, example.shown), checklist_rubric(wish))
+    return render_critique(checklist_critique(wish, example.depiction), checklist_rubric(wish))
 
 
 ANSWERS: Final[dict[Lesson, Callable[[Example], str]]] = {"checklist": checklist_text, "fixed": answer_text}

@@ -42,7 +42,7 @@ class DrawnConfig:
 
 def drawn_examples(config: DrawnConfig, generator: MiniatureGenerator, path: Path) -> list[Example]:
     """Draw the pool once and keep it beside the run. No reserved request occurs in it."""
-    RunDir(path, config, kept=("pool.safetensors",)).close()
+    RunDir(path, config, saved_files=("pool.safetensors",)).close()
     rng = np.random.default_rng([config.seed, 4])
     wishes = [sample_wish(rng, omit=0.2 if rng.random() < 0.3 else 0.0) for _ in range(config.pool)]
     requests = [_asked(rng, wish, config) for wish in wishes]
@@ -74,6 +74,6 @@ def judged(wish: Content, picture: Picture) -> Example:
         request=short_request(wish),
         rendering=Rendering(picture, np.zeros((0, SIDE, SIDE), np.float32), nothing.astype(np.int64), nothing),
         critique=judge_generation(wish, content),
-        shown=content,
+        depiction=content,
         masks_known=False,
     )

@@ -80,7 +80,7 @@ def _picture(rng: np.random.Generator, wish: Any) -> Example:
     content = flawed(rng, wish)
     picture = render(rng, content, place(rng, content.content))
     return Example(
-        request=short_request(wish), rendering=picture, critique=judge_generation(wish, content), shown=content
+        request=short_request(wish), rendering=picture, critique=judge_generation(wish, content), depiction=content
     )
 
 

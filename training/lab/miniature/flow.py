@@ -134,7 +134,7 @@ def build_pool(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> tu
 
 def train_flow(config: FlowConfig, autoencoder: AutoencoderKL, path: Path) -> StableDiffusion3Pipeline:
     """Train or resume; returns the whole pipeline with averaged weights."""
-    run = RunDir(path, config, kept=("pool.safetensors",))
+    run = RunDir(path, config, saved_files=("pool.safetensors",))
     latents, captions = build_pool(config, autoencoder, path)
     tokeniser = caption_tokeniser(captions[:8192], length=config.text_length)
     ids = torch.tensor(tokeniser(captions, padding="max_length", truncation=True).input_ids)

@@ -22,7 +22,7 @@ class MuonAdamW:
 
     def __init__(
         self,
-        named: Iterable[tuple[str, nn.Parameter]],
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
         *,
         lr: float,
         steps: int,
@@ -30,7 +30,7 @@ class MuonAdamW:
         horizon: int | None = None,
         cooldown: int = 0,
     ) -> None:
-        parameters = [(n, p) for n, p in named if p.requires_grad]
+        parameters = [(n, p) for n, p in named_parameters if p.requires_grad]
         matrices = [p for n, p in parameters if p.ndim == 2 and not any(part in n for part in NOT_MATRICES)]
         matrix_ids = {id(p) for p in matrices}
         rest = [p for _, p in parameters if id(p) not in matrix_ids]

@@ -109,7 +109,7 @@ def train_critiques(
     heads: DenseHeads,
     tokeniser: PreTrainedTokenizerFast,
     path: Path,
-    drawn: Sequence[Example] = (),
+    drawings: Sequence[Example] = (),
 ) -> None:
     """Stages 2 and 3: the whole model learns to write critiques."""
     run = RunDir(path, config)
@@ -124,7 +124,7 @@ def train_critiques(
     )
     parts = {"model": model, "heads": heads, "optimiser": optimiser}
     span = range(run.resume(parts), config.steps)
-    draw = partial(maker.sample, edits=config.edits, drawn=drawn, drawn_share=config.drawn)
+    draw = partial(maker.sample, edits=config.edits, drawings=drawings, drawn_share=config.drawn)
     losses: list[float] = []
     for step, batch in maker.steps(draw, (config.seed, 2), span, config.chunk):
         with fast_autocast("cpu"):

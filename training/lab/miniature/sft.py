@@ -68,14 +68,14 @@ class BatchMaker:
         rng: np.random.Generator,
         count: int,
         edits: float,
-        drawn: Sequence[Example] = (),
+        drawings: Sequence[Example] = (),
         drawn_share: float = 0.0,
     ) -> list[Example]:
-        """Training examples: `drawn_share` of them from `drawn`; of the others, `edits` are edit requests."""
+        """Training examples: `drawn_share` of them from `drawings`; of the others, `edits` are edit requests."""
         batch = []
         for _ in range(count):
-            if drawn and rng.random() < drawn_share:
-                batch.append(drawn[int(rng.integers(len(drawn)))])
+            if drawings and rng.random() < drawn_share:
+                batch.append(drawings[int(rng.integers(len(drawings)))])
             else:
                 batch.append(sample_edited(rng) if rng.random() < edits else sample_generation(rng))
         return batch

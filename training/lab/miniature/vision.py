@@ -135,7 +135,7 @@ def _pooled(mask: np.ndarray) -> np.ndarray:
 
 
 def _labels(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    layers, content = example.rendering, example.shown
+    layers, content = example.rendering, example.depiction
     things = np.zeros(GRID * GRID, np.int64)
     strongest = np.full(GRID * GRID, 0.2)
     flaws = np.zeros((GRID * GRID, PATCH_FLAWS), np.float32)

@@ -125,9 +125,13 @@ def settings_of(arm: str, seed: int, options: NFTProofOptions, out: Path) -> lis
 def run_arms(options: NFTProofOptions, out: Path) -> list[Curve]:
     """Train every arm and seed; finished ones are only read, others resume."""
     if "scalar" in options.arms and not (out / "scalar" / SCALAR).is_file():
-        print("scalar network:", train_scalar(out / "scalar", pairs=options.pairs, drawn=options.drawn), flush=True)
+        print(
+            "scalar network:",
+            train_scalar(out / "scalar", pairs=options.pairs, drawn_requests=options.drawn),
+            flush=True,
+        )
     if "head" in options.arms:
-        train_head(out / "head", pairs=options.head_pairs, drawn=options.head_drawn, steps=options.head_steps)
+        train_head(out / "head", pairs=options.head_pairs, drawn_requests=options.head_drawn, steps=options.head_steps)
     jobs = [(arm, seed) for seed in range(options.seeds) for arm in options.arms]
 
     def job(which: tuple[str, int]) -> Curve:

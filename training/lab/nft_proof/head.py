@@ -36,7 +36,7 @@ def run_folder(folder: Path, seed: int) -> Path:
     return folder / (f"run-{seed}" if seed else "run")
 
 
-def train_head(folder: Path, *, pairs: int, drawn: int, steps: int, seed: int = 0) -> Path:
+def train_head(folder: Path, *, pairs: int, drawn_requests: int, steps: int, seed: int = 0) -> Path:
     """Preferences into `folder/pairs`, a run into the seed's folder beside it; returns the finished head's. Resumes.
 
     The seed is the training's; pairs and pictures are the same for all of them.
@@ -46,7 +46,7 @@ def train_head(folder: Path, *, pairs: int, drawn: int, steps: int, seed: int = 
         return head
     export = folder / "pairs"
     if not (export / "pairs.jsonl").is_file():
-        write_preferences(export, _taught(pairs, drawn), rendered_preferences(_rng(2), max(16, pairs // 40)))
+        write_preferences(export, _taught(pairs, drawn_requests), rendered_preferences(_rng(2), max(16, pairs // 40)))
     quarter = max(1, steps // 4)
     config = replace(
         setting(export, steps, BATCH),
@@ -84,10 +84,10 @@ def _rng(part: int) -> np.random.Generator:
     return np.random.default_rng([SEED, part])
 
 
-def _taught(pairs: int, drawn: int) -> list[Preference]:
+def _taught(pairs: int, drawn_requests: int) -> list[Preference]:
     preferences = rendered_preferences(_rng(0), pairs)
-    if drawn:
-        preferences += drawn_preferences(MiniatureGenerator.load(generator_folder()), _rng(1), drawn)
+    if drawn_requests:
+        preferences += drawn_preferences(MiniatureGenerator.load(generator_folder()), _rng(1), drawn_requests)
     order = _rng(3).permutation(len(preferences))
     return [preferences[i] for i in order]
 

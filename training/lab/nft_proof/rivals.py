@@ -55,7 +55,7 @@ def use(generator: MiniatureGenerator, requests: int) -> Ways:
     )
 
 
-def _quiet(stage: str, done: int, total: int) -> None:
+def _quiet(stage: str, count: int, total: int) -> None:
     """In place of the demo's progress bars."""
 
 

@@ -83,7 +83,7 @@ def main(words: list[str] | None = None) -> int:
         if arguments.only:
             finish(named_step(steps, arguments.only), out)
             return 0
-        with closing(RunDir(out, options, kept=("*/*",))):
+        with closing(RunDir(out, options, saved_files=("*/*",))):
             run_steps(steps, out, words, arguments.jobs)
         print(json.dumps({k: v for k, v in write_report(options, out).items() if k != "pipeline"}, indent=2))
     except RationalRewardsError as error:

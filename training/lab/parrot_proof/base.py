@@ -63,12 +63,12 @@ class Lesson(Example):
     asks_caption: bool
 
 
-def caption(shown: PictureContent) -> str:
+def caption(picture: PictureContent) -> str:
     """What a picture shows and what is wrong with it as a picture; nothing of what was asked."""
-    word, faint = shown.content.word, shown.defects.faint
-    sentences = [f"It shows {describe(shown.content)}."]
+    word, faint = picture.content.word, picture.defects.faint
+    sentences = [f"It shows {describe(picture.content)}."]
     sentences += [f'It reads "{word}"' + (" but the letters are faint." if faint else ".")] if word else []
-    sentences += [flaw.sentence for flaw in visual_flaws(shown)] or ["It is sharp and clean."]
+    sentences += [flaw.sentence for flaw in visual_flaws(picture)] or ["It is sharp and clean."]
     return " ".join(sentences)
 
 
@@ -90,7 +90,7 @@ def sample_lesson(rng: np.random.Generator, captions: float) -> Lesson:
         request=short_request(wish),
         rendering=render(rng, content, place(rng, content.content)),
         critique=judge_generation(wish, content),
-        shown=content,
+        depiction=content,
     )
     asks_caption = bool(rng.random() < captions)
     answer = caption(content) if asks_caption else blind_critique(rng, wish)

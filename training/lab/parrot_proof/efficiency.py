@@ -14,16 +14,16 @@ from ...rewards.opinions import Opinion
 from ...rewards.ties import TieProtocol
 
 
-def pairs_needed(wanted: float, sizes: Sequence[int], accuracies: Sequence[float]) -> float:
-    """Pairs at which the line through the accuracies, over the logarithm of `sizes`, first reaches `wanted`.
+def pairs_needed(target: float, sizes: Sequence[int], accuracies: Sequence[float]) -> float:
+    """Pairs at which the line through the accuracies, over the logarithm of `sizes`, first reaches `target`.
 
     The smallest size where it is reached there already, infinity where it is not reached.
     """
-    if accuracies[0] >= wanted:
+    if accuracies[0] >= target:
         return float(sizes[0])
     for (small, low), (large, high) in pairwise(zip(sizes, accuracies, strict=True)):
-        if high >= wanted:
-            return float(small * (large / small) ** ((wanted - low) / (high - low)))
+        if high >= target:
+            return float(small * (large / small) ** ((target - low) / (high - low)))
     return math.inf
 
 

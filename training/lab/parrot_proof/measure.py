@@ -108,11 +108,11 @@ def _figures(options: ParrotProofOptions, out: Path, reading: VerdictReading) ->
     }
 
 
-def _judge(said: list[Opinion], rule: TieProtocol) -> dict[str, Any]:
+def _judge(opinions: list[Opinion], rule: TieProtocol) -> dict[str, Any]:
     return {
-        **_share(accuracy(said, rule)),
-        "decided": round(coverage(said), 4),
-        "reasons": dict(failures(said)),
+        **_share(accuracy(opinions, rule)),
+        "decided": round(coverage(opinions), 4),
+        "reasons": dict(failures(opinions)),
     }
 
 

@@ -99,12 +99,12 @@ def page(summary: dict[str, Any], figure: Path) -> str:
     )
 
 
-def _reading(name: str, found: dict[str, Any]) -> str:
-    judges = _table(found["judges"], ("value", "low", "high", "counted", "failures", "decided"))
-    gaps = _table(found["differences"], ("value", "low", "high", "counted"))
-    ratios = escaped(json.dumps(found["efficiency"], indent=1))
+def _reading(name: str, reading: dict[str, Any]) -> str:
+    judges = _table(reading["judges"], ("value", "low", "high", "counted", "failures", "decided"))
+    gaps = _table(reading["differences"], ("value", "low", "high", "counted"))
+    ratios = escaped(json.dumps(reading["efficiency"], indent=1))
     return (
-        f"<h2>Read as {escaped(name)}</h2><p>{escaped(found['told'])}</p>{judges}<h3>Paired differences</h3>{gaps}"
+        f"<h2>Read as {escaped(name)}</h2><p>{escaped(reading['told'])}</p>{judges}<h3>Paired differences</h3>{gaps}"
         f"<h3>Pairs that a head needs over a student's own</h3><pre>{ratios}</pre>"
     )
 

@@ -110,19 +110,19 @@ class Mind:
             return Said(text=notes + ANSWERS[wrong], fault="misread")
         return Said(text=notes + ANSWERS[verdict], fault="sound")
 
-    def _spoiled(self, said: Said, rubric: Rubric, rng: random.Random) -> Said:
+    def _spoiled(self, answer: Said, rubric: Rubric, rng: random.Random) -> Said:
         """The reply after what can happen on its way out."""
         place = rng.random()
         shares = self._shares
         if place < shares.truncated:
-            return replace(said, text=said.text[: len(said.text) // 2], finish="length", fault="truncated")
+            return replace(answer, text=answer.text[: len(answer.text) // 2], finish="length", fault="truncated")
         place -= shares.truncated
         if place < shares.nonsense:
-            return replace(said, text=writing.loose_words(rng), fault="nonsense")
+            return replace(answer, text=writing.loose_words(rng), fault="nonsense")
         place -= shares.nonsense
         if place < shares.foreign:
-            return replace(said, text=_in_german(said.text), fault="foreign")
-        return said
+            return replace(answer, text=_in_german(answer.text), fault="foreign")
+        return answer
 
 
 def _sentences_of(critique: Critique) -> frozenset[str]:

@@ -105,10 +105,10 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in re.findall(r"[^.]+\.", text)]
 
 
-def cost(said: str, believed: Collection[str] | None) -> float:
+def cost(text: str, believed: Collection[str] | None) -> float:
     """What the flaws named in a text cost."""
     total = 0.0
-    for sentence in sentences(said):
+    for sentence in sentences(text):
         if believed is not None and sentence not in believed:
             continue
         for pattern, price in _COSTS:

@@ -88,10 +88,16 @@ class TeacherServer:
         """Share of the slots' time that was worked, from the first question to the last answer."""
         return web.json_response({"busy": self._busy.share(self._serving.slots), "answered": self.answered})
 
-    def _note(self, kind: str, label: str, said: Said) -> None:
+    def _note(self, kind: str, label: str, answer: Said) -> None:
         if self._log is None:
             return
-        line = {"ask": kind, "label": label, "fault": said.fault, "seen": said.seen, "reply": reply_hash(said.text)}
+        line = {
+            "ask": kind,
+            "label": label,
+            "fault": answer.fault,
+            "seen": answer.seen,
+            "reply": reply_hash(answer.text),
+        }
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
 
@@ -124,9 +130,9 @@ class _Busy:
         self._last, self._now = moment, self._now + step
 
 
-def _completion(said: Said, body: dict[str, Any]) -> dict[str, Any]:
-    usage = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": len(said.text) // 4}
-    choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": said.finish}
+def _completion(answer: Said, body: dict[str, Any]) -> dict[str, Any]:
+    usage = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": len(answer.text) // 4}
+    choice = {"index": 0, "message": {"role": "assistant", "content": answer.text}, "finish_reason": answer.finish}
     return {"model": NAME, "choices": [choice], "usage": usage}
 
 

@@ -53,10 +53,10 @@ def _read(pixels: bytes) -> PictureContent:
     return read_picture(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3))
 
 
-def _imagined(shown: PictureContent, rng: random.Random) -> PictureContent:
-    if not shown.content.things:
-        return shown
-    return flawed(np.random.default_rng(rng.getrandbits(32)), shown.content, flaws=2)
+def _imagined(picture: PictureContent, rng: random.Random) -> PictureContent:
+    if not picture.content.things:
+        return picture
+    return flawed(np.random.default_rng(rng.getrandbits(32)), picture.content, flaws=2)
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

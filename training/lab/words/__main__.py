@@ -60,7 +60,7 @@ def _prepare(name: str, options: WordsOptions, out: Path, seed: int) -> None:
     if lesson:
         # The lessons are of the head's pictures, which its training writes first.
         of_head = seed if lesson == HEAD else 0
-        train_head(out / HEAD, pairs=options.pairs, drawn=options.drawn, steps=options.steps, seed=of_head)
+        train_head(out / HEAD, pairs=options.pairs, drawn_requests=options.drawn, steps=options.steps, seed=of_head)
     if lesson in LESSONS:
         train_lesson(lesson, options, out, seed)
 
