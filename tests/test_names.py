@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nodes", "rationalrewards_core", "training", "benchmarks")
@@ -55,6 +57,20 @@ def assigned_names(tree: ast.AST) -> Iterator[str]:
             yield node.id
 
 
+def attribute_names(tree: ast.AST) -> Iterator[str]:
+    """Every attribute that is given a value (`self._place = ...`), without the underscores before it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr.lstrip("_")
+
+
+def parameter_names(tree: ast.AST) -> Iterator[str]:
+    """Every parameter of every function, method and lambda."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+
+
 def test_class_names_are_unique() -> None:
     files = defaultdict(list)
     for file, tree in trees():
@@ -66,9 +82,14 @@ def test_class_names_are_unique() -> None:
     assert not repeated
 
 
-def test_values_have_nouns_for_names() -> None:
-    names = Counter(name for _, tree in trees() for name in assigned_names(tree))
+@pytest.mark.parametrize(
+    ("names_of", "fewest"),
+    [(assigned_names, 10_000), (parameter_names, 5_000), (attribute_names, 800)],
+    ids=["assigned", "parameters", "attributes"],
+)
+def test_values_have_nouns_for_names(names_of: Callable[[ast.AST], Iterator[str]], fewest: int) -> None:
+    names = Counter(name for _, tree in trees() for name in names_of(tree))
     participles = {name: count for name, count in names.items() if name in PARTICIPLES}
     share = 1000 * sum(participles.values()) / names.total()
-    assert names.total() > 10_000
-    assert share < MOST_PER_THOUSAND, f"{share:.1f} of 1,000 assigned names are participles: {participles}"
+    assert names.total() > fewest
+    assert share < MOST_PER_THOUSAND, f"{share:.1f} of 1,000 names are participles: {participles}"

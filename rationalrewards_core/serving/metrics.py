@@ -23,7 +23,7 @@ class ServerMetrics:
         self._started = time.monotonic()
         self.requests = 0
         self.items = 0
-        self.scored = 0
+        self.critiques = 0
         self.unscored: Counter[str] = Counter()
         self.rejected: Counter[int] = Counter()
         """HTTP statuses of requests that were turned away."""
@@ -33,7 +33,7 @@ class ServerMetrics:
         self.items += 1
         self._seconds.append(seconds)
         if isinstance(outcome, Critique):
-            self.scored += 1
+            self.critiques += 1
         else:
             self.unscored[outcome.reason] += 1
 
@@ -50,7 +50,7 @@ class ServerMetrics:
             "uptime_seconds": round(time.monotonic() - self._started, 1),
             "requests": self.requests,
             "items": self.items,
-            "scored": self.scored,
+            "scored": self.critiques,
             "unscored": dict(self.unscored),
             "failure_rate": failed / self.items if self.items else 0.0,
             "rejected": {str(status): count for status, count in self.rejected.items()},
@@ -63,7 +63,7 @@ class ServerMetrics:
         rows: list[tuple[str, str, str, list[tuple[str, float]]]] = [
             ("requests_total", "counter", "Requests received.", [("", self.requests)]),
             ("items_total", "counter", "Items judged, scored or not.", [("", self.items)]),
-            ("scored_total", "counter", "Items with a critique.", [("", self.scored)]),
+            ("scored_total", "counter", "Items with a critique.", [("", self.critiques)]),
             ("unscored_total", "counter", "Items without one, by reason.", _labelled("reason", self.unscored)),
             ("rejected_total", "counter", "Requests turned away, by status.", _labelled("status", self.rejected)),
             ("waiting", "gauge", "Items queued or being judged.", [("", waiting)]),

@@ -63,7 +63,7 @@ class Shard:
 class Tally:
     """What a run did; shown at its end and written to the run's log."""
 
-    found: int = 0
+    earlier: int = 0
     """Tasks that were already done."""
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class _Run:
         for task in tasks:
             self.order.append(task.key)
             if task.key in record_keys:
-                self.tally.found += 1
+                self.tally.earlier += 1
             else:
                 yield task
 

@@ -257,7 +257,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def _line(tally: Tally) -> dict[str, Any]:
     return {
-        "found": tally.found,
+        "found": tally.earlier,
         "kept": tally.kept,
         "dropped": dict(tally.dropped),
         "failed": dict(tally.failed),
@@ -267,8 +267,8 @@ def _line(tally: Tally) -> dict[str, Any]:
 
 def _sentence(tally: Tally) -> str:
     parts = [f"{tally.kept} kept", f"{tally.dropped.total()} dropped{_reasons(tally.dropped)}"]
-    if tally.found:
-        parts.append(f"{tally.found} were there already")
+    if tally.earlier:
+        parts.append(f"{tally.earlier} were there already")
     if tally.failed:
         parts.append(f"{tally.failed.total()} without an answer{_reasons(tally.failed)}, run again to ask them")
     stopped = f" Stopped: {tally.stopped}" if tally.stopped else ""

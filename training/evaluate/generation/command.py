@@ -174,6 +174,6 @@ def _ending(answers: Sequence[BenchmarkAnswer], tally: Tally, outcomes: Standing
     failed = ", ".join(f"{reason} {count}" for reason, count in tally.failed.most_common())
     still_open = "" if tally.finished else f"; questions are still open ({failed or tally.stopped}): run it again"
     return (
-        f"{len(answers)} answers ({tally.found} were here before) for {len(outcomes.values)} scored images, "
+        f"{len(answers)} answers ({tally.earlier} were here before) for {len(outcomes.values)} scored images, "
         f"{requests} requests, {tokens} tokens; tables: {out}/table.md, .json, .csv{still_open}"
     )
