@@ -90,7 +90,7 @@ class ClipEngine:
 
         sampling_on = sampling.temperature > 0
         try:
-            with looking(self._model, management.throw_exception_if_processing_interrupted):
+            with at_every_step(self._model, management.throw_exception_if_processing_interrupted):
                 ids = self._clip.generate(
                     tokens,
                     do_sample=sampling_on,
@@ -182,8 +182,8 @@ def stop_tokens(model: Any) -> Sequence[int]:
 
 
 @contextmanager
-def looking(model: Any, look: Callable[[], None]) -> Iterator[None]:
-    """Call `look` at every decoding step; the core itself looks for an interrupt only when it sends its progress."""
+def at_every_step(model: Any, look: Callable[[], None]) -> Iterator[None]:
+    """Inside, `look` is called at every decoding step; the core itself looks for an interrupt only when it sends its progress."""
     hook = model.model.layers[0].register_forward_pre_hook(lambda module, inputs: look())
     try:
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ..backends.base import Backend
@@ -44,7 +45,7 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
             config_file=arguments.config,
         )
         name = EngineName.parse(arguments.engine)
-        backend = asked_all(make_backend(name, options))
+        backend = with_every_check(make_backend(name, options))
         rubrics = make_rubrics(name, arguments.rubric, config_file=arguments.config)
         rival = rival_of(name, backend, arguments.against, options)
     except RationalRewardsError as error:
@@ -71,10 +72,8 @@ async def _examined(arguments: argparse.Namespace) -> list[DoctorLine]:
             await rival.close()
 
 
-def asked_all(backend: Backend) -> Backend:
+def with_every_check(backend: Backend) -> Backend:
     """The backend, but a server is asked what it honours even if its config says otherwise."""
-    from dataclasses import replace
-
     from ..backends.managed_chat import ManagedChat
     from ..backends.openai_chat import OpenAIChat
 
@@ -90,8 +89,8 @@ def rival_of(name: EngineName, backend: Backend, against: str | None, options: E
     if against is None:
         if name.kind != "server":
             return None
-        folder = Path(str(getattr(getattr(backend, "config", None), "processor", "")) or "/dev/null")
-        if not any(folder.glob("*.safetensors")):
+        folder = getattr(getattr(backend, "config", None), "processor", "")
+        if not folder or not any(Path(folder).glob("*.safetensors")):
             return None
         against = f"local:{folder}"
     print(f"Comparing with {against}.", file=sys.stderr)

@@ -82,14 +82,14 @@ def show_json(value: Any, indent: int | None = 2) -> None:
 def run(scorer: Scorer, work: Coroutine[Any, Any, T]) -> T:
     """Run to the end and give back the engine's memory or connections."""
 
-    async def all_of_it() -> T:
+    async def work_and_close() -> T:
         try:
             return await work
         finally:
             _show_server(scorer)
             await scorer.close()
 
-    return asyncio.run(all_of_it())
+    return asyncio.run(work_and_close())
 
 
 def _show_server(scorer: Scorer) -> None:
