@@ -91,7 +91,7 @@ class RefineState:
     steps: tuple[RefineStep, ...] = ()
 
     @property
-    def wanted(self) -> UserRequest:
+    def goal(self) -> UserRequest:
         """What candidates are judged by: the request, without a negative prompt that is a text of its own."""
         if not self.policy.refine_negative:
             return self.request
@@ -175,7 +175,7 @@ def refined_request(state: RefineState, source: RefineStep) -> str:
     if not state.policy.refine_negative:
         return _reworded(state.request.text, source.request, critique)
     prompt, negative = split_negative(source.request)
-    refined = _reworded(state.wanted.text, prompt, critique)
+    refined = _reworded(state.goal.text, prompt, critique)
     return with_negative(refined, refined_negative(negative, prompt, critique)[0])
 
 

@@ -94,7 +94,7 @@ class RefineLoop:
         started = time.perf_counter()
         image = await generated(self._generate, move.request, move.seed)
         image_ready = time.perf_counter()
-        answer = await self._judged(state.wanted, image)
+        answer = await self._judged(state.goal, image)
         return RefineStep(
             index=len(state.steps),
             request=move.request,
