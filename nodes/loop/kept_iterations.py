@@ -120,10 +120,10 @@ class KeptIterations:
 
     def _make_room(self, size: int) -> None:
         """Let the iterations go that were not used for the longest, when there are too many bytes."""
-        self._bytes = self._counted() if self._bytes is None else self._bytes + size
+        self._bytes = self._swept_size() if self._bytes is None else self._bytes + size
         if self._bytes <= self._limit:
             return
-        self._bytes = self._counted()
+        self._bytes = self._swept_size()
         for folder in sorted(self._folders(), key=lambda one: one.stat().st_mtime):
             if self._bytes <= self._limit * 0.9:
                 return
@@ -131,7 +131,8 @@ class KeptIterations:
             (folder / IMAGES).unlink(missing_ok=True)  # first, so that half an iteration is none
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _counted(self) -> int:
+    def _swept_size(self) -> int:
+        """Bytes of all iterations, once the unfinished files that killed processes left are removed."""
         for folder in self._folders():
             for part in folder.glob(".*.part"):  # of a process that was killed
                 if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
