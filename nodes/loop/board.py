@@ -23,7 +23,7 @@ class LoopBoard:
         self._lock = threading.Lock()
         self._states: OrderedDict[Run, dict[str, Any]] = OrderedDict()
         self._wishes: OrderedDict[Run, None] = OrderedDict()
-        self._granted: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()
         self._choices: OrderedDict[Run, str | None] = OrderedDict()
         """By workflow and node."""
 
@@ -64,20 +64,20 @@ class LoopBoard:
             if (prompt_id, node) not in self._wishes:
                 return False
             del self._wishes[prompt_id, node]
-            self._granted[node] += 1
+            self._changes[node] += 1
             return True
 
     def wishes(self, node: str) -> int:
         """How often somebody's wish has changed what a node gives out, since the server was started."""
         with self._lock:
-            return self._granted[node]
+            return self._changes[node]
 
     def overrule(self, workflow: str | None, node: str, image: str | None) -> None:
         """From its next run on a loop hands on this kept image (`<picture>/<index>`); None: the best one again."""
         with self._lock:
             self._choices[workflow, node] = image
             self._choices.move_to_end((workflow, node))
-            self._granted[node] += 1
+            self._changes[node] += 1
             while len(self._choices) > KEPT_STATES:
                 self._choices.popitem(last=False)
 

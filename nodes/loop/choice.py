@@ -38,7 +38,7 @@ class LoopChoices:
         body = await whole_body(request, BODY_LIMIT)
         if body is None:
             return refusal(413, f"Such a request is at most {BODY_LIMIT} bytes.")
-        order = _asked(body)
+        order = _order_of(body)
         if order is None:
             return refusal(400, ASK)
         state = self._board.of_run(order["prompt_id"], order["node"])
@@ -60,7 +60,7 @@ class LoopChoices:
         return web.json_response({"iteration": index, "preferred": preferred})
 
 
-def _asked(body: bytes) -> dict[str, Any] | None:
+def _order_of(body: bytes) -> dict[str, Any] | None:
     try:
         order = json.loads(body)
     except (ValueError, RecursionError):

@@ -130,7 +130,7 @@ async def answer_pause(request: web.Request) -> web.Response:
     body = await whole_body(request, BODY_LIMIT)
     if body is None:
         return refusal(413, f"An answer is at most {BODY_LIMIT} bytes.")
-    order = _asked(body)
+    order = _order_of(body)
     if order is None:
         return refusal(400, ASK)
     run, answer = order
@@ -141,7 +141,7 @@ async def answer_pause(request: web.Request) -> web.Response:
     return web.json_response({"answered": True})
 
 
-def _asked(body: bytes) -> tuple[Run, PauseAnswer] | None:
+def _order_of(body: bytes) -> tuple[Run, PauseAnswer] | None:
     try:
         order: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -40,7 +40,7 @@ def critique_cards(
             "reward": reward,
             "threshold": threshold,
             "passed": None if gate is None else _passes(gate, outcome, critiques.rubric),
-            **_said(outcome, critiques.rubric, minimums),
+            **_judge_words(outcome, critiques.rubric, minimums),
             "rubric": critiques.rubric.name,
             "scale": {"minimum": critiques.rubric.scale.minimum, "maximum": critiques.rubric.scale.maximum},
             "request": critiques.request.text,
@@ -55,7 +55,7 @@ def _passes(gate: Gate, outcome: Outcome, rubric: Rubric) -> bool:
     return isinstance(outcome, Critique) and gate.passes(outcome, rubric)
 
 
-def _said(outcome: Outcome, rubric: Rubric, minimums: Mapping[str, float]) -> Card:
+def _judge_words(outcome: Outcome, rubric: Rubric, minimums: Mapping[str, float]) -> Card:
     """What the judge said, or why it said nothing."""
     if isinstance(outcome, Unscored):
         unscored = {"reason": outcome.reason, "message": outcome.message}
