@@ -1,6 +1,6 @@
 """What a critique costs against plain `generate()`: same weights, same pictures, in turn, in one process.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.decode [--pictures 100] [--precision fp32] [--json decode.json] [--wide]
+    OMP_NUM_THREADS=1 python -m benchmarks.decode [--pictures 100] [--precision fp32] [--json decode.json] [--wide] [--device cuda]
 
 Plain is transformers' own loop without grammar, probabilities, stop texts or parsing. `before` is how the engine
 decoded before it had a loop of its own. Seconds are the thread's own, so that other programs count for little.
@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import decode_memory
 from benchmarks.old_decoding import Alternatives, GrammarMask, StepWatch
 from benchmarks.subjects import cases, scorer
 from benchmarks.timing import table
@@ -52,21 +50,19 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument(
+        "--device", default="cpu", help="cuda says whether texts are the same there; memory is the CPU's"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--wide", action="store_true", help="also a random model with 151,936 tokens, texts replayed")
-    parser.add_argument("--peak", choices=("plain", "ours"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.peak:
-        print(peak_of(options.peak, options.precision))
-        return
     figures: dict[str, Any] = {"precision": options.precision, "pictures": options.pictures}
     for batch in (int(n) for n in options.batches.split(",")):
-        figures |= {f"batch{batch}": measured(batch, options.pictures, options.precision)}
+        figures |= {f"batch{batch}": measured(batch, options.pictures, options.precision, options.device)}
     figures |= summary(figures)
-    figures |= {f"peak_mib_{way}": _peak(way, options.precision) for way in ("plain", "ours")}
-    if figures["peak_mib_plain"]:
-        figures["peak_memory_over_plain"] = figures["peak_mib_ours"] / figures["peak_mib_plain"]
+    figures |= {f"peak_mib_{way}": decode_memory.measured(way, options.precision) for way in decode_memory.WAYS}
+    figures["peak_memory_over_plain"] = figures["peak_mib_ours"] / figures["peak_mib_plain"]
     if options.wide:
         figures["wide"] = wide()
     print(json.dumps({key: value for key, value in figures.items() if not isinstance(value, dict)}, indent=1))
@@ -74,10 +70,10 @@ def main() -> None:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
-def measured(batch: int, pictures: int, precision: str) -> dict[str, Any]:
+def measured(batch: int, pictures: int, precision: str, device: str) -> dict[str, Any]:
     """Every way on the same pictures, `batch` at a time; prints a table."""
-    reference = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
-    checkpoint = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
+    config = CheckpointConfig(model=str(scorer_folder()), precision=precision, device=device)  # type: ignore[arg-type]
+    reference, checkpoint = load_checkpoint(config), load_checkpoint(config)
     checkpoint.model.requires_grad_(False)
     asker = scorer(None)  # type: ignore[arg-type]
     sample = cases(pictures + batch, seed=77)
@@ -186,34 +182,6 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         ratios = eight["over_plain"]
         table |= {"batch8_over_plain": ratios["ours"], "batch8_score_over_plain": ratios["ours, score"]}
     return table
-
-
-def peak_of(way: str, precision: str) -> float:
-    """MiB by which this process grows over eight critiques in one batch, after eight others."""
-    from benchmarks.nft_peaks import risen
-
-    checkpoint = load_checkpoint(CheckpointConfig(model=str(scorer_folder()), precision=precision, device="cpu"))  # type: ignore[arg-type]
-    checkpoint.model.requires_grad_(False)
-    asker = scorer(None)  # type: ignore[arg-type]
-    sample = cases(16, seed=77)
-    rubric = asker.rubric_for(sample[0].request)
-    questions = [critique_messages(case.request, case.candidate, rubric) for case in sample]
-    decoder, sampling = Decoder(checkpoint), asker._sampling(rubric, "critique")
-
-    def work(group: list[Conversation]) -> None:
-        _ = plain(checkpoint, group) if way == "plain" else ours(decoder, group, sampling)
-
-    work(questions[:8])  # libraries make their own memory at the first call
-    gc.collect()
-    return risen(lambda: work(questions[8:]))
-
-
-def _peak(way: str, precision: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.decode", "--peak", way, "--precision", precision]
-    process = subprocess.run(  # noqa: S603
-        command, check=True, capture_output=True, text=True, env={**os.environ, "TRANSFORMERS_VERBOSITY": "error"}
-    )
-    return float(process.stdout.split()[-1])
 
 
 def wide() -> dict[str, float]:

@@ -66,9 +66,19 @@ def _environments(folder: Path) -> list[Path]:
 class ComfyServer:
     """One server process, with folders of its own."""
 
-    def __init__(self, comfy: Comfy, folder: Path, arguments: Sequence[str] = (), models: Path | None = None) -> None:
-        """`folder` takes everything the server writes. `models` is a folder with `checkpoints` and the like."""
-        self.comfy, self.folder = comfy, folder
+    def __init__(
+        self,
+        comfy: Comfy,
+        folder: Path,
+        arguments: Sequence[str] = (),
+        models: Path | None = None,
+        pack: Path = PACK,
+    ) -> None:
+        """`folder` takes everything the server writes. `models` is a folder with `checkpoints` and the like.
+
+        `pack` is the tree of the pack that it runs.
+        """
+        self.comfy, self.folder, self._pack = comfy, folder, pack
         self.port = _free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.temp = folder / "temp" / "temp"  # the server puts another `temp` into the folder it is given
@@ -121,9 +131,9 @@ class ComfyServer:
         packs = self.folder / "custom_nodes"
         packs.mkdir(parents=True, exist_ok=True)
         _link(packs / "rr_test_pack", TEST_PACK)
-        if PACK.parent == (self.comfy.folder / "custom_nodes").resolve():
-            return ["rr_test_pack", PACK.name]
-        _link(packs / "rationalrewards", PACK)
+        if self._pack.parent == (self.comfy.folder / "custom_nodes").resolve():
+            return ["rr_test_pack", self._pack.name]
+        _link(packs / "rationalrewards", self._pack)
         return ["rr_test_pack", "rationalrewards"]
 
     def _wait(self) -> None:

@@ -8,9 +8,17 @@ projections are called as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .kv_cache import KeyValueCache, Place
+
+PIECE: Final = 2_048
+PIECE_ON_CPU: Final = 256
+"""Tokens that go through a feed-forward part at once.
+
+Its inner values are the widest there are: those of a prompt of 8 rows would take a gigabyte at the 8B's shape. On a CPU a
+small piece stays in the cache; on a GPU each piece reads (and NF4 unpacks) all weights anew, so pieces are few.
+"""
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,14 @@ class _FlatLayer:
         return self._qkv(self._before(hidden))
 
     def feed_forward(self, hidden: Any) -> Any:
+        import torch
+
+        piece = PIECE_ON_CPU if hidden.device.type == "cpu" else PIECE
+        if len(hidden) <= piece:
+            return self._fed(hidden)
+        return torch.cat([self._fed(tokens) for tokens in hidden.split(piece)])
+
+    def _fed(self, hidden: Any) -> Any:
         gate, up = self._gate_up(self._after(hidden)).chunk(2, dim=-1)
         return self._down(hidden, self._activation(gate).mul_(up))
 

@@ -27,7 +27,10 @@ class Place:
     start: int | None
     """The first position of every row where it is the same, which makes writing one copy."""
     mask: Any
-    """[rows, 1, width, used] boolean, True where a token may attend; None for one token that may attend to all."""
+    """[rows, 1, width, used] boolean, True where a token may attend; None for one token that may attend to all.
+
+    One row stands for all where they start alike: a batch's prompts would else take as much for it as for anything.
+    """
 
 
 def place_of(starts: list[int], width: int, device: Any) -> Place:
@@ -40,7 +43,8 @@ def place_of(starts: list[int], width: int, device: Any) -> Place:
     same = starts[0] if len(set(starts)) == 1 else None
     if width == 1 and same is not None:
         return Place(index, row, used, same, None)
-    mask = (torch.arange(used, device=device) <= index[..., None])[:, None]
+    different = index if same is None else index[:1]
+    mask = (torch.arange(used, device=device) <= different[..., None])[:, None]
     return Place(index, row, used, same, mask)
 
 

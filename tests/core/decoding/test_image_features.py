@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -52,6 +53,26 @@ def test_it_runs_once_per_picture() -> None:
     assert vision.runs == 3
     assert kept[0] is second
     assert vision.picture(picture(1)).patches is None, "patches of a picture it knows are not cut again"
+
+
+def test_many_pictures_pass_the_tower_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [picture(number) for number in range(5)]
+    together = seen(tower(), *images)
+    vision = tower()
+    patches = math.prod(vision.picture(images[0]).grid)
+    monkeypatch.setattr(image_features, "PATCHES", 2 * patches + 1)
+    groups: list[int] = []
+    alike = vision._alike
+    monkeypatch.setattr(vision, "_alike", lambda pictures: (groups.append(len(pictures)), alike(pictures))[1])
+    for one, other in zip(seen(vision, *images), together, strict=True):
+        torch.testing.assert_close(one.pooled, other.pooled, atol=1e-5, rtol=1e-5)
+    assert groups == [2, 2, 1]
+
+
+def test_a_picture_larger_than_a_group_passes_the_tower_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_features, "PATCHES", 1)
+    vision = tower()
+    assert len(seen(vision, picture(1), picture(2))) == vision.runs == 2
 
 
 def test_the_same_bytes_in_another_size_are_another_picture() -> None:

@@ -86,4 +86,6 @@ def test_a_token_attends_to_what_stands_before_it_in_its_row() -> None:
     assert place.index.tolist() == [[2, 3], [0, 1]]
     assert place.mask[:, 0].int().tolist() == [[[1, 1, 1, 0], [1, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 0, 0]]]
     assert place_of([7, 7], 1, "cpu").mask is None, "one token that may attend to all needs no mask"
+    alike = place_of([1] * 8, 2, "cpu").mask
+    assert alike[:, 0].int().tolist() == [[[1, 1, 0], [1, 1, 1]]], "one mask for all rows that start alike"
     assert place_of([7, 6], 1, "cpu").mask is not None
