@@ -66,8 +66,7 @@ class FlatText:
         mask = None if place.mask is None else self._additive(place.mask, hidden.dtype)
         hidden = hidden.view(rows * width, -1)
         for number, layer in enumerate(self._layers):
-            attended = self._attend(layer, number, hidden, (rows, width), turn, cache, place, mask)
-            hidden = layer.leave(hidden, attended)
+            hidden = layer.leave(hidden, self._attend(layer, number, hidden, (rows, width), turn, cache, place, mask))
             hidden = layer.feed_forward(hidden)
             if deepstack is not None and number < len(deepstack.features):
                 hidden[deepstack.mask.flatten()] += deepstack.features[number].to(hidden.dtype)
@@ -110,7 +109,8 @@ class FlatText:
         (rows, width), heads, groups = shape, self._heads, self._groups
         mixed = layer.enter(hidden).view(rows * width, heads + 2 * groups, self._width)
         turned = layer.query_key_norm(mixed[:, : heads + groups])
-        turned = torch.addcmul(turned * turn[0], turned.roll(self._width // 2, -1), turn[1])
+        half_turned = turned.roll(self._width // 2, -1)
+        turned.mul_(turn[0]).addcmul_(half_turned, turn[1])
         queries, keys = torch.split(turned.view(rows, width, -1, self._width), [heads, groups], dim=2)
         values = mixed.view(rows, width, -1, self._width)[:, :, heads + groups :]
         keys, values = cache.update(number, keys, values, place)
@@ -118,6 +118,7 @@ class FlatText:
         share = heads // groups
         queries = queries.reshape(rows, width, groups, share, self._width).permute(0, 2, 3, 1, 4)
         queries = queries.reshape(rows, groups, share * width, self._width)
+        del mixed, turned, half_turned  # of a batch's prompts they are as much as attention itself takes
         attended = F.scaled_dot_product_attention(queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
         attended = attended.view(rows, groups, share, width, self._width).permute(0, 3, 1, 2, 4)
         return attended.reshape(rows * width, heads * self._width)
@@ -178,12 +179,13 @@ class _FlatLayer:
         return self._qkv(self._before(hidden))
 
     def feed_forward(self, hidden: Any) -> Any:
-        import torch
-
+        """What comes out, which may stand where `hidden` stood."""
         piece = PIECE_ON_CPU if hidden.device.type == "cpu" else PIECE
         if len(hidden) <= piece:
             return self._fed(hidden)
-        return torch.cat([self._fed(tokens) for tokens in hidden.split(piece)])
+        for tokens in hidden.split(piece):
+            tokens.copy_(self._fed(tokens))
+        return hidden
 
     def _fed(self, hidden: Any) -> Any:
         gate, up = self._gate_up(self._after(hidden)).chunk(2, dim=-1)

@@ -12,7 +12,6 @@ pytest.importorskip("transformers")
 
 import torch
 
-from benchmarks.decode_memory import most_alive
 from rationalrewards_core.backends.decoding import flat_text
 from rationalrewards_core.backends.decoding.flat_text import Deepstack, FlatText
 from rationalrewards_core.backends.decoding.kv_cache import BLOCK, KeyValueCache, place_of
@@ -119,19 +118,6 @@ def test_feed_forward_in_pieces_computes_the_same(piece: int, monkeypatch: pytes
     monkeypatch.setattr(flat_text, "PIECE_ON_CPU", piece)
     got = flat(text, tokens, positions, KeyValueCache(text.depth, 3), [0] * 3)
     torch.testing.assert_close(got, whole, atol=1e-5, rtol=1e-5)
-
-
-def test_a_long_prompt_takes_no_more_memory_than_transformers_does() -> None:
-    model, tokens, positions = text_model(0), ids(8, 400), rotary(8, 400)
-
-    def of_transformers_with_cache() -> object:
-        with torch.inference_mode():
-            return model(inputs_embeds=model.embed_tokens(tokens), position_ids=positions, use_cache=True)
-
-    theirs = most_alive(of_transformers_with_cache)
-    text = FlatText(model)
-    ours = most_alive(lambda: flat(text, tokens, positions, KeyValueCache(text.depth, 8), [0] * 8))
-    assert ours < theirs
 
 
 @pytest.mark.parametrize("widths", [[1] * 6, [4, 1, 1], [2, 3, 1]])
