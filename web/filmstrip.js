@@ -7,6 +7,7 @@ import { HandOnButtons } from "./hand_on.js";
 import { PauseBox } from "./pause_box.js";
 import { caption } from "./captions.js";
 import { iterationPages, promptOf } from "./iteration_pages.js";
+import { MoreButton } from "./more_button.js";
 import { openPictures } from "./picture_dialog.js";
 import { picture } from "./pictures.js";
 import { whyUnscored } from "./sentences.js";
@@ -22,9 +23,10 @@ export class Filmstrip {
     this.node = node;
     this.status = element("p", { class: "rr-status", role: "status", text: say("noLoop") });
     this.stop = element("button", { type: "button", class: "rr-button rr-stop", text: say("stop"), disabled: true, on: { click: () => this.askToStop() } });
+    this.more = new MoreButton(node, (sentence) => (this.status.textContent = sentence));
     this.notes = element("p", { class: "rr-notes" });
     this.pause = new PauseBox();
-    this.choice = new HandOnButtons(() => this.selected);
+    this.choice = new HandOnButtons(() => this.selected, this.more.element);
     this.chart = element("div", { class: "rr-chart" });
     this.list = element("ol", {
       class: "rr-strip",
@@ -62,6 +64,7 @@ export class Filmstrip {
     this.notes.textContent = state.seed_wired ? "" : say("seedUnwired");
     this.showStop();
     this.pause.show(state);
+    this.more.show(state);
     this.choice.show(state);
     this.chart.replaceChildren(sparkline(state.iterations, state.best, state.threshold, state.running ? state.max_iterations : state.iterations.length));
     this.showPictures();

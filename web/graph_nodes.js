@@ -27,6 +27,9 @@ export function sourceOf(node, slot) {
   return (link && node.graph.getNodeById(link.origin_id)) ?? null;
 }
 
+/** Whether a node exists in the page alone, and gives a widget its value. */
+export const isPrimitive = (node) => Boolean(node && (node.isVirtualNode || node.type === "PrimitiveNode"));
+
 /** The subgraph nodes that a node is inside of, the outermost first. */
 export function hostsOf(id) {
   const steps = String(id).split(":");

@@ -24,16 +24,18 @@ export async function handOn({ prompt_id, node }, iteration) {
 
 /** The buttons of a film that has ended: the selected picture, or the judge's best again. */
 export class HandOnButtons {
-  /** @param {() => number|null} selected the picture that is marked now */
-  constructor(selected) {
+  /** @param {() => number|null} selected the picture that is marked now; @param {Element} more another button of the row */
+  constructor(selected, more) {
+    this.more = more;
     this.wanted = element("button", { type: "button", class: "rr-button rr-hand-on", text: say("handOn"), title: say("handOnMeaning"), on: { click: () => this.ask(selected()) } });
     this.best = element("button", { type: "button", class: "rr-button", text: say("handOnBest"), on: { click: () => this.ask(null) } });
     this.said = element("span", { role: "status" });
-    this.element = element("div", { class: "rr-choice", hidden: true }, this.wanted, this.best, this.said);
+    this.element = element("div", { class: "rr-choice", hidden: true }, more, this.wanted, this.best, this.said);
   }
 
   show(state) {
-    this.element.hidden = state.running || state.iterations.length < 2;
+    this.wanted.hidden = state.iterations.length < 2;
+    this.element.hidden = state.running || (this.wanted.hidden && this.more.hidden);
     this.best.hidden = state.overruled === null || state.overruled === undefined;
     const run = `${state.prompt_id} ${state.node}`;
     if (run !== this.run) this.said.textContent = "";

@@ -6,7 +6,7 @@ import { say } from "./words.js";
 
 const LOADER = "RR_LoadScorer";
 const WIDGET = "rr_judge_notice";
-const HEIGHT = 200;
+const HEIGHT = 225;
 const WIDTH = 360;
 const JUDGES = { edit: "RationalRewards-8B-Edit", image: "RationalRewards-8B-T2I" };
 

@@ -1,7 +1,7 @@
 /** One action to a loop: places Load Rational Scorer, Loop Start, Rational Critique, Prompt Refine and Loop Until Score. */
 
 import { app } from "../../scripts/app.js";
-import { linkInto } from "./graph_nodes.js";
+import { isPrimitive, linkInto } from "./graph_nodes.js";
 import { showNotice } from "./judge_notice.js";
 import { planLoop } from "./loop_plan.js";
 import { asOneStep } from "./undo.js";
@@ -59,7 +59,7 @@ function placed(graph) {
   return nodes;
 }
 
-function wire(graph, { image, texts, seeds, prompt, seed }, { judge, start, critique, refine, end }) {
+function wire(graph, { image, texts, negatives, seeds, prompt, negative, seed }, { judge, start, critique, refine, end }) {
   moveConsumers(graph, image, end);
   takeOver(graph, texts, start, "prompt", prompt);
   takeOver(graph, seeds, start, "seed", seed === null ? null : seed % LARGEST_SEED);
@@ -72,7 +72,17 @@ function wire(graph, { image, texts, seeds, prompt, seed }, { judge, start, crit
   connect(start, "prompt", refine, "prompt");
   connect(critique, "critique", end, "critique");
   connect(refine, "prompt", end, "refined_prompt");
+  if (negatives.length) wireNegative(negatives, negative, { start, refine, end });
   for (const judged of [critique, end]) image.node.connect(image.slot, judged, judged.findInputSlot("image"));
+}
+
+/** The negative prompt goes round behind the prompt; Loop Start hands it out apart. */
+function wireNegative(inputs, negative, { start, refine, end }) {
+  const prompt = start.widgets.find(({ name }) => name === "prompt");
+  if (negative.trim()) prompt.value = `${prompt.value.trimEnd()}\nNegative prompt: ${negative.trim()}`;
+  for (const { node, slot } of inputs) start.connect(start.findOutputSlot("negative_prompt"), node, slot);
+  connect(start, "negative_prompt", refine, "negative_prompt");
+  connect(refine, "negative_prompt", end, "refined_negative");
 }
 
 /**
@@ -83,17 +93,12 @@ function takeOver(graph, inputs, start, name, value) {
   const slot = start.findInputSlot(name);
   const link = inputs.map(({ node, slot: place }) => linkInto(node, place)).find(Boolean);
   const source = link && graph.getNodeById(link.origin_id);
-  const typed = source ? primitiveValue(source) : undefined;
+  const typed = isPrimitive(source) ? source.widgets?.[0]?.value : undefined;
   if (link && typed === undefined) lead(graph, link, start, slot);
   const kept = typed ?? value;
   const widget = start.widgets.find((one) => one.name === name);
   if (kept !== null && kept !== undefined) widget.value = kept;
   for (const { node, slot: place } of inputs) start.connect(start.findOutputSlot(name), node, place);
-}
-
-/** The value of a node that exists in the page alone, and gives a widget its value. */
-function primitiveValue(node) {
-  return node.isVirtualNode || node.type === "PrimitiveNode" ? node.widgets?.[0]?.value : undefined;
 }
 
 function lead(graph, link, node, slot) {

@@ -20,10 +20,25 @@ export function startOf(end) {
  * @returns {boolean} whether there was a place for both
  */
 export function usePrompt(end, id, { prompt, seed }) {
+  return writeAll(wishes(end, prompt, seed), hostsOf(id));
+}
+
+/**
+ * Let a run go on: its first prompt and seed, and other rules of the loop, as one step of undo.
+ * @param {object} rules widget of the Loop Until Score -> number
+ * @returns {boolean} whether there was a place for all
+ */
+export function prolong(end, id, { prompt, seed }, rules) {
+  return writeAll([...wishes(end, prompt, seed), ...Object.entries(rules).map(([name, value]) => [end, name, value])], hostsOf(id));
+}
+
+function wishes(end, prompt, seed) {
   const start = startOf(end);
-  if (!start) return false;
-  const wished = [["prompt", literal(prompt)], ...(seed === null ? [] : [["seed", seed]])];
-  const places = wished.map(([name, value]) => [widgetOf(start, name, typeof value, hostsOf(id)), value]);
+  return [[start, "prompt", literal(prompt)], ...(seed === null ? [] : [[start, "seed", seed]])];
+}
+
+function writeAll(wished, hosts) {
+  const places = wished.map(([node, name, value]) => [node && widgetOf(node, name, typeof value, hosts), value]);
   if (places.some(([place]) => !place)) return false;
   asOneStep(() => places.forEach(([place, value]) => write(place, value)));
   return true;

@@ -29,7 +29,7 @@ const RESTORED = new Set([...WITH_CARDS, REFINE, LOOP]);
 /** Names are kept in workflows that show a view in app mode; there its label (a key of the page's words) stands above it. */
 const DECK = { name: "rr_critique_card", label: "critique", height: 280, width: 380 };
 const REWORDING = { name: "rr_rewording", label: "rewording", height: 170, width: 380 };
-const CHECK = { name: "rr_check", label: "checkUp", height: 320, width: 400 };
+const CHECK = { name: "rr_check", label: "checkUp", height: 320, width: 0 }; // it comes later: a wider node would lie on its neighbour
 const FILM = { name: "rr_filmstrip", label: "iterations", height: 380, width: 460 };
 const PICKER = { name: "rr_preference", label: "preference", height: 360, width: 460 };
 

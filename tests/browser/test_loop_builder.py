@@ -75,6 +75,17 @@ def check_loop(prompt: dict[str, Any]) -> dict[str, Any]:
     return kinds
 
 
+def check_negative(kinds: dict[str, Any]) -> None:
+    assert kinds["RR_PromptRefine"]["negative_prompt"] == [kinds["RR_LoopStart"]["id"], 6]
+    assert kinds["RR_LoopUntilScore"]["refined_negative"] == [kinds["RR_PromptRefine"]["id"], 4]
+
+
+def texts(prompt: dict[str, Any]) -> list[Any]:
+    """Of the text encoders, in the order of their ids."""
+    order = sorted(prompt, key=lambda key: [int(part) for part in key.split(":")])
+    return [prompt[key]["inputs"]["text"] for key in order if prompt[key]["class_type"] == "CLIPTextEncode"]
+
+
 @pytest.mark.parametrize("kind", ["KSampler", "VAEDecode"])
 def test_an_ordinary_graph_runs_as_a_loop_after_one_entry(
     frontend: Frontend, checkpoint: str, pictures: Path, kind: str
@@ -86,9 +97,11 @@ def test_an_ordinary_graph_runs_as_a_loop_after_one_entry(
     before = frontend.prompt()
     choose(frontend, kind)
     kinds = check_loop(frontend.prompt())
-    assert (kinds["RR_LoopStart"]["prompt"], kinds["RR_LoopStart"]["seed"]) == ("a red circle", 5)
+    whole = "a red circle\nNegative prompt: text, watermark"
+    assert (kinds["RR_LoopStart"]["prompt"], kinds["RR_LoopStart"]["seed"]) == (whole, 5)
     start = kinds["RR_LoopStart"]["id"]
-    assert kinds["CLIPTextEncode"]["text"] == [start, 0]
+    assert texts(frontend.prompt()) == [[start, 0], [start, 6]]
+    check_negative(kinds)
     assert kinds["KSampler"]["seed"] == [start, 1]
     (pictures / f"one_action_{kind}.png").write_bytes(page.screenshot())
     assert not page.evaluate(OFFERED, kind)[0], "there is a loop now"
@@ -156,9 +169,56 @@ def test_graphs_of_the_cores_templates_become_loops(
         if one["inputs"].get(name) == [kinds["RR_LoopStart"]["id"], 1]
     ]
     assert len(wired) == seeds
-    assert [one["inputs"]["text"] for one in made.values() if "watermark" in str(one["inputs"].get("text"))] == [
-        "text, watermark"
-    ] * (2 if template.startswith("sdxl") else 0), "what is unwanted stays"
+    unwanted = [text for text in texts(made) if text == [kinds["RR_LoopStart"]["id"], 6]]
+    assert len(unwanted) == (2 if template.startswith("sdxl") else 0), "a FLUX sampler without guidance heeds none"
+    if unwanted:
+        assert str(kinds["RR_LoopStart"]["prompt"]).endswith("\nNegative prompt: text, watermark")
+        check_negative(kinds)
+
+
+def looped(frontend: Frontend, checkpoint: str, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ordinary graph with something changed, before and after it became a loop."""
+    frontend.page.reload()
+    frontend.wait()
+    frontend.load(frontend.build(ordinary(checkpoint))["ui"])
+    frontend.page.evaluate(
+        f"""() => {{ const find = fits => app.graph.nodes.find(fits);
+          const n = {{ sampler: find(n => n.type === 'KSampler'), text: find(n => n.widgets?.[0]?.value === 'text, watermark'),
+            wanted: find(n => n.widgets?.[0]?.value === 'a red circle') }};
+          const wire = node => {{ const source = LiteGraph.createNode('PrimitiveStringMultiline'); app.graph.add(source);
+            source.widgets[0].value = 'wired'; source.connect(0, node, node.findInputSlot('text')); }};
+          {change}; }}"""
+    )
+    before = frontend.prompt()
+    frontend.page.evaluate(f"type => {{ ({OFFERED})(type)[0].callback(); }}", "KSampler")
+    frontend.page.wait_for_timeout(600)
+    return before, frontend.prompt()
+
+
+def test_an_empty_negative_prompt_goes_round(frontend: Frontend, checkpoint: str) -> None:
+    """A critique may name the first thing that should not be there."""
+    _, made = looped(frontend, checkpoint, "n.text.widgets[0].value = ''")
+    kinds = check_loop(made)
+    assert kinds["RR_LoopStart"]["prompt"] == "a red circle"
+    check_negative(kinds)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "n.sampler.widgets.find(w => w.name === 'cfg').value = 1",
+        "n.wanted.widgets[0].value += ' Negative prompt: dark'",
+        "n.wanted.connect(0, n.sampler, n.sampler.findInputSlot('negative'))",
+        "wire(n.text)",
+        "wire(n.wanted)",
+    ],
+    ids=["no guidance", "one in the prompt", "the prompt itself", "wired", "prompt wired"],
+)
+def test_a_negative_prompt_that_cannot_go_round_stays(frontend: Frontend, checkpoint: str, change: str) -> None:
+    before, made = looped(frontend, checkpoint, change)
+    kinds = check_loop(made)
+    assert "refined_negative" not in kinds["RR_LoopUntilScore"]
+    assert texts(made)[1] == texts(before)[1] != [kinds["RR_LoopStart"]["id"], 6]
 
 
 def test_a_subgraph_before_the_sampler_is_no_obstacle(frontend: Frontend, checkpoint: str) -> None:
@@ -175,7 +235,8 @@ def test_a_subgraph_before_the_sampler_is_no_obstacle(frontend: Frontend, checkp
     frontend.page.evaluate(f"type => {{ ({OFFERED})(type)[0].callback(); }}", "KSampler")
     frontend.page.wait_for_timeout(600)
     kinds = check_loop(frontend.prompt())
-    assert kinds["RR_LoopStart"]["prompt"] == "a red circle"
+    assert kinds["RR_LoopStart"]["prompt"] == "a red circle\nNegative prompt: text, watermark"
+    assert [kinds["RR_LoopStart"]["id"], 6] in texts(frontend.prompt())
     assert frontend.errors == []
 
 
