@@ -346,7 +346,7 @@ def test_two_hundred_cases_survive_a_kill(name: str, tmp_path: Path) -> None:
     which = [cases(20)[number % 20] for number in range(200)]
     start: Callable[..., Any] = llama_cpp if name == "llama.cpp" else vllm
     with start(python_of(name), tmp_path) as running:
-        config = config_of(running, retries=1)
+        config = config_of(running, retries=1, wait_seconds=600.0)  # a busy machine needs minutes to start it again
         before = judged(OpenAIChat(config), cases(20))
         finished: list[int] = []
 
