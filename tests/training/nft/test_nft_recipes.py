@@ -218,6 +218,8 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, monkeypatch: pyte
     together = held_out_use(tmp_path / "held_out" / "2-images" / "shipped", partial(tuned_generator, None), 2, 2)
     assert np.allclose(apart.best_of_n, together.best_of_n), "the seeds of a request do not depend on its part"
     assert np.allclose(apart.refine_loop, together.refine_loop)
+    alone = held_out_use(tmp_path / "alone", partial(tuned_generator, None), 2, 1)
+    assert np.allclose(alone.best_of_n, together.best_of_n[:, :1]), "one image is the first of several"
     monkeypatch.setattr("training.lab.nft_recipes.__main__.train_run", None)
     monkeypatch.setattr("training.lab.nft_recipes.use.drawn", None)
     assert compare(options, tmp_path) == summary

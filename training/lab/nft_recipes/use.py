@@ -74,23 +74,38 @@ def _part_of_use(
     """
     (generator, scorer), texts = models(), requests[part.start : part.stop]
     seed = HELD_OUT_SEED + SEEDS_EACH * part.start
-    ends = refine(scorer, generator, texts, images, seed)
-    loops = [
+    pictures, truth = drawn(generator, texts, seed, images)
+    if images == 1:  # nothing to choose from, nothing to refine
+        return {"best_of_n": truth.tolist(), "refine_loop": truth.tolist()}
+    return {
+        "best_of_n": _best_of_n(scorer, texts, pictures, truth),
+        "refine_loop": _loops(scorer, generator, texts, images, seed),
+    }
+
+
+def _best_of_n(
+    scorer: Scorer, requests: Sequence[str], pictures: Sequence[Sequence[Image.Image]], truth: np.ndarray
+) -> list[list[float]]:
+    cases = [Case(UserRequest(text), picture) for text, row in zip(requests, pictures, strict=True) for picture in row]
+    outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
+    rewards = np.array(
+        [scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0 for o, c in zip(outcomes, cases, strict=True)]
+    ).reshape(truth.shape)
+    images = truth.shape[1]
+    return [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
+
+
+def _loops(
+    scorer: Scorer, generator: MiniatureGenerator, requests: Sequence[str], images: int, seed: int
+) -> list[list[float]]:
+    return [
         best_so_far(
             [step.reward for step in end.state.steps],
             [oracle_reward(text, step.image) for step in end.state.steps if step.image is not None],
             images,
         )
-        for text, end in zip(texts, ends, strict=True)
+        for text, end in zip(requests, refine(scorer, generator, requests, images, seed), strict=True)
     ]
-    pictures, truth = drawn(generator, texts, seed, images)
-    cases = [Case(UserRequest(text), picture) for text, row in zip(texts, pictures, strict=True) for picture in row]
-    outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
-    rewards = np.array(
-        [scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0 for o, c in zip(outcomes, cases, strict=True)]
-    ).reshape(truth.shape)
-    best = [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
-    return {"best_of_n": best, "refine_loop": loops}
 
 
 def drawn(
