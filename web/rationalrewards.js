@@ -78,7 +78,7 @@ const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), 
 /** What a loop knows better than a node of its body: the cards of all iterations. */
 function giveLoop(node, state) {
   if (WITH_CARDS.has(node.comfyClass)) deckOf(node).showLoop(state);
-  if (node.comfyClass === REFINE && !state.running && state.iterations.length) rewordingOf(node).showLoop(state);
+  if (node.comfyClass === REFINE) rewordingOf(node).showLoop(state);
 }
 
 /** A loop inside a subgraph is seen, and stopped, on the subgraph's own node as well. */

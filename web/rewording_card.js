@@ -9,12 +9,21 @@ import { say } from "./words.js";
 export class RewordingCard {
   constructor() {
     this.element = element("section", { class: "rr rr-rewording", "aria-label": say("rewording"), "data-capture-wheel": "true" });
-    this.element.append(element("p", { class: "rr-empty", text: say("noRewording") }));
+    this.clear();
   }
 
-  /** Of a loop that has ended: what was made of its best iteration's prompt. */
-  showLoop({ iterations, best }) {
-    const iteration = iterations[best ?? iterations.length - 1];
+  clear() {
+    this.element.replaceChildren(element("p", { class: "rr-empty", text: say("noRewording") }));
+  }
+
+  /**
+   * What was made of the best iteration's prompt, or, while the loop runs, of a kept iteration's: of a new one the node
+   * itself has just told, with its reasons. Before the first iteration nothing of another run stays.
+   */
+  showLoop({ iterations, best, running }) {
+    const iteration = iterations[running || best === null ? iterations.length - 1 : best];
+    if (!iteration) return this.clear();
+    if (running && !iteration.replayed) return;
     const { prompt: before, proposal, card } = iteration;
     const after = proposal?.trim() || before;
     const changed = after !== before;

@@ -101,6 +101,18 @@ def test_a_live_run_grows_row_by_row_and_a_new_one_begins_anew(film: Film) -> No
     assert "old prompt" not in film.text(".rr-film")
 
 
+def test_prompt_refine_shows_nothing_of_the_run_before(film: Film) -> None:
+    """Of a kept iteration the node does not run, so the loop tells what became of its prompt."""
+    film.end(film.state("old", 0.5))
+    assert "old prompt 0" in film.text(".rr-rewording")
+    film.end(film.state("new", running=True, stopped=None))
+    assert film.page.locator(".rr-rewording .rr-empty").count() == 1
+    run = film.state("new", 0.3, running=True, stopped=None)
+    run["iterations"][0]["replayed"] = True
+    film.live(run, 0)
+    assert "new prompt 0" in film.text(".rr-rewording")
+
+
 def test_cards_of_the_body_show_the_best_iteration_also_after_a_cached_run(film: Film) -> None:
     """The core sends the first iteration's outputs once more when a cache answers for all of them."""
     film.end(film.state("mine", 0.5, 0.9, 0.6))
