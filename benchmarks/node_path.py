@@ -30,7 +30,6 @@ class JudgingServer:
     def __init__(self, server: ComfyServer) -> None:
         self._server, self._client = server, Client(server.address)
         self.seconds = 0.0
-        self.reports: list[str] = []
 
     def judge(self, seed: int, pictures: int) -> None:
         """Pictures that this server has not seen, all at once."""
@@ -42,7 +41,6 @@ class JudgingServer:
         assert run.error == "", run.error
         assert "drawn" in run.cached
         self.seconds += busy(self._server.process_id) - before
-        self.reports.append(run.text("report"))
 
 
 def judging(seed: int, pictures: int) -> Prompt:
@@ -62,30 +60,20 @@ def judging(seed: int, pictures: int) -> Prompt:
             "class_type": "RR_RationalCritique",
             "inputs": {"scorer": ["scorer", 0], "image": ["drawn", 0], "prompt": REQUEST},
         },
-        "report": {"class_type": "PreviewAny", "inputs": {"source": ["critic", 2]}},
     }
 
 
 def measured(servers: dict[str, ComfyServer], batch: int, pictures: int) -> list[list[object]]:
-    """A row for each tree: name, batch, CPU ms per picture, that over the first tree's, same reports."""
+    """A row for each tree: name, batch, CPU ms per picture, that over the first tree's."""
     judges = {name: JudgingServer(server) for name, server in servers.items()}
     for judge in judges.values():  # weights, grammar and shapes are loaded once
         judge.judge(900_000 + batch, batch)
-        judge.seconds, judge.reports = 0.0, []
+        judge.seconds = 0.0
     for start in range(0, pictures, batch):
         for judge in judges.values():
             judge.judge(10_000 * batch + start, batch)
-    base = next(iter(judges.values()))
-    return [
-        [name, batch, 1000 * judge.seconds / pictures, judge.seconds / base.seconds, _same(judge, base)]
-        for name, judge in judges.items()
-    ]
-
-
-def _same(judge: JudgingServer, base: JudgingServer) -> float:
-    """Share of prompts with the same words and scores."""
-    pairs = zip(judge.reports, base.reports, strict=True)
-    return sum(one == other for one, other in pairs) / len(base.reports)
+    base = next(iter(judges.values())).seconds
+    return [[name, batch, 1000 * judge.seconds / pictures, judge.seconds / base] for name, judge in judges.items()]
 
 
 def main() -> None:
@@ -104,7 +92,7 @@ def main() -> None:
             servers[name] = ComfyServer(comfy, folder, pack=pack)
             stack.callback(servers[name].stop)
         rows = [row for batch in (1, 8) for row in measured(servers, batch, options.pictures)]
-    print(table(["tree", "pictures at once", "CPU ms per picture", "to other", "same report"], rows))
+    print(table(["tree", "pictures at once", "CPU ms per picture", "to other"], rows))
 
 
 if __name__ == "__main__":
