@@ -123,7 +123,8 @@ def qwen_size(size: tuple[int, int], factor: int, least: float, most: float) -> 
 def for_server(image: Image.Image, max_pixels: int) -> Image.Image:
     """The image, if it is too large scaled down as the local engine's image processor does it (of Qwen3-VL).
 
-    A server's own processor then finds nothing to scale, and its judge sees what the local one sees.
+    For servers whose grid of pictures is neither stated nor found by the probe (see `picture_grid`): what fits is left to
+    the server's own processor.
     """
     wide, high = qwen_size(image.size, QWEN3_FACTOR, 0, math.inf)
     if max(image.width * image.height, wide * high) <= max_pixels:
