@@ -5,7 +5,7 @@ import { renderCard, renderUnscored } from "./critique_card.js";
 import { element } from "./dom.js";
 import { handOn } from "./hand_on.js";
 import { usePrompt } from "./loop_prompt.js";
-import { pictureUrl } from "./pictures.js";
+import { savePicture } from "./save_picture.js";
 import { seconds } from "./times.js";
 import { renderDiff } from "./word_diff.js";
 import { say } from "./words.js";
@@ -51,7 +51,7 @@ function actionsOf(node, state, iteration) {
   return [
     { text: say("use"), title: say("useMeaning"), run: used },
     ...(state.running ? [] : [{ text: say("handOn"), title: say("handOnMeaning"), run: () => handOn(state, index) }]),
-    ...(image ? [{ text: say("save"), title: say("saveMeaning"), href: pictureUrl(image), download: image.filename }] : []),
+    ...(image ? [{ text: say("save"), title: say("saveMeaning"), run: () => savePicture(state, iteration) }] : []),
   ];
 }
 

@@ -11,7 +11,7 @@ import { say } from "./words.js";
  * @property {string} label
  * @property {object|null} image `{filename, subfolder, type}`
  * @property {() => Node} render what stands beside the picture
- * @property {{text: string, title?: string, href?: string, download?: string, run?: () => string|Promise<string>}[]} [actions]
+ * @property {{text: string, title?: string, run: () => string|Promise<string>}[]} [actions]
  *   buttons below it, or links; `run` gives the sentence that is then shown
  * @property {{key: string, label: string, image: object}[]} [rivals] pictures that it can be laid against
  * @param {Page[]} pages
@@ -84,8 +84,7 @@ export function openPictures(pages, start = 0) {
 function actionsOf({ actions = [] }) {
   if (!actions.length) return [];
   const said = element("p", { class: "rr-told", role: "status" });
-  const buttons = actions.map(({ text, title, href, download, run }) => {
-    if (href) return element("a", { class: "rr-button", href, download, text, title });
+  const buttons = actions.map(({ text, title, run }) => {
     const click = async () => {
       said.textContent = await run();
     };

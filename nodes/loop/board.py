@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .story import LoopStory
 
 KEPT_STATES = 64
 """Runs whose last state is kept for a page that reloads; the oldest is forgotten first."""
@@ -26,6 +29,7 @@ class LoopBoard:
         self._changes: Counter[str] = Counter()
         self._choices: OrderedDict[Run, str | None] = OrderedDict()
         """By workflow and node."""
+        self._stories: OrderedDict[Run, LoopStory] = OrderedDict()
 
     def post(self, state: dict[str, Any]) -> None:
         """Remember a loop's state; a state that is posted is never changed afterwards."""
@@ -50,6 +54,17 @@ class LoopBoard:
             return list(
                 {state["node"]: state for state in self._states.values() if state["workflow"] == workflow}.values()
             )
+
+    def keep_story(self, story: LoopStory) -> None:
+        """Remember what a run's pictures have to tell, as long as its state."""
+        with self._lock:
+            self._stories[story.place.prompt_id, story.place.node] = story
+            while len(self._stories) > KEPT_STATES:
+                self._stories.popitem(last=False)
+
+    def story(self, prompt_id: str, node: str) -> LoopStory | None:
+        with self._lock:
+            return self._stories.get((prompt_id, node))
 
     def ask_to_stop(self, prompt_id: str | None, node: str) -> None:
         """The wish belongs to one prompt, so that it cannot stop a later run of the same node."""

@@ -26,9 +26,10 @@ WIDGETS: Final = {
 """Places of widgets in a workflow file, as far as they are needed here (a test compares them with the schemas)."""
 
 
-def picture_values(prompt: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Widgets of Loop Start and of Loop Until Score for one image with this prompt and seed."""
-    return {"prompt": prompt, "seed": seed, "control_after_generate": "fixed"}, {"max_iterations": 1}
+def picture_values(prompt: str, seed: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Widgets of Loop Start and of Loop Until Score for one image with this prompt; the seed is left where none counts."""
+    seeds = {} if seed is None else {"seed": seed}
+    return {"prompt": prompt, **seeds, "control_after_generate": "fixed"}, {"max_iterations": 1}
 
 
 def chain_values(iteration: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +12,10 @@ from typing import Any, Final, Literal
 
 from ...rationalrewards_core.errors import StorageError
 from ...rationalrewards_core.storage import replace_file
-from .made_with import ENTRY, made_with, parameters, settings_of
-from .picture_workflow import chain_values, page_text, picture_values, with_inputs, with_widgets
+from .made_with import ENTRY, made_with
 from .run import LoopRun
 from .state import Flow
+from .story import LoopStory
 
 log = logging.getLogger("rationalrewards.nodes")
 
@@ -37,38 +36,50 @@ def describe(extra: Any, run: LoopRun, flow: Flow, row: Mapping[str, Any] | None
     table = origin if row is None else made_with(row, flow.original)
     extra[ENTRY] = {**extra.get(ENTRY, {}), run.place.node: table}
     if isinstance(extra.get("workflow"), dict):
-        extra["workflow"] = _edited(with_widgets, extra["workflow"], run, flow)
+        origin = {"prompt": flow.prompt, "seed": flow.seed, "index": flow.iteration}
+        extra["workflow"] = run.story.workflow_of(extra["workflow"], origin)
 
 
-def save_picture(
-    extra: Any, prompt: Mapping[str, Any], run: LoopRun, flow: Flow, row: Mapping[str, Any], image: Any, preview: str
-) -> None:
+def save_picture(run: LoopRun, row: Mapping[str, Any], image: Any, preview: str) -> None:
     """Begin to write one iteration into the output folder, unless it is there.
 
     `image` is [1, H, W, C], `preview` the name of the file that the film shows, which is made of the picture's content.
     """
     import folder_paths
-    from comfy.cli_args import args
 
-    pixels = (image[0].detach().cpu().float() * 255.0).clamp(0, 255).byte().numpy()  # as the core's save node does
-    table = made_with(row, flow.original)
-    queued = {name: {part: node[part] for part in node if part != "is_changed"} for name, node in prompt.items()}
-    height, width = pixels.shape[:2]
-    texts = {
-        "parameters": parameters(table, settings_of(run.body, queued), (width, height)),
-        "prompt": json.dumps(_edited(with_inputs, queued, run, flow)),
-        ENTRY: json.dumps({run.place.node: table}),
-    }
-    if isinstance(extra, Mapping) and isinstance(extra.get("workflow"), dict):
-        texts["workflow"] = json.dumps(_edited(with_widgets, extra["workflow"], run, flow))
-    reward = "unscored" if row["reward"] is None else f"{row['reward']:.3f}"
-    address = Path(preview).stem.rpartition("_")[2][:12]
-    file = Path(folder_paths.get_output_directory(), *SUBFOLDER, f"reward_{reward}_{address}.png")
+    content = Path(preview).stem.rpartition("_")[2][:12]
+    file = Path(folder_paths.get_output_directory(), *SUBFOLDER, picture_name(row, content))
     saving = _saving()
-    silent = getattr(args, "disable_metadata", False)  # the user wants pictures that say nothing
-    saving.append(_thread().submit(_write, pixels, {} if silent else texts, file))
+    saving.append(_thread().submit(_write, picture_pixels(image), run.story, row, file))
     while len(saving) > WAITING:
         saving.pop(0).result()
+
+
+def picture_name(row: Mapping[str, Any], ending: str) -> str:
+    """A file name that sorts by reward."""
+    reward = "unscored" if row["reward"] is None else f"{row['reward']:.3f}"
+    return f"reward_{reward}_{ending}.png"
+
+
+def picture_pixels(image: Any) -> Any:
+    """[1, H, W, C] as the core's save node makes it whole numbers: [H, W, C]."""
+    return (image[0].detach().cpu().float() * 255.0).clamp(0, 255).byte().numpy()
+
+
+def picture_file(pixels: Any, story: LoopStory, row: Mapping[str, Any]) -> bytes:
+    """A PNG of [H, W, C] that tells how it was made, unless the user wants pictures that say nothing."""
+    from comfy.cli_args import args
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    entries = PngInfo()
+    if not getattr(args, "disable_metadata", False):
+        height, width = pixels.shape[:2]
+        for name, text in story.texts(row, (width, height)).items():
+            entries.add_text(name, text)
+    picture = BytesIO()
+    Image.fromarray(pixels).save(picture, format="PNG", pnginfo=entries, compress_level=4)
+    return picture.getvalue()
 
 
 def settle() -> None:
@@ -78,28 +89,11 @@ def settle() -> None:
         saving.pop(0).result()
 
 
-def _edited(change: Any, graph: dict[str, Any], run: LoopRun, flow: Flow) -> dict[str, Any]:
-    """A graph that makes the picture of `flow`, in either form."""
-    chained = flow.iteration > 0 and run.is_chained
-    prompt = page_text(flow.prompt) if change is with_widgets else flow.prompt
-    start, end = chain_values(flow.iteration) if chained else picture_values(prompt, flow.seed)
-    changed = change(change(graph, run.place.start, start), run.place.node, end)
-    return dict(changed)
-
-
-def _write(pixels: Any, texts: Mapping[str, str], file: Path) -> None:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
+def _write(pixels: Any, story: LoopStory, row: Mapping[str, Any], file: Path) -> None:
     if file.is_file():
         return
-    story = PngInfo()
-    for name, text in texts.items():
-        story.add_text(name, text)
-    picture = BytesIO()
-    Image.fromarray(pixels).save(picture, format="PNG", pnginfo=story, compress_level=4)
     try:
-        replace_file(file, [picture.getvalue()])
+        replace_file(file, [picture_file(pixels, story, row)])
     except StorageError as error:
         log.warning("A picture of the loop was not saved: %s", error)
 

@@ -1,4 +1,4 @@
-"""The loops' routes: ask one to stop after this iteration, read the last states after a page reload (`choice` and `pause` have their own).
+"""The loops' routes: ask one to stop after this iteration, read the last states after a page reload (`choice`, `pause` and `picture_route` have their own).
 
 A run is named by its prompt and its node, a page's own loops by its workflow: other workflows, and other people's, have
 the same node ids. These routes, and those of preferences, are registered on ComfyUI's own application, so its origin
@@ -22,6 +22,7 @@ from .board import BOARD, LoopBoard, workflow_of
 from .choice import HAND_ON_PATH, LoopChoices
 from .ends import CLOSE_CLASS
 from .pause import ANSWER_PATH, answer_pause
+from .picture_route import PICTURE_PATH, LoopPictures
 
 STOP_PATH = "/rationalrewards/loop/stop"
 LOOPS_PATH = "/rationalrewards/loops"
@@ -180,6 +181,7 @@ def add_routes() -> bool:
     server.routes.get(LOOPS_PATH)(routes.loops)
     server.routes.post(HAND_ON_PATH)(LoopChoices(BOARD).hand_on)
     server.routes.post(ANSWER_PATH)(answer_pause)
+    server.routes.get(PICTURE_PATH)(LoopPictures(BOARD).picture)
     PreferenceRoutes().add_to(server.routes)
     add_download_routes(server.routes)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.loop.policy import RefinePolicy
 from ...rationalrewards_core.loop.refine import RefineState
 from ...rationalrewards_core.messages import UserRequest
+from .board import workflow_of
 from .ends import IMAGE_SLOT, ITERATION_SLOT, NEGATIVE_SLOT, SEED_SLOT
 from .files import LoopFiles
 from .graph import LoopBody, card_nodes, find_body, find_open, image_varies, is_output
@@ -19,6 +21,7 @@ from .graph_keys import Key
 from .kept_iterations import kept_iterations
 from .replay import Replay, replay_of
 from .state import Flow, LoopPlace, LoopState
+from .story import LoopStory
 
 
 @dataclass
@@ -75,6 +78,7 @@ class LoopRun:
     """Id of the node the run began at; ids of copies begin with it."""
     place: LoopPlace
     body: LoopBody
+    story: LoopStory
     files: LoopFiles
     replay: Replay
     state: LoopState
@@ -101,11 +105,6 @@ class LoopRun:
         return any(link == [self.body.open_id, slot] for link in links)
 
     @property
-    def is_chained(self) -> bool:
-        """Whether prompt and seed alone do not make an iteration's picture again."""
-        return image_varies(self.body, frozenset({IMAGE_SLOT, ITERATION_SLOT}))
-
-    @property
     def carried(self) -> Key:
         """Of the image that the iteration under way goes on from."""
         if self.goes_on:
@@ -113,8 +112,8 @@ class LoopRun:
         return None if self.replay.keys is None else self.replay.keys.given
 
 
-def begin(prompt: Any, node_id: str, workflow: str | None, flow: Flow, policy: RefinePolicy) -> LoopRun:
-    """The run of a loop that has not been through its end yet. `workflow` is the id of the one it was queued from."""
+def begin(prompt: Any, node_id: str, extra: Any, flow: Flow, policy: RefinePolicy) -> LoopRun:
+    """The run of a loop that has not been through its end yet. `extra` is the `extra_pnginfo` that was queued with it."""
     import folder_paths
 
     body = find_body(prompt, find_open(prompt, node_id), node_id, is_output)
@@ -122,17 +121,30 @@ def begin(prompt: Any, node_id: str, workflow: str | None, flow: Flow, policy: R
     if not image_varies(body, frozenset({SEED_SLOT, ITERATION_SLOT, IMAGE_SLOT})):
         policy = replace(policy, seeds="fixed")  # the same prompt would only give the same image again
     refine = RefineState(request=UserRequest(flow.original), base_seed=flow.base_seed, policy=policy)
-    place = _place(prompt, node_id, workflow)
+    place = _place(prompt, node_id, workflow_of(extra))
     files = LoopFiles(Path(folder_paths.get_temp_directory()), place.prompt_id, node_id)
     files.start(refine)
     return LoopRun(
         root=node_id,
         place=place,
         body=body,
+        story=_story(prompt, place, body, extra, flow),
         files=files,
         replay=replay_of(prompt, place.prompt_id, body.open_id),
         state=LoopState(refine=refine, seed_wired=seed_wired),
         since=flow.began if flow.prompt_id == place.prompt_id and not flow.skipped else None,
+    )
+
+
+def _story(prompt: Any, place: LoopPlace, body: LoopBody, extra: Any, flow: Flow) -> LoopStory:
+    workflow = extra.get("workflow") if isinstance(extra, Mapping) else None
+    nodes = prompt.get_original_prompt().items()
+    return LoopStory(
+        place=place,
+        body=body,
+        request=flow.original,
+        queued={name: {part: node[part] for part in node if part != "is_changed"} for name, node in nodes},
+        workflow=workflow if isinstance(workflow, dict) else None,
     )
 
 

@@ -22,7 +22,7 @@ from ..show.cards import critique_cards
 from ..show.previews import TempImage, restored_temp_image, save_temp_image, temp_folder
 from ..sockets import Critiques
 from ..tensors import to_pictures
-from .board import BOARD, workflow_of
+from .board import BOARD
 from .graph import copied, copy_id, is_copy_id, with_picture
 from .judgement import judgement_of
 from .pause import paused
@@ -67,7 +67,7 @@ class LoopTurn:
 
 def take_turn(turn: LoopTurn, flow: Flow, iteration: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
     """Count the iteration in, tell the page, and decide. `iteration` is None if Loop Start has skipped the body."""
-    run = _carried(turn) or begin(turn.prompt, turn.node_id, workflow_of(turn.extra), flow, policy)
+    run = _carried(turn) or _begun(turn, flow, policy)
     while True:
         run = replace(run, picture=run.replay.picture(flow, run.carried))
         iteration = iteration or _kept_iteration(run, flow)
@@ -82,6 +82,12 @@ def take_turn(turn: LoopTurn, flow: Flow, iteration: Iteration | None, policy: R
         if move is None:
             return _end(turn, run, flow)
         flow = _next(flow, move)
+
+
+def _begun(turn: LoopTurn, flow: Flow, policy: RefinePolicy) -> LoopRun:
+    run = begin(turn.prompt, turn.node_id, turn.extra, flow, policy)
+    BOARD.keep_story(run.story)
+    return run
 
 
 def _carried(turn: LoopTurn) -> LoopRun | None:
@@ -133,8 +139,7 @@ def _counted(turn: LoopTurn, run: LoopRun, flow: Flow, iteration: Iteration) -> 
     if state.chosen(turn.keep).index == step.index:
         run.held.hold(image.clone(), key, temp["filename"])  # not a view, which would hold the whole batch
     if turn.save == "every image":
-        row, queued = state.rows[-1], turn.prompt.get_original_prompt()
-        save_picture(turn.extra, queued, run, flow, row, image, temp["filename"])
+        save_picture(run, state.rows[-1], image, temp["filename"])
     goes_on = turn.keep == "last" or state.refine.best is not None
     return replace(run, state=state, goes_on=goes_on, since=now)
 
@@ -228,7 +233,7 @@ def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     flow = replace(flow, prompt=handed.request, seed=handed.seed, iteration=handed.index)
     row = state.rows[handed.index]
     if turn.save == "best image":
-        save_picture(turn.extra, turn.prompt.get_original_prompt(), run, flow, row, run.held.image, run.held.preview)
+        save_picture(run, row, run.held.image, run.held.preview)
     describe(turn.extra, run, flow, row)
     run.replay.store.settle()
     settle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ from workflows.source.frontend import Frontend
 END = NODE.format("RR_LoopUntilScore")
 SET = f"""wishes => {{ for (const [name, value] of Object.entries(wishes)) {{
   const widget = {END}.widgets.find(one => one.name === name); widget.value = value; widget.callback?.(value); }} }}"""
+DROP = """async ([encoded, name]) => {
+  const bytes = Uint8Array.from(atob(encoded), one => one.charCodeAt(0));
+  await app.handleFile(new File([bytes], name, { type: 'image/png' })); }"""
 WAITS = "seed => !document.querySelector('.rr-pause').hidden && document.querySelector('.rr-pause h3').textContent.includes(seed)"
 ENDED = "count => document.querySelectorAll('.rr-frame').length === count && !document.querySelector('.rr-status').textContent.startsWith('Running')"
 
@@ -70,6 +75,28 @@ def test_a_loop_that_waits_ends_when_it_is_told_to_stop(frontend: Frontend, page
     page.evaluate("() => document.querySelector('.rr-stop').click()")
     page.wait_for_function(ENDED, arg=1, timeout=30_000)
     assert page.locator(".rr-pause").is_hidden()
+
+
+def test_an_iteration_is_saved_with_the_workflow_that_makes_it(frontend: Frontend, page: Any, tmp_path: Path) -> None:
+    seed = seed_of(page)
+    run(frontend, pause=False)
+    page.wait_for_function(ENDED, arg=2, timeout=90_000)
+    frontend.idle()
+    page.evaluate("() => document.querySelectorAll('.rr-frame')[1].click()")
+    dialog = page.locator("dialog.rr-dialog")
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Save").click()
+    assert dialog.locator(".rr-told").inner_text() == "Saved."
+    page.keyboard.press("Escape")
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    assert re.fullmatch(r"reward_[01]\.\d{3}_iteration_2\.png", file.name)
+    page.evaluate("() => app.clean()")
+    with file.open("rb") as content:
+        encoded = base64.b64encode(content.read()).decode()
+    page.evaluate(DROP, [encoded, file.name])
+    page.wait_for_function(f"() => {NODE.format('RR_LoopStart')}")
+    assert seed_of(page) == seed + 1, "dropped into ComfyUI it makes this picture"
 
 
 def test_a_person_overrules_the_judge(frontend: Frontend, page: Any, pictures: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.comfy.conftest import one_mode
 from tests.comfy.graphs import loop
 
 pytestmark = one_mode
+PICTURE = "/rationalrewards/loop/picture"
 RULES = {"max_iterations": 3, "minimum_score": 3.0}
 
 
@@ -81,6 +84,55 @@ def test_every_iteration_on_demand_and_the_queued_form_makes_the_same_picture(
     with Image.open(remade["file"]) as first, Image.open(pictures[1]["file"]) as second:
         assert first.tobytes() == second.tobytes()
     assert saved(client, server, {**prompt, "more": prompt["best"]}, "rationalrewards/loops") == [], "not saved twice"
+
+
+def test_one_iteration_that_is_asked_for_is_the_file_that_save_would_have_written(
+    client: Client, server: ComfyServer
+) -> None:
+    prompt = loop("0.2 0.6 0.4", request="a fetched cat", refined="a better cat", **RULES)
+    prompt["start"]["inputs"]["seed"] = 107  # other pictures than other tests', so that other files are written
+    prompt["end"]["inputs"]["save"] = "every image"
+    before = set((server.folder / "output/rationalrewards/loops").glob("*.png"))
+    run = client.run(prompt, extra={"extra_pnginfo": {"workflow": workflow_of(prompt)}})
+    written = sorted(set((server.folder / "output/rationalrewards/loops").glob("*.png")) - before)
+    for iteration, place in ((0, 0), (1, 2), (2, 1)):  # the files are in the order of their rewards
+        status, content = client.get(f"{PICTURE}?prompt_id={run.prompt_id}&node=end&iteration={iteration}")
+        assert (status, content) == (200, written[place].read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "sentence"),
+    [
+        ("", 400, "Name a run and one of its iterations"),
+        ("?prompt_id=p&node=end&iteration=-1", 400, "Name a run and one of its iterations"),
+        ("?prompt_id=p&node=end&iteration=0", 404, "This run is over and forgotten"),
+        ("?prompt_id={run}&node=end&iteration=1", 400, "The run has 1 iterations, counted from 0"),
+    ],
+)
+def test_an_iteration_that_is_not_there_is_said(client: Client, query: str, status: int, sentence: str) -> None:
+    run = client.run(loop("0.6", request=f"a cat that is asked for by {len(query)} letters", max_iterations=1))
+    answer = client.get(PICTURE + query.format(run=run.prompt_id))
+    assert answer[0] == status
+    assert answer[1]["error"].startswith(sentence)
+
+
+def test_a_picture_that_is_no_longer_kept_is_the_one_of_the_film_and_then_gone(
+    client: Client, server: ComfyServer
+) -> None:
+    run = client.run(loop("0.6", request="a passing cat", max_iterations=1))
+    address = f"{PICTURE}?prompt_id={run.prompt_id}&node=end&iteration=0"
+    assert client.get(address)[0] == 200
+    image = run.ui("end", "rr_loop")[-1]["iterations"][0]
+    picture, _, _ = image["kept"].partition("/")
+    (kept,) = server.folder.rglob(picture)
+    shutil.rmtree(kept)
+    status, content = client.get(address)
+    assert status == 200
+    with Image.open(BytesIO(content)) as from_film:
+        assert from_film.info["parameters"].startswith("a passing cat")
+    (server.folder / "temp/temp" / image["image"]["subfolder"] / image["image"]["filename"]).unlink()
+    status, answer = client.get(address)
+    assert (status, answer["error"]) == (404, "This picture is no longer there: queue the workflow again.")
 
 
 def test_an_image_that_others_led_to_is_made_by_its_chain(client: Client, server: ComfyServer) -> None:

@@ -211,6 +211,7 @@ def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch:
         ("GET", routes.LOOPS_PATH),
         ("POST", routes.HAND_ON_PATH),
         ("POST", routes.ANSWER_PATH),
+        ("GET", routes.PICTURE_PATH),
         ("POST", "/rationalrewards/client"),
         ("GET", "/rationalrewards/preferences/{dataset}"),
         *(("POST", f"/rationalrewards/preferences/{{dataset}}/{wish}") for wish in ("pick", "undo", "export")),
