@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ...rationalrewards_core.errors import ConfigError
+from ...rationalrewards_core.pixels import to_rgb
 from ..http import refusal
 from .board import LoopBoard
 
@@ -67,6 +68,6 @@ def _film_pixels(image: Mapping[str, str]) -> Any:
 
     try:
         with Image.open(temp_folder() / image["subfolder"] / image["filename"]) as picture:
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(to_rgb(picture))
     except OSError:
         return None
