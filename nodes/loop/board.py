@@ -24,47 +24,39 @@ class LoopBoard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._states: OrderedDict[Run, dict[str, Any]] = OrderedDict()
+        self._states: OrderedDict[Run, tuple[dict[str, Any], LoopStory | None]] = OrderedDict()
         self._wishes: OrderedDict[Run, None] = OrderedDict()
         self._changes: Counter[str] = Counter()
         self._choices: OrderedDict[Run, str | None] = OrderedDict()
         """By workflow and node."""
-        self._stories: OrderedDict[Run, LoopStory] = OrderedDict()
 
-    def post(self, state: dict[str, Any]) -> None:
-        """Remember a loop's state; a state that is posted is never changed afterwards."""
+    def post(self, state: dict[str, Any], story: LoopStory | None = None) -> None:
+        """Remember a loop's state, which is never changed afterwards, and what the run's pictures have to tell."""
         run = state["prompt_id"], state["node"]
         with self._lock:
-            self._states[run] = state
+            self._states[run] = state, story
             self._states.move_to_end(run)
             while len(self._states) > KEPT_STATES:
                 self._states.popitem(last=False)
 
     def of_run(self, prompt_id: str | None, node: str) -> dict[str, Any] | None:
         with self._lock:
-            return self._states.get((prompt_id, node))
+            return self._states.get((prompt_id, node), (None, None))[0]
+
+    def story(self, prompt_id: str | None, node: str) -> LoopStory | None:
+        with self._lock:
+            return self._states.get((prompt_id, node), (None, None))[1]
 
     def of_prompt(self, prompt_id: str) -> list[dict[str, Any]]:
         with self._lock:
-            return [state for (of, _), state in self._states.items() if of == prompt_id]
+            return [state for (of, _), (state, _) in self._states.items() if of == prompt_id]
 
     def of_workflow(self, workflow: str) -> list[dict[str, Any]]:
         """The last state of each loop of a workflow."""
         with self._lock:
             return list(
-                {state["node"]: state for state in self._states.values() if state["workflow"] == workflow}.values()
+                {state["node"]: state for state, _ in self._states.values() if state["workflow"] == workflow}.values()
             )
-
-    def keep_story(self, story: LoopStory) -> None:
-        """Remember what a run's pictures have to tell, as long as its state."""
-        with self._lock:
-            self._stories[story.place.prompt_id, story.place.node] = story
-            while len(self._stories) > KEPT_STATES:
-                self._stories.popitem(last=False)
-
-    def story(self, prompt_id: str, node: str) -> LoopStory | None:
-        with self._lock:
-            return self._stories.get((prompt_id, node))
 
     def ask_to_stop(self, prompt_id: str | None, node: str) -> None:
         """The wish belongs to one prompt, so that it cannot stop a later run of the same node."""
@@ -108,6 +100,11 @@ BOARD = LoopBoard()
 
 def workflow_of(extra_pnginfo: Any) -> str | None:
     """Id of the workflow that a page sends along with its prompt."""
-    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
-    name = workflow.get("id") if isinstance(workflow, dict) else None
+    name = (workflow_file(extra_pnginfo) or {}).get("id")
     return name if isinstance(name, str) else None
+
+
+def workflow_file(extra_pnginfo: Any) -> dict[str, Any] | None:
+    """That workflow, as a page would save it; None where a script sent none."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    return workflow if isinstance(workflow, dict) else None

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from ...rationalrewards_core.errors import StorageError
 from ...rationalrewards_core.storage import replace_file
+from .board import workflow_file
 from .made_with import ENTRY, made_with
 from .run import LoopRun
 from .state import Flow
@@ -35,9 +36,9 @@ def describe(extra: Any, run: LoopRun, flow: Flow, row: Mapping[str, Any] | None
     origin = {"prompt": flow.prompt, "seed": flow.seed, "iteration": flow.iteration}
     table = origin if row is None else made_with(row, flow.original)
     extra[ENTRY] = {**extra.get(ENTRY, {}), run.place.node: table}
-    if isinstance(extra.get("workflow"), dict):
-        origin = {"prompt": flow.prompt, "seed": flow.seed, "index": flow.iteration}
-        extra["workflow"] = run.story.workflow_of(extra["workflow"], origin)
+    workflow = workflow_file(extra)
+    if workflow is not None:
+        extra["workflow"] = run.story.edited_workflow(workflow, flow.prompt, flow.seed, flow.iteration)
 
 
 def save_picture(run: LoopRun, row: Mapping[str, Any], image: Any, preview: str) -> None:

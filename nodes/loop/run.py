@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.loop.policy import RefinePolicy
 from ...rationalrewards_core.loop.refine import RefineState
 from ...rationalrewards_core.messages import UserRequest
-from .board import workflow_of
+from .board import workflow_file, workflow_of
 from .ends import IMAGE_SLOT, ITERATION_SLOT, NEGATIVE_SLOT, SEED_SLOT
 from .files import LoopFiles
 from .graph import LoopBody, card_nodes, find_body, find_open, image_varies, is_output
@@ -76,8 +75,6 @@ class LoopRun:
 
     root: str
     """Id of the node the run began at; ids of copies begin with it."""
-    place: LoopPlace
-    body: LoopBody
     story: LoopStory
     files: LoopFiles
     replay: Replay
@@ -89,6 +86,14 @@ class LoopRun:
     """When the iteration under way began (`time.monotonic`), if that is known."""
     picture: Key = None
     """Of the iteration under way."""
+
+    @property
+    def place(self) -> LoopPlace:
+        return self.story.place
+
+    @property
+    def body(self) -> LoopBody:
+        return self.story.body
 
     @property
     def carries(self) -> bool:
@@ -126,8 +131,6 @@ def begin(prompt: Any, node_id: str, extra: Any, flow: Flow, policy: RefinePolic
     files.start(refine)
     return LoopRun(
         root=node_id,
-        place=place,
-        body=body,
         story=_story(prompt, place, body, extra, flow),
         files=files,
         replay=replay_of(prompt, place.prompt_id, body.open_id),
@@ -137,14 +140,13 @@ def begin(prompt: Any, node_id: str, extra: Any, flow: Flow, policy: RefinePolic
 
 
 def _story(prompt: Any, place: LoopPlace, body: LoopBody, extra: Any, flow: Flow) -> LoopStory:
-    workflow = extra.get("workflow") if isinstance(extra, Mapping) else None
     nodes = prompt.get_original_prompt().items()
     return LoopStory(
         place=place,
         body=body,
         request=flow.original,
         queued={name: {part: node[part] for part in node if part != "is_changed"} for name, node in nodes},
-        workflow=workflow if isinstance(workflow, dict) else None,
+        workflow=workflow_file(extra),
     )
 
 

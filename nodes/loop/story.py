@@ -31,25 +31,25 @@ class LoopStory:
 
     def texts(self, row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, str]:
         """Texts of the file of one iteration, by their names. `row` is what the page shows of it, `size` (width, height)."""
-        table = made_with(row, self.request)
+        table, step = made_with(row, self.request), (row["prompt"], row["seed"], row["index"])
         texts = {
             "parameters": parameters(table, settings_of(self.body, self.queued), size),
-            "prompt": json.dumps(self._edited(with_inputs, self.queued, row["prompt"], row)),
+            "prompt": json.dumps(self._edited(with_inputs, self.queued, *step)),
             ENTRY: json.dumps({self.place.node: table}),
         }
         if self.workflow is not None:
-            texts["workflow"] = json.dumps(self.workflow_of(self.workflow, row))
+            texts["workflow"] = json.dumps(self.edited_workflow(self.workflow, *step))
         return texts
 
-    def workflow_of(self, workflow: Graph, row: Mapping[str, Any]) -> Graph:
-        """A workflow file that makes this iteration's picture; of `row`, `prompt`, `seed` and `index` are read."""
-        return self._edited(with_widgets, workflow, page_text(row["prompt"]), row)
+    def edited_workflow(self, workflow: Graph, prompt: str, seed: int | None, iteration: int) -> Graph:
+        """A workflow file that makes one iteration's picture; the seed is None where none counts."""
+        return self._edited(with_widgets, workflow, page_text(prompt), seed, iteration)
 
-    def _edited(self, change: Any, graph: Graph, prompt: str, row: Mapping[str, Any]) -> Graph:
-        if row["index"] > 0 and self._is_chained:
-            start, end = chain_values(row["index"])
+    def _edited(self, change: Any, graph: Graph, prompt: str, seed: int | None, iteration: int) -> Graph:
+        if iteration > 0 and self._is_chained:
+            start, end = chain_values(iteration)
         else:
-            start, end = picture_values(prompt, row["seed"])
+            start, end = picture_values(prompt, seed)
         changed = change(change(graph, self.place.start, start), self.place.node, end)
         return dict(changed)
 

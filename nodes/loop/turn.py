@@ -67,7 +67,7 @@ class LoopTurn:
 
 def take_turn(turn: LoopTurn, flow: Flow, iteration: Iteration | None, policy: RefinePolicy) -> io.NodeOutput:
     """Count the iteration in, tell the page, and decide. `iteration` is None if Loop Start has skipped the body."""
-    run = _carried(turn) or _begun(turn, flow, policy)
+    run = _carried(turn) or begin(turn.prompt, turn.node_id, turn.extra, flow, policy)
     while True:
         run = replace(run, picture=run.replay.picture(flow, run.carried))
         iteration = iteration or _kept_iteration(run, flow)
@@ -82,12 +82,6 @@ def take_turn(turn: LoopTurn, flow: Flow, iteration: Iteration | None, policy: R
         if move is None:
             return _end(turn, run, flow)
         flow = _next(flow, move)
-
-
-def _begun(turn: LoopTurn, flow: Flow, policy: RefinePolicy) -> LoopRun:
-    run = begin(turn.prompt, turn.node_id, turn.extra, flow, policy)
-    BOARD.keep_story(run.story)
-    return run
 
 
 def _carried(turn: LoopTurn) -> LoopRun | None:
@@ -253,6 +247,6 @@ def _tell(run: LoopRun) -> None:
     """Show the iteration in the browser that queued it, now and after a reload."""
     from server import PromptServer
 
-    BOARD.post(run.state.to_page(run.place))
+    BOARD.post(run.state.to_page(run.place), run.story)
     if run.place.client is not None:  # nobody else is told: other browsers have other runs
         PromptServer.instance.send_sync("rationalrewards.loop", run.state.to_event(run.place), run.place.client)

@@ -199,6 +199,18 @@ def test_the_board_forgets_the_oldest(site: Site, pack: Pack) -> None:
     assert site.board.of_run("p1", str(kept)) is not None
 
 
+def test_what_a_runs_pictures_have_to_tell_is_remembered_as_long_as_its_state(site: Site, pack: Pack) -> None:
+    kept, story = pack.module("nodes.loop.board").KEPT_STATES, object()
+    site.board.post(page("long"), story)
+    for number in range(kept - 1):
+        site.board.post(page(str(number)))
+    site.board.post(page("long"), story)
+    site.board.post(page("last"))
+    assert site.board.of_run("p1", "long") is not None
+    assert site.board.story("p1", "long") is story, "a run goes on for as long as it likes"
+    assert site.board.story("p1", "last") is None
+
+
 def test_routes_are_added_once_and_not_without_a_server(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     import server
 
