@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from .errors import ConfigError
 from .gguf.pairs import GgufPair, pair
-from .gguf.whole_files import check_whole_files
+from .gguf.whole_files import whole_headers
 from .images import QWEN3_FACTOR
 from .picture_grid import PictureGrid, grid_of_folder
 from .servers import KEY, PORT, load_servers
@@ -145,7 +145,7 @@ def _llama_cpp(program: str, model: str, mmproj: str | None, slots: int) -> Entr
         tower = paths[1] if mmproj is not None else pair(paths[0]).mmproj
     except ConfigError as error:
         raise ConfigError(f"{error} Or name its picture tower with --mmproj FILE.") from error
-    check_whole_files(GgufPair(paths[0], tower))
+    whole_headers(GgufPair(paths[0], tower))
     sizes = ("--ctx-size", str(slots * CONTEXT), "--parallel", str(slots))
     return {
         "command": [program, "--model", model, "--mmproj", str(tower), *LOOPBACK, *sizes],

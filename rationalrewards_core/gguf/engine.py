@@ -10,10 +10,10 @@ from typing import Final
 from ..errors import ConfigError
 from ..picture_grid import PictureGrid
 from ..servers import KEY, PORT, ServerConfig
-from .header import GgufHeader, read_header
+from .header import GgufHeader
 from .pairs import GgufPair, pair
 from .tower_grid import MOST_PIXELS, grid_of_tower
-from .whole_files import check_whole_files, weight_parts
+from .whole_files import weight_parts, whole_headers
 
 PACKAGE: Final = "xllamacpp"
 PROGRAM: Final = Path(__file__).with_name("llama_server.py")
@@ -34,8 +34,7 @@ def gguf_config(
         raise ConfigError(
             f"GGUF judges run by llama.cpp, which is not installed: {sys.executable} -m pip install {PACKAGE}"
         )
-    check_whole_files(files)
-    language, tower = read_header(files.model), read_header(files.mmproj)
+    language, *_, tower = whole_headers(files)
     context = min(CONTEXT, language.context or CONTEXT)
     command = [python, str(PROGRAM), "--model", str(files.model), "--mmproj", str(files.mmproj), "--port", PORT]
     command += ["--slots", str(slots), "--context", str(context), *(["--cpu"] if cpu else [])]

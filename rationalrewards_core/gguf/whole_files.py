@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from ..errors import ConfigError
-from .header import read_header
+from .header import GgufHeader, read_header
 from .pairs import PART, GgufPair
 
 GLANCE: Final = 4096
@@ -30,14 +30,18 @@ def weight_parts(model: Path) -> list[Path]:
     return files
 
 
-def check_whole_files(files: GgufPair) -> None:
-    """ConfigError, in one sentence, that names the first file which is cut short or has zeros for a matrix."""
-    for file in (*weight_parts(files.model), files.mmproj):
-        _check_tensors(file)
+def whole_headers(files: GgufPair) -> list[GgufHeader]:
+    """Of the model's parts in order, then of the tower. ConfigError, in one sentence, that names the first file which is cut
+    short or has zeros for a matrix.
+    """
+    headers = [read_header(file) for file in (*weight_parts(files.model), files.mmproj)]
+    for header in headers:
+        _check_tensors(header)
+    return headers
 
 
-def _check_tensors(path: Path) -> None:
-    tensors = sorted(read_header(path).tensors, key=lambda tensor: tensor.start)
+def _check_tensors(header: GgufHeader) -> None:
+    path, tensors = header.path, sorted(header.tensors, key=lambda tensor: tensor.start)
     try:
         size = path.stat().st_size
         ends = [*(tensor.start for tensor in tensors), size][1:]

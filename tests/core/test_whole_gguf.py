@@ -9,7 +9,7 @@ import pytest
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.gguf.header import read_header
 from rationalrewards_core.gguf.pairs import GgufPair, pair
-from rationalrewards_core.gguf.whole_files import check_whole_files
+from rationalrewards_core.gguf.whole_files import whole_headers
 from tests.core import gguf_files
 from tests.llama_cpp import llama_python, write_miniature
 
@@ -24,7 +24,7 @@ def judge(folder: Path, tensors: dict[str, tuple[int, bytes]]) -> GgufPair:
 
 def test_whole_files_pass_and_vectors_may_be_zeros(tmp_path: Path) -> None:
     files = judge(tmp_path, TENSORS)
-    check_whole_files(files)
+    whole_headers(files)
     tensors = read_header(files.model).tensors
     assert [tensor.name for tensor in tensors] == list(TENSORS)
     content = files.model.read_bytes()
@@ -33,17 +33,17 @@ def test_whole_files_pass_and_vectors_may_be_zeros(tmp_path: Path) -> None:
 
 def test_a_matrix_of_zeros_is_named_and_one_with_a_hole_is_not(tmp_path: Path) -> None:
     hole = MATRIX[:10] + bytes(20_000) + MATRIX
-    check_whole_files(judge(tmp_path, TENSORS | {"blk.0.ffn_up.weight": (2, hole)}))
+    whole_headers(judge(tmp_path, TENSORS | {"blk.0.ffn_up.weight": (2, hole)}))
     files = judge(tmp_path, TENSORS | {"blk.0.ffn_up.weight": (2, bytes(9_000))})
     with pytest.raises(ConfigError, match=r"judge\.gguf is damaged: blk\.0\.ffn_up\.weight holds only zeros; download"):
-        check_whole_files(files)
+        whole_headers(files)
 
 
 def test_a_tower_of_zeros_is_named(tmp_path: Path) -> None:
     files = judge(tmp_path, TENSORS)
     gguf_files.tower(files.mmproj, tensors={"v.patch_embd.weight": (4, bytes(256))})
     with pytest.raises(ConfigError, match=r"mmproj-judge\.gguf is damaged: v\.patch_embd\.weight"):
-        check_whole_files(files)
+        whole_headers(files)
 
 
 def test_one_cut_short_names_the_first_tensor_that_did_not_come(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_one_cut_short_names_the_first_tensor_that_did_not_come(tmp_path: Path) 
     last = read_header(files.model).tensors[-1]
     files.model.write_bytes(files.model.read_bytes()[: last.start])
     with pytest.raises(ConfigError, match=r"judge\.gguf is cut short: it ends before blk\.0\.ffn_up\.weight; download"):
-        check_whole_files(files)
+        whole_headers(files)
 
 
 def test_every_part_is_looked_for_and_into(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_every_part_is_looked_for_and_into(tmp_path: Path) -> None:
     first = gguf_files.model(tmp_path / "judge-00001-of-00003.gguf", tensors=TENSORS)
     gguf_files.write(tmp_path / "judge-00003-of-00003.gguf", tensors=TENSORS)
     with pytest.raises(ConfigError, match=r"has 3 parts, and judge-00002-of-00003\.gguf is not beside it"):
-        check_whole_files(pair(first))
+        whole_headers(pair(first))
     gguf_files.write(tmp_path / "judge-00002-of-00003.gguf", tensors={"blk.1.ffn_up.weight": (2, bytes(640))})
     with pytest.raises(ConfigError, match=r"judge-00002-of-00003\.gguf is damaged: blk\.1\.ffn_up\.weight"):
-        check_whole_files(pair(first))
+        whole_headers(pair(first))
 
 
 @pytest.mark.parametrize("alignment", [0, 64])
@@ -73,7 +73,7 @@ def test_tensors_lie_where_the_alignment_puts_them(tmp_path: Path, alignment: in
 
 def test_the_miniature_as_llama_cpps_own_package_writes_it(tmp_path: Path) -> None:
     files = pair(write_miniature(tmp_path, llama_python()))
-    check_whole_files(files)
+    whole_headers(files)
     tensors = read_header(files.model).tensors
     assert len(tensors) > 20
     place = next(tensor for tensor in tensors if tensor.axes > 1)
@@ -82,4 +82,4 @@ def test_the_miniature_as_llama_cpps_own_package_writes_it(tmp_path: Path) -> No
     content[place.start : end] = bytes(end - place.start)
     files.model.write_bytes(content)
     with pytest.raises(ConfigError, match=f"is damaged: {place.name} holds only zeros"):
-        check_whole_files(files)
+        whole_headers(files)
