@@ -12,7 +12,7 @@ import { say } from "./words.js";
  * @property {object|null} image `{filename, subfolder, type}`
  * @property {() => Node} render what stands beside the picture
  * @property {{text: string, title?: string, run: () => string|Promise<string>}[]} [actions]
- *   buttons below it, or links; `run` gives the sentence that is then shown
+ *   buttons below it; `run` gives the sentence that is then shown
  * @property {{key: string, label: string, image: object}[]} [rivals] pictures that it can be laid against
  * @param {Page[]} pages
  */

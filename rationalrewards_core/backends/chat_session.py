@@ -55,12 +55,11 @@ class ChatSession:
             except BackendError as error:
                 if error.status == 404 and not self._name:
                     self._model = ""  # the server may have been started again with another one
-                if error.status not in (400, 403, 422):
-                    raise
-                if not self.options.drop_refused(str(error), body, sampling.grammar):
-                    if error.status == 403:
-                        raise  # about the key, since it names no option
-                    return await self._without_options(body, error)
+                if error.status in (400, 403, 422) and self.options.drop_refused(str(error), body, sampling.grammar):
+                    continue
+                if error.status not in (400, 422):
+                    raise  # a 403 that names no option is about the key
+                return await self._without_options(body, error)
 
     async def short(self, question: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Ask a probe's question. What a server breaks over is not asked again; a server that is busy or gone is."""

@@ -43,8 +43,8 @@ def place_of(starts: list[int], width: int, device: Any) -> Place:
     same = starts[0] if len(set(starts)) == 1 else None
     if width == 1 and same is not None:
         return Place(index, row, used, same, None)
-    different = index if same is None else index[:1]
-    mask = (torch.arange(used, device=device) <= different[..., None])[:, None]
+    positions = index if same is None else index[:1]
+    mask = (torch.arange(used, device=device) <= positions[..., None])[:, None]
     return Place(index, row, used, same, mask)
 
 

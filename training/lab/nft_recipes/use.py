@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rationalrewards_core.critique import Critique
 from rationalrewards_core.engines import EngineOptions, make_scorer
 from rationalrewards_core.judged import Case
 from rationalrewards_core.messages import UserRequest
@@ -87,12 +86,10 @@ def _best_of_n(
     scorer: Scorer, requests: Sequence[str], pictures: Sequence[Sequence[Image.Image]], truth: np.ndarray
 ) -> list[list[float]]:
     cases = [Case(UserRequest(text), picture) for text, row in zip(requests, pictures, strict=True) for picture in row]
-    outcomes = asyncio.run(scorer.score_many(cases, "score")).outcomes
-    rewards = np.array(
-        [scorer.reward(o, c.request) if isinstance(o, Critique) else -1.0 for o, c in zip(outcomes, cases, strict=True)]
-    ).reshape(truth.shape)
+    rewards = [answer.reward for answer in asyncio.run(scorer.judge_many(cases, "score"))]
     images = truth.shape[1]
-    return [best_so_far(row, true, images) for row, true in zip(rewards.tolist(), truth.tolist(), strict=True)]
+    rows = (rewards[start : start + images] for start in range(0, len(rewards), images))
+    return [best_so_far(row, true, images) for row, true in zip(rows, truth.tolist(), strict=True)]
 
 
 def _loops(
