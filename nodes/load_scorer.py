@@ -34,6 +34,7 @@ class LoadScorer(io.ComfyNode):
             advanced=("adapter", "device", "max_megapixels", "batch_size", "memory", "max_tokens"),
             description="Chooses the judge that critiques images, and the rubric it judges by.",
             search_aliases=["reward model", "judge", "critic", "score image", "VLM", "qwen", "quality"],
+            hidden=[io.Hidden.extra_pnginfo],
             inputs=[
                 io.DynamicCombo.Input(
                     "engine",
@@ -105,9 +106,11 @@ class LoadScorer(io.ComfyNode):
             return io.NodeOutput(scorer)
         from .judge.check_up import check_up
         from .judge.judging import executing_node
+        from .show.origin import queued_from, with_origin
 
         try:
-            return io.NodeOutput(scorer, ui=await check_up(choice, executing_node()))
+            shown = await check_up(choice, executing_node())
+            return io.NodeOutput(scorer, ui=with_origin(shown, queued_from(cls.hidden)))
         finally:
             if not scorer.keep:
                 scorer.unload()

@@ -47,6 +47,7 @@ class MultiDimScore(io.ComfyNode):
             ],
             is_output_node=True,
             has_intermediate_output=True,
+            hidden=[io.Hidden.extra_pnginfo],
             inputs=_inputs(),
             outputs=_outputs(),
         )
@@ -64,6 +65,7 @@ class MultiDimScore(io.ComfyNode):
         rubric: Any = None,
     ) -> io.NodeOutput:
         from .show.cards import critique_cards
+        from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
 
         pictures = to_pictures(images)
@@ -96,7 +98,8 @@ class MultiDimScore(io.ComfyNode):
             "critique": replace(critiques, saved=saved),
         }
         cards = critique_cards(critiques, saved.pictures, gate.minimums, threshold)
-        return io.NodeOutput(*(values[output.id] for output in _outputs()), ui={"rr_critique": cards})
+        shown = with_origin({"rr_critique": cards}, queued_from(cls.hidden))
+        return io.NodeOutput(*(values[output.id] for output in _outputs()), ui=shown)
 
 
 def _inputs() -> list[Any]:

@@ -22,6 +22,7 @@ class PreferencePick(io.ComfyNode):
             "your own.",
             search_aliases=["preference", "vote", "label", "human feedback", "dataset", "rlhf", "rationalrewards"],
             is_output_node=True,
+            hidden=[io.Hidden.extra_pnginfo],
             inputs=[
                 io.Image.Input("images", tooltip="A batch of 2 to 8 candidates for one prompt."),
                 io.String.Input(
@@ -64,6 +65,7 @@ class PreferencePick(io.ComfyNode):
         from .preferences.export import summary, tally
         from .preferences.store import preference_store
         from .preferences.users import user_of_prompt
+        from .show.origin import queued_from, with_origin
 
         sources = () if source_image is None else tuple(sound_pictures(source_image))
         if len(sources) > 1:
@@ -76,4 +78,5 @@ class PreferencePick(io.ComfyNode):
         judge, rewards = (None, ()) if critique is None else (critique.to_json(), critique.rewards)
         question = store.ask(UserRequest(prompt, sources), sound_pictures(images), judge, rewards)
         card = {"dataset": store.name, "question": question.key}
-        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui={"rr_preference": [card]})
+        shown = with_origin({"rr_preference": [card]}, queued_from(cls.hidden))
+        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui=shown)

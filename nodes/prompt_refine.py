@@ -16,6 +16,7 @@ from ..rationalrewards_core.rubric import Rubric
 from .judge.thresholds import parse_minimums
 from .schema import schema
 from .show.markdown import word_diff
+from .show.origin import queued_from, with_origin
 from .sockets import Critiques, CritiqueSocket
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class PromptRefine(io.ComfyNode):
             "(quotes, trigger words, LoRA tags, weights, embeddings) stays.",
             search_aliases=["rewrite prompt", "improve prompt", "negative prompt", "refine", "rationalrewards"],
             has_intermediate_output=True,
+            hidden=[io.Hidden.extra_pnginfo],
             inputs=[*_critique_inputs(), *_wording_inputs()],
             outputs=[
                 io.String.Output("prompt", tooltip="The prompt to try next."),
@@ -91,7 +93,7 @@ class PromptRefine(io.ComfyNode):
             comments,
             word_diff(before, rewording.prompt),
             negative,
-            ui={"rr_refine": [card]},
+            ui=with_origin({"rr_refine": [card]}, queued_from(cls.hidden)),
         )
 
 

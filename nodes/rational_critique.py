@@ -38,6 +38,7 @@ class RationalCritique(io.ComfyNode):
             ],
             is_output_node=True,
             has_intermediate_output=True,
+            hidden=[io.Hidden.extra_pnginfo],
             inputs=[
                 ScorerSocket.Input("scorer", tooltip="The judge, from Load Rational Scorer."),
                 io.Image.Input("image", tooltip="The image to judge; every image of a batch is judged by itself."),
@@ -74,6 +75,7 @@ class RationalCritique(io.ComfyNode):
         cls, scorer: Any, image: Any, prompt: str, source_image: Any = None, rubric: Any = None
     ) -> io.NodeOutput:
         from .show.cards import critique_cards
+        from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
 
         pictures = to_pictures(image)
@@ -86,5 +88,5 @@ class RationalCritique(io.ComfyNode):
             [math.nan if reward is None else reward for reward in critiques.rewards],
             markdown(critiques),
             json.dumps(critiques.to_json(), ensure_ascii=False, indent=1),
-            ui={"rr_critique": critique_cards(critiques, saved.pictures)},
+            ui=with_origin({"rr_critique": critique_cards(critiques, saved.pictures)}, queued_from(cls.hidden)),
         )

@@ -63,7 +63,9 @@ export class Loops {
   /** A cache answered for a whole loop: this is the run it remembers. */
   async recall(run) {
     if (this.films(run).every(({ state }) => state?.prompt_id === run.prompt_id)) return;
+    const open = rootGraph()?.id;
     const { loops } = await ask({ prompt_id: run.prompt_id });
+    if (rootGraph()?.id !== open) return; // the run may be another workflow's, so nothing else tells
     for (const state of loops) if (state.node === run.node) this.show({ ...state, workflow: null });
   }
 

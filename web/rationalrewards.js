@@ -8,7 +8,7 @@ import { tellUser } from "./client_user.js";
 import { CardDeck } from "./critique_card.js";
 import { element } from "./dom.js";
 import { Filmstrip } from "./filmstrip.js";
-import { everyNode, nodeOfExecution, nodeOfLocator } from "./graph_nodes.js";
+import { everyNode, nodeOfExecution, nodeOfLocator, rootGraph } from "./graph_nodes.js";
 import { showNotice, watchJudge } from "./judge_notice.js";
 import { loopMenu } from "./loop_builder.js";
 import { isOfOpenWorkflow, Loops } from "./loops.js";
@@ -153,11 +153,11 @@ const extension = {
 
   getNodeMenuItems: loopMenu,
 
-  /** Outputs that the page itself kept: another tab, undo, a run opened from the queue. */
+  /** Outputs that the page itself kept: another tab, undo, a run opened from the queue. It keeps other workflows' as well. */
   onNodeOutputsUpdated(outputs) {
     for (const [locator, output] of Object.entries(outputs)) {
       const node = nodeOfLocator(locator);
-      if (node && isOurs(node)) give(node, output);
+      if (node && isOurs(node) && output?.rr_workflow?.[0] === rootGraph()?.id) give(node, output);
     }
   },
 

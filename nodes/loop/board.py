@@ -96,15 +96,3 @@ class LoopBoard:
 
 BOARD = LoopBoard()
 """The one of this process."""
-
-
-def workflow_of(extra_pnginfo: Any) -> str | None:
-    """Id of the workflow that a page sends along with its prompt."""
-    name = (workflow_file(extra_pnginfo) or {}).get("id")
-    return name if isinstance(name, str) else None
-
-
-def workflow_file(extra_pnginfo: Any) -> dict[str, Any] | None:
-    """That workflow, as a page would save it; None where a script sent none."""
-    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
-    return workflow if isinstance(workflow, dict) else None

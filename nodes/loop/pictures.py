@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from ...rationalrewards_core.errors import StorageError
 from ...rationalrewards_core.storage import replace_file
-from .board import workflow_file
+from ..show.origin import workflow_file
 from .made_with import ENTRY, made_with
 from .run import LoopRun
 from .state import Flow

@@ -18,7 +18,8 @@ from aiohttp import web
 from ..http import refusal, whole_body
 from ..models.downloads import add_download_routes
 from ..preferences.routes import PreferenceRoutes
-from .board import BOARD, LoopBoard, workflow_of
+from ..show.origin import workflow_of
+from .board import BOARD, LoopBoard
 from .choice import HAND_ON_PATH, LoopChoices
 from .ends import CLOSE_CLASS
 from .pause import ANSWER_PATH, answer_pause

@@ -12,7 +12,7 @@ from ...rationalrewards_core.errors import ConfigError
 from ...rationalrewards_core.loop.policy import RefinePolicy
 from ...rationalrewards_core.loop.refine import RefineState
 from ...rationalrewards_core.messages import UserRequest
-from .board import workflow_file, workflow_of
+from ..show.origin import workflow_file, workflow_of
 from .ends import IMAGE_SLOT, ITERATION_SLOT, NEGATIVE_SLOT, SEED_SLOT
 from .files import LoopFiles
 from .graph import LoopBody, card_nodes, find_body, find_open, image_varies, is_output

@@ -19,6 +19,7 @@ from ...rationalrewards_core.loop.policy import RefinePolicy
 from ...rationalrewards_core.loop.refine import Move
 from ..loop_start import giving_inputs, next_inputs
 from ..show.cards import critique_cards
+from ..show.origin import with_origin
 from ..show.previews import TempImage, restored_temp_image, save_temp_image, temp_folder
 from ..sockets import Critiques
 from ..tensors import to_pictures
@@ -190,7 +191,7 @@ def _expanded(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
     return io.NodeOutput(
         *([closed, slot] for slot in range(OUTPUTS)),
         expand=graph,
-        ui={"rr_loop_run": [address]} if turn.node_id == run.root else None,
+        ui=with_origin({"rr_loop_run": [address]}, run.place.workflow) if turn.node_id == run.root else None,
     )
 
 
@@ -239,7 +240,7 @@ def _end(turn: LoopTurn, run: LoopRun, flow: Flow) -> io.NodeOutput:
         len(state.refine.steps),
         state.refine.reached,
         state.to_history(),
-        ui={"rr_loop": [state.to_page(run.place)]},
+        ui=with_origin({"rr_loop": [state.to_page(run.place)]}, run.place.workflow),
     )
 
 

@@ -82,7 +82,8 @@ def grown(prompt: Prompt, graph: dict[str, Any], parent: str) -> None:
 def test_below_the_threshold_it_makes_the_next_iteration(close: Any, images: Any) -> None:
     output = close([0.2], images(1), refined_prompt=["a better cat"])
     assert output.args == tuple(["close.it1.close", slot] for slot in range(7))
-    assert output.ui == {"rr_loop_run": [{"prompt_id": "p", "node": "close"}]}, "only the last copy shows the end"
+    address = {"prompt_id": "p", "node": "close"}
+    assert output.ui == {"rr_loop_run": [address], "rr_workflow": ["w"]}, "only the last copy shows the end"
     start = output.expand["close.it1.open"]["inputs"]
     assert start == {
         "prompt": "a better cat",
