@@ -217,9 +217,16 @@ def command(picks: Path, run: Path, teacher: Path, *more: str) -> list[str]:
     ]
 
 
+def judge_options() -> set[str]:
+    """Every option of `rationalrewards train judge`."""
+    commands = next(one for one in build_parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return set(commands.choices["judge"]._option_string_actions)
+
+
 def run_to_end(words: list[str]) -> dict[str, object]:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert set(re.findall(r"--[a-z][a-z-]*", done.stderr)) <= judge_options(), "advice that this command cannot take"
     made: dict[str, object] = json.loads(done.stdout[done.stdout.index("{\n") :])
     return made
 

@@ -56,7 +56,7 @@ class Development:
         if len(self.pairs) < FEW:
             spread = 0.98 / len(self.pairs) ** 0.5
             log.warning(
-                "Only %d development pairs with a winner: an accuracy is known within %.2f; export with a larger --dev.",
+                "Only %d development pairs with a winner: an accuracy is known within %.2f; more pairs would tell it better.",
                 len(self.pairs), spread,
             )  # fmt: skip
         self.rubrics = student_rubrics(config.model, folder)
