@@ -49,13 +49,12 @@ def test_a_loop_runs_is_seen_and_is_stopped_without_its_graph(app_mode: Frontend
     (pictures / "app_running.png").write_bytes(page.screenshot())
     film.locator(".rr-stop").click()
     app_mode.idle()
-    page.wait_for_timeout(500)
-    text = film.inner_text()
-    assert "Stopped by you." in text
-    assert "Best 0." in text
+    film.get_by_text("Stopped by you.").wait_for(timeout=20_000)
+    assert "Best 0." in film.inner_text()
     assert film.locator(".rr-frame").count() < ENDLESS["max_iterations"]
     (pictures / "app_stopped.png").write_bytes(page.screenshot())
     page.evaluate(TOGGLE)
+    page.locator("[data-testid='app-mode-widget-item']").first.wait_for(state="hidden", timeout=20_000)
     page.wait_for_timeout(1200)
     back = page.locator(".rr-film")
     assert back.count() == 1

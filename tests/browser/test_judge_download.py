@@ -45,7 +45,7 @@ def test_a_missing_judge_is_offered_fetched_and_chosen(
         assert part in text
     (pictures / "judge_question.png").write_bytes(page.screenshot())
     assert not hub.spans, "nothing is fetched before its user agreed"
-    hub.seconds = 0.1
+    hub.seconds = 0.3
     page.click(".rr-get-start")
     page.wait_for_selector(".rr-get-bar")
     (pictures / "judge_bar.png").write_bytes(page.screenshot())

@@ -125,10 +125,14 @@ def test_a_new_run_shows_itself_before_its_first_image_and_can_be_stopped_there(
     frontend.load(endless_loop(), "first iteration")
     seed = "() => app.graph.nodes.find(n => n.type === 'RR_LoopStart').widgets.find(w => w.name === 'seed')"
     page.evaluate(f"seed => {{ ({seed})().value = seed; }}", int(time.time()))
+    check = "app.graph.nodes.find(n => n.type === 'RR_LoadScorer').widgets.find(w => w.name === 'check')"
+    page.evaluate(f"() => {{ {check}.value = true; }}")  # before the first image is judged: that takes seconds
     frontend.queue()
-    begun = "() => document.querySelector('.rr-status').textContent.startsWith('Running: iteration 1 of 30')"
-    page.wait_for_function(begun, timeout=60_000, polling=20)
-    assert page.evaluate("() => { document.querySelector('.rr-stop').click(); return true; }")
+    stopped_in_the_first = """() => {
+      const begun = document.querySelector('.rr-status').textContent.startsWith('Running: iteration 1 of 30');
+      if (begun) document.querySelector('.rr-stop').click();
+      return begun; }"""
+    page.wait_for_function(stopped_in_the_first, timeout=60_000, polling=20)
     frontend.idle()
     page.wait_for_function("() => document.querySelector('.rr-status').textContent.startsWith('Stopped by you.')")
     assert page.locator(".rr-frame").count() == 1

@@ -64,9 +64,11 @@ class Frontend:
 
     def executed(self, node_type: str, output: dict[str, Any], prompt_id: str = "none") -> None:
         """As if the server had sent the output of the first node of this type."""
-        script = """([type, output, prompt_id]) => {
+        # What the page asks the server because of it is answered before a question that comes later.
+        script = """async ([type, output, prompt_id]) => {
           const node = String(app.graph.nodes.find(n => n.type === type).id);
           app.api.dispatchCustomEvent("executed", {node, display_node: node, prompt_id, output});
+          await (await fetch("/queue")).text();
         }"""
         self.page.evaluate(script, [node_type, output, prompt_id])
         self.page.wait_for_timeout(300)

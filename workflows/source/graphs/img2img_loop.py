@@ -26,11 +26,11 @@ GRAPH = Graph(
                 "之后每次交出目前的最佳图像。采样器的 *denoise* 决定一次迭代可以改变多少。"
             ),
         ),
-        "source": Node(type="LoadImage", at=(0, 780), size=(340, 330), widgets={"image": "example.png"}),
+        "source": Node(type="LoadImage", at=(400, 690), size=(340, 330), widgets={"image": "example.png"}),
         "start": replace(SDXL_LOOP.nodes["start"], wires={"image": "scale.IMAGE"}),
         "scale": Node(
             type="ImageScaleToTotalPixels",
-            at=(0, 1180),
+            at=(400, 1090),
             size=(340, 110),
             widgets={"upscale_method": "lanczos", "megapixels": 1.0},
             wires={"image": "source.IMAGE"},
