@@ -109,8 +109,8 @@ class LoadScorer(io.ComfyNode):
         from .show.origin import queued_from, with_origin
 
         try:
-            shown = await check_up(choice, executing_node())
-            return io.NodeOutput(scorer, ui=with_origin(shown, queued_from(cls.hidden)))
+            ui = await check_up(choice, executing_node())
+            return io.NodeOutput(scorer, ui=with_origin(ui, queued_from(cls.hidden)))
         finally:
             if not scorer.keep:
                 scorer.unload()

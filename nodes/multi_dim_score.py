@@ -98,8 +98,8 @@ class MultiDimScore(io.ComfyNode):
             "critique": replace(critiques, saved=saved),
         }
         cards = critique_cards(critiques, saved.pictures, gate.minimums, threshold)
-        shown = with_origin({"rr_critique": cards}, queued_from(cls.hidden))
-        return io.NodeOutput(*(values[output.id] for output in _outputs()), ui=shown)
+        ui = with_origin({"rr_critique": cards}, queued_from(cls.hidden))
+        return io.NodeOutput(*(values[output.id] for output in _outputs()), ui=ui)
 
 
 def _inputs() -> list[Any]:

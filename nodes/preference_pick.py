@@ -78,5 +78,5 @@ class PreferencePick(io.ComfyNode):
         judge, rewards = (None, ()) if critique is None else (critique.to_json(), critique.rewards)
         question = store.ask(UserRequest(prompt, sources), sound_pictures(images), judge, rewards)
         card = {"dataset": store.name, "question": question.key}
-        shown = with_origin({"rr_preference": [card]}, queued_from(cls.hidden))
-        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui=shown)
+        ui = with_origin({"rr_preference": [card]}, queued_from(cls.hidden))
+        return io.NodeOutput(images, summary(store.name, tally(store.book())), ui=ui)

@@ -43,10 +43,18 @@ export class Filmstrip {
 
   /** One more iteration of the run that is shown, or the first of a new one. False if iterations are missing before it. */
   take({ row, ...head }) {
+    if (this.shows(head) && this.isLate(row, head)) return true;
     const known = this.shows(head) && row.index ? this.state.iterations : [];
     if (row.index > known.length) return false;
     this.show({ ...head, iterations: [...known.slice(0, row.index), row] });
     return true;
+  }
+
+  /** A page that lags asks the server, which is further by then; what it sent before comes afterwards, and is no news. */
+  isLate(row, { running }) {
+    const { iterations } = this.state;
+    const behind = row.index < iterations.length - 1 || (running && !this.state.running);
+    return behind && JSON.stringify(iterations[row.index]) === JSON.stringify(row);
   }
 
   shows(state) {

@@ -101,6 +101,20 @@ def test_a_live_run_grows_row_by_row_and_a_new_one_begins_anew(film: Film) -> No
     assert "old prompt" not in film.text(".rr-film")
 
 
+def test_events_that_come_after_the_servers_answer_take_nothing_back(film: Film) -> None:
+    """A page that lags asks for the whole run, which may have ended by then, and gets its iterations one by one afterwards."""
+    rewards = (0.4, 0.5, 0.6)
+    ended = film.state("late", *rewards)
+    film.end(ended)
+    status = film.text(".rr-status")
+    for index in range(3):
+        film.live(film.state("late", *rewards[: index + 1], running=True, stopped=None), index)
+        assert (film.page.locator(".rr-frame").count(), film.text(".rr-status")) == (3, status)
+    film.live(film.state("late", 0.9, running=True, stopped=None), 0)
+    assert film.page.locator(".rr-frame").count() == 1, "an inner loop, which runs again in the same prompt"
+    assert film.text(".rr-status").startswith("Running")
+
+
 def test_prompt_refine_shows_nothing_of_the_run_before(film: Film) -> None:
     """Of a kept iteration the node does not run, so the loop tells what became of its prompt."""
     film.end(film.state("old", 0.5))

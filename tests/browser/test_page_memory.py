@@ -40,10 +40,10 @@ class Held:
     images: int
 
 
-ITERATION = 0.25
-"""MB of an iteration: its row, its card and their texts; 0.07 to 0.16 were measured."""
-FEW_FILMS = 20.0
-"""MB that are less than three films of 100 iterations; a frontend keeps outputs of its latest runs itself, and lets them go."""
+ITERATION = 0.4
+"""MB of an iteration: its row, its card and their texts; 0.07 to 0.2 were measured."""
+FEW_FILMS = 30.0
+"""MB that are less than two films of 100 iterations; a frontend keeps outputs of its latest runs itself, and lets them go."""
 
 
 @pytest.fixture
@@ -99,17 +99,20 @@ def elements_left(inspector: Any) -> int:
     return int(count)
 
 
-def left_at_last(frontend: Frontend, inspector: Any, enough: int) -> int:
-    """Waits until no more than `enough` are left: a picture on its way holds its film until it is there."""
-    for _ in range(60):
+def left_at_last(frontend: Frontend, inspector: Any, enough: int | None) -> int:
+    """Waits until no more than `enough` are left: a picture on its way holds its film until it is there.
+
+    None: what is there after five readings, each of which takes seconds.
+    """
+    for _ in range(5 if enough is None else 30):
         left = elements_left(inspector)
-        if left <= enough:
+        if enough is not None and left <= enough:
             break
         frontend.page.wait_for_timeout(500)
     return left
 
 
-def looped(frontend: Frontend, inspector: Any, iterations: int, seed: int, enough: int = 0) -> Held:
+def looped(frontend: Frontend, inspector: Any, iterations: int, seed: int, enough: int | None = None) -> Held:
     """A run with `iterations` pictures that no run made before, and what the page holds after it."""
     frontend.page.evaluate(SET, {"max_iterations": iterations, "seed": seed})
     frontend.queue()
@@ -127,15 +130,15 @@ def looped(frontend: Frontend, inspector: Any, iterations: int, seed: int, enoug
 def test_a_hundred_iterations_are_held_once(frontend: Frontend, inspector: Any) -> None:
     """Numbers of iterations differ from run to run, so that no film of the run before is taken for an end."""
     frontend.load(frontend.build(loop())["ui"])
-    looped(frontend, inspector, 20, 1000)
-    few = looped(frontend, inspector, 21, 2000)
+    looped(frontend, inspector, 10, 1000)
+    few = looped(frontend, inspector, 11, 2000)
     enough = few.left + 4
-    many, between, again = (looped(frontend, inspector, count, 1000 * count, enough) for count in (100, 101, 102))
-    fewer = looped(frontend, inspector, 22, 9000, enough)
-    print(few, many, between, again, fewer, sep="\n")
-    assert many.megabytes - few.megabytes < 80 * ITERATION, "rows of a film are small: pictures are the browser's"
+    many, again = (looped(frontend, inspector, count, 1000 * count, enough) for count in (99, 100))
+    fewer = looped(frontend, inspector, 12, 9000, enough)
+    print(few, many, again, fewer, sep="\n")
+    assert many.megabytes - few.megabytes < 88 * ITERATION, "rows of a film are small: pictures are the browser's"
     assert fewer.megabytes - few.megabytes < FEW_FILMS, "of the films before not all are kept"
     for later, first in ((again, many), (fewer, few)):
         assert later.left <= enough, "a film leaves no element behind"
         assert later.blobs - first.blobs < 5
-        assert later.images - first.images < 5
+        assert abs(later.images - first.images) < 5
