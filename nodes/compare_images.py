@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import RequestError
-from ..rationalrewards_core.rubric import NOT_APPLICABLE, Rubric
-from .judge.judging import executing_node, requests_of
+from .context import executing_node
 from .schema import schema
-from .show.markdown import as_text
 from .sockets import ScorerSocket
-from .tensors import sound_pictures
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.comparison import Comparison
+    from ..rationalrewards_core.rubric import Rubric
     from ..rationalrewards_core.scorer import CompareMethod
 
 METHODS: tuple[CompareMethod, ...] = ("pointwise", "pairwise")
@@ -47,6 +45,7 @@ class CompareImages(io.ComfyNode):
         cls, scorer: Any, image_a: Any, image_b: Any, prompt: str, method: str, source_image: Any = None
     ) -> io.NodeOutput:
         from ..rationalrewards_core.comparison import Verdict, pair_rewards
+        from .judge.judging import requests_of
 
         request = requests_of(prompt, 1, source_image)[0]
         comparison = await scorer.compare(request, _only(image_a, "A"), _only(image_b, "B"), method, executing_node())
@@ -84,6 +83,8 @@ def _inputs() -> list[Any]:
 
 
 def _only(images: Any, name: str) -> Any:
+    from .tensors import sound_pictures
+
     pictures = sound_pictures(images)
     if len(pictures) != 1:
         raise RequestError(
@@ -95,6 +96,7 @@ def _only(images: Any, name: str) -> Any:
 def comparison_report(comparison: Comparison, rubric: Rubric) -> str:
     """The comparison as Markdown; whatever the judge wrote is shown as text."""
     from ..rationalrewards_core.comparison import Verdict, pair_rewards
+    from .show.markdown import as_text
 
     verdict = "It is a tie" if comparison.verdict is Verdict.TIE else f"Image {comparison.verdict.value} is better"
     rewards = " to ".join(f"{value:.3f}" for value in pair_rewards(comparison.judgements, rubric))
@@ -115,4 +117,6 @@ def comparison_report(comparison: Comparison, rubric: Rubric) -> str:
 
 
 def _score(score: float | None, rubric: Rubric) -> str:
+    from ..rationalrewards_core.rubric import NOT_APPLICABLE
+
     return NOT_APPLICABLE if score is None else rubric.scale.format(score)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
 from .schema import schema
-from .show.markdown import markdown, plain, scores_only
 from .sockets import Critiques, CritiqueSocket
+
+FORMATS = ("markdown", "plain", "json", "scores only")
 
 
 class CritiqueToText(io.ComfyNode):
@@ -40,18 +41,18 @@ class CritiqueToText(io.ComfyNode):
         count = len(critique.outcomes)
         if index >= count:
             raise ConfigError(f"index is {index}, and there are {count} critiques: 0 to {count - 1}, or -1 for all.")
-        return io.NodeOutput(FORMATS[format](critique, None if index < 0 else [index]))
+        return io.NodeOutput(text_of(critique, format, None if index < 0 else [index]))
+
+
+def text_of(critiques: Critiques, format: str, indices: Sequence[int] | None = None) -> str:
+    """All critiques, or those at `indices`, in one of `FORMATS`."""
+    from .show.markdown import markdown, plain, scores_only
+
+    writers = dict(zip(FORMATS, (markdown, plain, as_json, scores_only), strict=True))
+    return writers[format](critiques, indices)
 
 
 def as_json(critiques: Critiques, indices: Sequence[int] | None = None) -> str:
     """All critiques as one table, or those at `indices` as a list."""
     table: Any = critiques.to_json() if indices is None else [critiques.outcomes[index].to_json() for index in indices]
     return json.dumps(table, ensure_ascii=False, indent=1)
-
-
-FORMATS: dict[str, Callable[[Critiques, Sequence[int] | None], str]] = {
-    "markdown": markdown,
-    "plain": plain,
-    "json": as_json,
-    "scores only": scores_only,
-}

@@ -6,17 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
-from PIL import Image
 
 from ..rationalrewards_core.errors import ConfigError
-from ..rationalrewards_core.messages import UserRequest
-from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import BUILT_IN, load_rubric, with_dimensions
-from .judge.thresholds import parse_weights
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
 
 if TYPE_CHECKING:
+    from ..rationalrewards_core.rubric import Rubric
     from .judge.scorers import LoadedScorer
 
 MAX_CHARACTERS = 50_000
@@ -74,6 +71,8 @@ class CustomRubric(io.ComfyNode):
 
     @classmethod
     def execute(cls, base: str, weights: str, dimensions: str, name: str, scorer: Any = None) -> io.NodeOutput:
+        from .judge.thresholds import parse_weights
+
         if base not in BUILT_IN:
             raise ConfigError(f"base must be one of {', '.join(BUILT_IN)}, not {base[:60]!r}.")
         if len(dimensions) > MAX_CHARACTERS:
@@ -86,6 +85,10 @@ class CustomRubric(io.ComfyNode):
 
 def own_rubric(scorer: LoadedScorer, kind: str) -> Rubric:
     """The rubric under which a scorer judges requests of this kind."""
+    from PIL import Image
+
+    from ..rationalrewards_core.messages import UserRequest
+
     sources = (Image.new("RGB", (1, 1)),) if kind == "edit" else ()
     rubric = scorer.rubric_for(UserRequest("any", sources))
     if rubric.kind != kind:

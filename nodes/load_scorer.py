@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..rationalrewards_core.errors import ConfigError
 from ..rationalrewards_core.rubric import Rubric
 from ..rationalrewards_core.rubric_file import edit_rubric, generation_rubric, load_rubric, shipped_profiles
+from .context import executing_node
 from .engines import choice_stamps, chosen_engine, engine_options
 from .engines.widgets import number
 from .models.folders import find_rubric, rubric_files
@@ -105,7 +106,6 @@ class LoadScorer(io.ComfyNode):
         if check is not True:
             return io.NodeOutput(scorer)
         from .judge.check_up import check_up
-        from .judge.judging import executing_node
         from .show.origin import queued_from, with_origin
 
         try:

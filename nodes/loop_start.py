@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from comfy_api.latest import io
 
-from .judge.judging import executing_node
+from .context import executing_node
 from .loop.ends import MAX_SEED, NEGATIVE_SLOT, OPEN_CLASS
 from .schema import schema
 from .sockets import FlowSocket

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 from PIL import Image
 
 from ..rationalrewards_core.errors import ConfigError, RequestError
-from ..rationalrewards_core.messages import UserRequest
 from ..rationalrewards_core.miniature import EXAMPLE
-from .judge.ranking import blocked
-from .models.miniature import Tuning, generate
 from .schema import schema
-from .tensors import to_images
+
+if TYPE_CHECKING:
+    from .models.miniature import Tuning
 
 DRAW, RENDER, EDIT = "draw", "render", "render an edit"
 SHIPPED = "none"
@@ -104,7 +104,11 @@ class MiniatureGenerate(io.ComfyNode):
         strength: float = 1.0,
     ) -> io.NodeOutput:
         # Its world's tables are a fifth of what importing the pack would take.
+        from ..rationalrewards_core.messages import UserRequest
         from ..rationalrewards_core.miniature.scope import check_drawable
+        from .judge.ranking import blocked
+        from .models.miniature import generate
+        from .tensors import to_images
 
         UserRequest(prompt)  # refuses, in a sentence, what no tokenizer takes
         if lora == SHIPPED:

@@ -8,16 +8,10 @@ from typing import Any, Final
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.critique import Critique
 from ..rationalrewards_core.loop.policy import RefinePolicy
-from ..rationalrewards_core.reward import reward_spread
 from ..rationalrewards_core.rubric_file import edit_rubric
-from .judge.judging import judged, requests_of
-from .judge.ranking import best_or_blocked, ranked
-from .judge.thresholds import Gate, parse_minimums, parse_weights
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket, RubricSocket, ScorerSocket
-from .tensors import flaws, to_pictures
 
 DIMENSION_SLOTS: Final = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
 """Outputs 1 to 4 of every saved workflow: they stay, whatever the shipped rubrics become. A dimension that these gain gets
@@ -64,9 +58,14 @@ class MultiDimScore(io.ComfyNode):
         source_image: Any = None,
         rubric: Any = None,
     ) -> io.NodeOutput:
+        from ..rationalrewards_core.critique import Critique
+        from .judge.judging import judged, requests_of
+        from .judge.ranking import best_or_blocked, ranked
+        from .judge.thresholds import Gate, parse_minimums, parse_weights
         from .show.cards import critique_cards
         from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
+        from .tensors import flaws, to_pictures
 
         pictures = to_pictures(images)
         requests = requests_of(prompt, len(pictures), source_image)
@@ -186,11 +185,16 @@ def _dimension_output(key: str) -> Any:
 
 def _score(outcome: object, key: str) -> float:
     """One dimension's score; NaN where it is N/A, unscored, or no dimension of the rubric."""
+    from ..rationalrewards_core.critique import Critique
+
     score = outcome.scores.get(key) if isinstance(outcome, Critique) else None
     return math.nan if score is None else score
 
 
 def _spread(critiques: Critiques, index: int) -> float:
+    from ..rationalrewards_core.critique import Critique
+    from ..rationalrewards_core.reward import reward_spread
+
     outcome = critiques.outcomes[index]
     spread = reward_spread(outcome, critiques.rubric) if isinstance(outcome, Critique) else None
     return math.nan if spread is None else spread

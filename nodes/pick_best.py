@@ -9,8 +9,6 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from ..rationalrewards_core.judged import best
-from .judge.ranking import blocked
 from .schema import schema
 from .sockets import CritiqueSocket
 
@@ -47,6 +45,9 @@ class PickBest(io.ComfyNode):
     def execute(
         cls, images: list[Any], critique: list[Any] | None = None, rewards: list[float] | None = None
     ) -> io.NodeOutput:
+        from ..rationalrewards_core.judged import best
+        from .judge.ranking import blocked
+
         candidates = [batch[index : index + 1] for batch in images for index in range(len(batch))]
         values = rewards_of(critique, rewards)
         if len(values) != len(candidates):

@@ -9,7 +9,6 @@ from comfy_api.latest import io
 from ..rationalrewards_core.errors import ConfigError, RequestError
 from .schema import schema
 from .sockets import Critiques, CritiqueSocket
-from .tensors import sound_pictures
 
 
 class PreferencePick(io.ComfyNode):
@@ -66,6 +65,7 @@ class PreferencePick(io.ComfyNode):
         from .preferences.store import preference_store
         from .preferences.users import user_of_prompt
         from .show.origin import queued_from, with_origin
+        from .tensors import sound_pictures
 
         sources = () if source_image is None else tuple(sound_pictures(source_image))
         if len(sources) > 1:

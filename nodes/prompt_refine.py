@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.critique import Critique, Unscored
 from ..rationalrewards_core.errors import ConfigError
-from ..rationalrewards_core.messages import MAX_REQUEST_CHARACTERS
-from ..rationalrewards_core.reward import failing
-from ..rationalrewards_core.rubric import Rubric
-from .judge.thresholds import parse_minimums
 from .schema import schema
-from .show.markdown import word_diff
 from .show.origin import queued_from, with_origin
 from .sockets import Critiques, CritiqueSocket
 
 if TYPE_CHECKING:
     from ..rationalrewards_core.judged import Outcome
     from ..rationalrewards_core.rewording import Rewording, RewordingRules
+    from ..rationalrewards_core.rubric import Rubric
 
 STYLES = ("full rewrite", "minimal change")
 MINIMUM = 3.0
 MAX_LENGTH = 1500
+MOST_CHARACTERS = 20_000
 """What the core's rules say (a test compares them); they are imported when a prompt is reworded, not when ComfyUI starts."""
 
 
@@ -72,6 +68,8 @@ class PromptRefine(io.ComfyNode):
         negative_prompt: str = "",
     ) -> io.NodeOutput:
         from ..rationalrewards_core.rewording import RewordingRules
+        from .judge.thresholds import parse_minimums
+        from .show.markdown import word_diff
 
         outcome = _outcome_at(critique, index)
         before = prompt if prompt.strip() else critique.request.text
@@ -106,6 +104,8 @@ def refined(
     minimums: Mapping[str, float],
 ) -> Rewording:
     """The prompt, reworded only if a dimension fails and the judge wrote how; the notes say why in either case."""
+    from ..rationalrewards_core.critique import Unscored
+    from ..rationalrewards_core.reward import failing
     from ..rationalrewards_core.rewording import Rewording, reworded
 
     if isinstance(outcome, Unscored):
@@ -128,6 +128,8 @@ def _negative(
     negative: str, prompt: str, outcome: Outcome, failing_below: tuple[Mapping[str, float], float]
 ) -> tuple[str, tuple[str, ...]]:
     """The negative prompt with what the critique says should not be there, if a dimension fails; and a note on it."""
+    from ..rationalrewards_core.critique import Unscored
+    from ..rationalrewards_core.reward import failing
     from ..rationalrewards_core.rewording import refined_negative
 
     if isinstance(outcome, Unscored) or not failing(outcome, *failing_below):
@@ -142,7 +144,7 @@ def _outcome_at(critiques: Critiques, index: int) -> Outcome:
     if index >= count:
         raise ConfigError(f"index is {index}, and there are {count} critiques: 0 to {count - 1}, or -1 for the best.")
     best: int = critiques.best or 0
-    outcome: Critique | Unscored = critiques.outcomes[best if index < 0 else index]
+    outcome: Outcome = critiques.outcomes[best if index < 0 else index]
     return outcome
 
 
@@ -195,7 +197,7 @@ def _wording_inputs() -> list[Any]:
             "max_length",
             default=MAX_LENGTH,
             min=1,
-            max=MAX_REQUEST_CHARACTERS,
+            max=MOST_CHARACTERS,
             tooltip="Characters at most. Clauses are dropped from the end; what you fixed is never cut.",
         ),
         io.Int.Input(

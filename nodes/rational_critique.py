@@ -9,11 +9,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .judge.judging import judged, requests_of
 from .schema import schema
-from .show.markdown import markdown
 from .sockets import CritiqueSocket, RubricSocket, ScorerSocket
-from .tensors import flaws, to_pictures
 
 
 class RationalCritique(io.ComfyNode):
@@ -74,9 +71,12 @@ class RationalCritique(io.ComfyNode):
     async def execute(
         cls, scorer: Any, image: Any, prompt: str, source_image: Any = None, rubric: Any = None
     ) -> io.NodeOutput:
+        from .judge.judging import judged, requests_of
         from .show.cards import critique_cards
+        from .show.markdown import markdown
         from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
+        from .tensors import flaws, to_pictures
 
         pictures = to_pictures(image)
         requests = requests_of(prompt, len(pictures), source_image)

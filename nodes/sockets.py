@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..rationalrewards_core.judged import best, reward_of
-
 if TYPE_CHECKING:
     from ..rationalrewards_core.judged import Outcome
     from ..rationalrewards_core.messages import UserRequest
@@ -42,11 +40,15 @@ class Critiques:
     @property
     def rewards(self) -> tuple[float | None, ...]:
         """Per image in [0, 1]; None where it is unscored."""
+        from ..rationalrewards_core.judged import reward_of
+
         return tuple(reward_of(outcome, self.rubric) for outcome in self.outcomes)
 
     @property
     def best(self) -> int | None:
         """Index of the highest reward, the first of equals; None when nothing was scored."""
+        from ..rationalrewards_core.judged import best
+
         return best(self.rewards)
 
     def to_json(self) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
-from ..rationalrewards_core.rubric_file import parse_rubric, rubric_to_toml
-from .judge.judging import executing_node, requests_of
+from .context import executing_node
 from .schema import schema
 from .sockets import RubricSocket, ScorerSocket
 
@@ -51,6 +50,9 @@ class WriteRubric(io.ComfyNode):
 
     @classmethod
     async def execute(cls, scorer: Any, prompt: str, text: str = "", source_image: Any = None) -> io.NodeOutput:
+        from ..rationalrewards_core.rubric_file import parse_rubric, rubric_to_toml
+        from .judge.judging import requests_of
+
         if len(text) > MAX_CHARACTERS:
             raise ConfigError(f"text has {len(text)} characters; at most {MAX_CHARACTERS} are read.")
         if text.strip():

@@ -15,12 +15,7 @@ A server that this program starts itself, when it is first asked, has a command 
     command = ["llama-server", "--model", "judge.gguf", "--mmproj", "mmproj.gguf", "--port", "{port}"]
     environment = { LLAMA_API_KEY = "{key}" }
 
-Who runs a ComfyUI for others says in the same file whether its pages may fetch a released judge:
-
-    [downloads]
-    judges = true
-
-The file is `rationalrewards/config.toml` in the user's configuration folder. Keys never appear in
+The file is `rationalrewards/config.toml` in the user's configuration folder (`config_file`). Keys never appear in
 `repr`, logs or error messages.
 """
 
@@ -30,19 +25,14 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
+from .config_file import config_tables, default_config_path
 from .errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 Structured = Literal["auto", "vllm", "sglang", "llama_cpp", "none"]
 Thinking = Literal["default", "on", "off"]
@@ -205,47 +195,13 @@ class ServerConfig:
         return key
 
 
-def default_config_path() -> Path:
-    """The user's own config file; it need not exist."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "rationalrewards" / "config.toml"
-
-
 def load_servers(path: Path) -> dict[str, ServerConfig]:
     """Every server of a config file, by name; an empty table if there is no file."""
-    table = _tables(path)
+    table = config_tables(path)
     servers = table.get("servers", {})
     if not isinstance(servers, dict):
         raise ConfigError(f"{path}: servers must be tables such as [servers.judge].")
     return {name: _server(name, row, path) for name, row in servers.items()}
-
-
-def load_downloads(path: Path) -> bool | None:
-    """Whether pages may fetch a released judge; None if the file does not say."""
-    downloads = _tables(path).get("downloads", {})
-    if not isinstance(downloads, dict) or set(downloads) - {"judges"}:
-        raise ConfigError(f"{path}: [downloads] knows only judges = true or false.")
-    wish = downloads.get("judges")
-    if wish is not None and not isinstance(wish, bool):
-        raise ConfigError(f"{path}: downloads.judges must be true or false.")
-    return wish
-
-
-def _tables(path: Path) -> dict[str, Any]:
-    """The file's tables; none if there is no file."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
-    for key in table:
-        if key not in ("servers", "downloads"):
-            raise ConfigError(f"{path}: unknown key {key!r}; only [servers.NAME] tables and [downloads] are known.")
-    return table
 
 
 def server(name: str, path: Path | None = None) -> ServerConfig:

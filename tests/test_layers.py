@@ -27,7 +27,7 @@ LOADED_LATE = {"nodes/models/patcher.py"}
 """Modules with heavy imports at their top, which is why nothing imports them at its own top."""
 CORE_LAYERS = [
     ["errors", "shared_calls", "spelling", "numerals", "quotation", "thinking", "control_tokens"],
-    ["storage"],
+    ["storage", "config_file"],
     ["file_lock"],
     ["jsonl"],
     ["headings", "pixels", "judge_profile"],

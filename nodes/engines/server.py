@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ...rationalrewards_core.config_file import default_config_path
 from ...rationalrewards_core.errors import ConfigError
-from ...rationalrewards_core.servers import default_config_path, load_servers
 
 if TYPE_CHECKING:
     from ..judge.engines import Engine
@@ -34,13 +34,20 @@ def option() -> io.DynamicCombo.Option:
 
 def server_names() -> list[str]:
     """Names in the user's config file; a file that cannot be read names none, and says why when it is used."""
+    path = default_config_path()
+    if not path.exists():
+        return []
+    from ...rationalrewards_core.servers import load_servers
+
     try:
-        return sorted(name for name in load_servers(default_config_path()) if SERVER_NAME.fullmatch(name))
+        return sorted(name for name in load_servers(path) if SERVER_NAME.fullmatch(name))
     except ConfigError:
         return []
 
 
 def stamps(choice: dict[str, Any]) -> list[str]:
+    from ...rationalrewards_core.servers import load_servers
+
     # A server's `repr` holds no key.
     return [repr(load_servers(default_config_path()).get(str(choice.get("server"))))]
 

@@ -12,6 +12,7 @@ from ...rationalrewards_core.critique import Unscored
 from ...rationalrewards_core.errors import RequestError
 from ...rationalrewards_core.messages import UserRequest
 from ...rationalrewards_core.rubric import Rubric
+from ..context import executing_node
 from ..tensors import sound_pictures
 
 if TYPE_CHECKING:
@@ -64,11 +65,3 @@ async def judged(
     outcomes = dict(zip(sound, critiques.outcomes, strict=True))
     outcomes |= {index: Unscored(reason=RequestError.reason, message=why) for index, why in flaws.items()}
     return replace(critiques, outcomes=tuple(outcomes[index] for index in range(len(pictures))))
-
-
-def executing_node() -> str | None:
-    """Id of the node that runs now. A hidden UNIQUE_ID input would put it into the cache key; this does not."""
-    from comfy_execution.utils import get_executing_context
-
-    context = get_executing_context()
-    return None if context is None else context.node_id

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from ...rationalrewards_core.config_file import default_config_path, load_downloads
 from ...rationalrewards_core.errors import ConfigError, DownloadError, StorageError
-from ...rationalrewards_core.servers import default_config_path, load_downloads
 from ..http import refusal, whole_body
 
 if TYPE_CHECKING:
@@ -144,7 +144,16 @@ def add_download_routes(routes: web.RouteTableDef) -> None:
     """Where they are allowed; else the page knows no such thing."""
     if not downloads_allowed():
         return
-    from ...rationalrewards_core.hub.releases import hub_address
+    DownloadRoutes(_folder, _hub).add_to(routes)
+
+
+def _folder() -> Path:
     from .folders import roots
 
-    DownloadRoutes(lambda: roots(FOLDER)[0], hub_address).add_to(routes)
+    return roots(FOLDER)[0]
+
+
+def _hub() -> str:
+    from ...rationalrewards_core.hub.releases import hub_address
+
+    return hub_address()

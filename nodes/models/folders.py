@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ...rationalrewards_core.errors import ConfigError
-from ...rationalrewards_core.gguf import pairs as gguf_pairs
+from ...rationalrewards_core.gguf import files as gguf_files
 from ...rationalrewards_core.miniature import scorer_folder
 
 CHECKPOINT_FOLDERS: Final = ("LLM", "text_encoders", "rationalrewards")
@@ -61,7 +61,7 @@ def gguf_models() -> list[Listed]:
     for kind in CHECKPOINT_FOLDERS:
         for root in roots(kind):
             for folder in (root, *_folders(root, DEPTH)):
-                files = gguf_pairs.models(folder) if gguf_pairs.towers(folder) else []
+                files = gguf_files.models(folder) if gguf_files.towers(folder) else []
                 for file in files:
                     name = f"{kind}/{file.relative_to(root).as_posix()}"
                     if name not in listing and _inside(file, root):

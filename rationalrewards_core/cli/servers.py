@@ -8,9 +8,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ..config_file import default_config_path
 from ..errors import ConfigError
 from ..server_entries import add_entry, entry_text, remove_entry, server_entry
-from ..servers import ServerConfig, default_config_path, load_servers
+from ..servers import ServerConfig, load_servers
 from .judge_commands import DONE, show_json
 
 NAME = re.compile(r"[\w][\w .-]{0,63}")

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError
+from .files import PART, TOWER, towers
 from .header import GgufHeader, read_header
 
-TOWER: Final = "mmproj"
-"""What the name of a picture tower's file has in it."""
 FORMATS: Final = re.compile(
     r"(?:^|[-_. ])(?:ud[-_])?(?:i?q\d(?:[-_]\w+?)*|tq\d[-_]\d|mxfp4|f16|f32|bf16|fp16|fp32|fp8)(?:$|(?=[-_. ]))",
     re.IGNORECASE,
 )
 """The part of a name that says how numbers are stored."""
-PART: Final = re.compile(r"-(\d{5})-of-(\d{5})$")
 PREFERRED: Final = ("f16", "bf16", "f32", "q8_0")
 """Of one tower in several formats, which is taken."""
 
@@ -32,21 +30,6 @@ class GgufPair:
 
     model: Path
     mmproj: Path
-
-
-def is_tower_name(name: str) -> bool:
-    return TOWER in name.lower()
-
-
-def models(folder: Path) -> list[Path]:
-    """GGUF models of one folder, towers left out; of a model in parts the first."""
-    files = sorted(file for file in _gguf_files(folder) if not is_tower_name(file.name))
-    return [file for file in files if (part := PART.search(file.stem)) is None or int(part[1]) == 1]
-
-
-def towers(folder: Path) -> list[Path]:
-    """Picture towers of one folder, by their names."""
-    return sorted(file for file in _gguf_files(folder) if is_tower_name(file.name))
 
 
 def pair(model: Path) -> GgufPair:
@@ -109,7 +92,3 @@ def _best_format(files: Sequence[Path]) -> Path | None:
         if len(those) == 1:
             return those[0]
     return None
-
-
-def _gguf_files(folder: Path) -> list[Path]:
-    return [file for file in folder.glob("*") if file.suffix.lower() == ".gguf" and file.is_file()]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from ..errors import ConfigError
+from .files import PART
 from .header import GgufHeader, read_header
-from .pairs import PART, GgufPair
+from .pairs import GgufPair
 
 GLANCE: Final = 4096
 """Bytes looked at in the middle of a tensor; only where they are zeros it is read as a whole."""

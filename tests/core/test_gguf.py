@@ -14,8 +14,9 @@ from rationalrewards_core.engines import EngineName as Name
 from rationalrewards_core.engines import EngineOptions, make_backend, make_scorer
 from rationalrewards_core.errors import ConfigError
 from rationalrewards_core.gguf import engine
+from rationalrewards_core.gguf.files import models
 from rationalrewards_core.gguf.header import read_header
-from rationalrewards_core.gguf.pairs import models, pair, stem
+from rationalrewards_core.gguf.pairs import pair, stem
 from rationalrewards_core.miniature import scorer_folder
 from rationalrewards_core.picture_grid import PictureGrid, grid_of_folder
 from tests.core import gguf_files

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rationalrewards_core.config_file import default_config_path
 from rationalrewards_core.errors import ConfigError
-from rationalrewards_core.servers import ServerConfig, default_config_path, load_servers, server
+from rationalrewards_core.servers import ServerConfig, load_servers, server
 
 if sys.version_info >= (3, 11):
     import tomllib

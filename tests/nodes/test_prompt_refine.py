@@ -29,10 +29,12 @@ def refine(pack: Pack) -> Any:
 
 def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
     node = pack.module("nodes.prompt_refine")
-    rewording, refine = (pack.module(f"rationalrewards_core.{name}") for name in ("rewording", "loop.refine"))
+    names = ("rewording", "loop.refine", "messages")
+    rewording, refine, messages = (pack.module(f"rationalrewards_core.{name}") for name in names)
     assert rewording.STYLES == node.STYLES
     assert rewording.RewordingRules.max_length == node.MAX_LENGTH
     assert refine.RefinePolicy.minimum_score == node.MINIMUM
+    assert messages.MAX_REQUEST_CHARACTERS == node.MOST_CHARACTERS
 
 
 def test_rewords_where_a_dimension_fails(judged: Any, refine: Any) -> None:
