@@ -44,7 +44,7 @@ def development_truth(file: Path, load: Callable[[], MiniatureGenerator], count:
         requests = development_requests(count)
         return {"truth": drawn(load(), requests, FIRST_IMAGE, 1)[1].tolist()}
 
-    return np.array(_once(file, measure)["truth"])[:, 0]
+    return np.array(once(file, measure)["truth"])[:, 0]
 
 
 def held_out_use(folder: Path, load: Callable[[], MiniatureGenerator], count: int, images: int) -> Use:
@@ -55,13 +55,17 @@ def held_out_use(folder: Path, load: Callable[[], MiniatureGenerator], count: in
     """
     requests = held_out_requests(count)
     models = cache(lambda: (load(), make_scorer("miniature", EngineOptions(precision="fp32"))))
-    parts = [range(begin, min(begin + PART, count)) for begin in range(0, count, PART)]
     rows = [
-        _once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(_part_of_use, models, requests, part, images))
-        for part in parts
+        once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(_part_of_use, models, requests, part, images))
+        for part in parts_of(count)
     ]
     best_of_n, refine_loop = (np.concatenate([row[way] for row in rows]) for way in ("best_of_n", "refine_loop"))
     return Use(best_of_n, refine_loop)
+
+
+def parts_of(count: int) -> list[range]:
+    """So many requests in parts of `PART`."""
+    return [range(begin, min(begin + PART, count)) for begin in range(0, count, PART)]
 
 
 def _part_of_use(
@@ -78,7 +82,7 @@ def _part_of_use(
         return {"best_of_n": truth.tolist(), "refine_loop": truth.tolist()}
     return {
         "best_of_n": _best_of_n(scorer, texts, pictures, truth),
-        "refine_loop": _loops(scorer, generator, texts, images, seed),
+        "refine_loop": loop_truths(scorer, generator, texts, images, seed),
     }
 
 
@@ -92,9 +96,10 @@ def _best_of_n(
     return [best_so_far(row, true, images) for row, true in zip(rows, truth.tolist(), strict=True)]
 
 
-def _loops(
+def loop_truths(
     scorer: Scorer, generator: MiniatureGenerator, requests: Sequence[str], images: int, seed: int
 ) -> list[list[float]]:
+    """Truth of the best picture by the judge after each image of a refine loop, `[requests images]`."""
     return [
         best_so_far(
             [step.reward for step in end.state.steps],
@@ -133,7 +138,7 @@ def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images:
     return (maxima + [best] * images)[:images]
 
 
-def _once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any]:
+def once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any]:
     """What `measure` gives, kept in `file`: a second command reads it."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
