@@ -2,6 +2,7 @@
 
     python -m benchmarks.loop_pictures      needs a ComfyUI (COMFYUI_PATH)
 
+Images lie in memory as a VAE leaves them (channels first), or as the core's loader of files does (channels last).
 The judge answers at once, so what is counted is CPU time of this pack alone: turning tensors into pictures, saving them
 for cards and history, telling the page. Time of the generator and of the engine is not in it.
 """
@@ -16,17 +17,21 @@ from typing import Any
 
 from benchmarks.timing import table
 from tests.comfy.comfy_client import Client, Prompt
-from tests.comfy.comfy_server import Comfy, ComfyServer, find_comfy
+from tests.comfy.comfy_server import PACK, Comfy, ComfyServer, find_comfy
 from tests.comfy.graphs import generator, start, until
 
 ITERATIONS, ROUNDS, SIZE, GRAIN = 12, 3, 1024, 0.02
 
 
-def looped(request: str) -> Prompt:
+Spent = dict[str, float]
+LAYOUTS = {"channels first": True, "channels last": False}
+
+
+def looped(request: str, planes: bool) -> Prompt:
     """A critique and a rewording per iteration; no iteration is ever good enough."""
     return {
         "start": start(request),
-        "gen": generator("start", size=SIZE, grain=GRAIN),
+        "gen": generator("start", size=SIZE, grain=GRAIN, planes=planes),
         "scorer": {"class_type": "RRTest_Scorer", "inputs": {}},
         "critic": {
             "class_type": "RR_RationalCritique",
@@ -58,30 +63,32 @@ def looped(request: str) -> Prompt:
     }
 
 
-def spent(client: Client) -> dict[str, float]:
+def spent(client: Client) -> Spent:
     """Milliseconds per node class since the last call."""
     run = client.run({"meter": {"class_type": "RRTest_Meter", "inputs": {}}})
     return dict(json.loads(run.text("meter")))
 
 
-def measured(comfy: Comfy) -> tuple[list[dict[str, float]], int, float]:
-    """(milliseconds per class and iteration of each round, bytes of events of a loop, MB of files of a loop)."""
+def measured(comfy: Comfy, pack: Path = PACK) -> tuple[dict[str, list[Spent]], int, float]:
+    """(per layout milliseconds per class and iteration of each round, bytes of events of a loop, MB of files of a loop)."""
     with tempfile.TemporaryDirectory() as folder:
-        server = ComfyServer(comfy, Path(folder))
+        server = ComfyServer(comfy, Path(folder), pack=pack)
         try:
             client = Client(server.address)
             spent(client)
-            rounds, count, files = [], 0, 0.0
+            rounds: dict[str, list[Spent]] = {name: [] for name in LAYOUTS}
+            count, files = 0, 0.0
             for number in range(ROUNDS + 1):  # the first one warms up
-                before = _disk(server.temp)
-                run = client.run(looped(f"a cat, round {number}"))
-                assert run.error == "", run.error
-                rounds.append({name: value / ITERATIONS for name, value in spent(client).items()})
-                count = run.told
-                files = (_disk(server.temp) - before) / 1e6
+                for name, planes in LAYOUTS.items():
+                    before = _disk(server.temp)
+                    run = client.run(looped(f"a cat, round {number}, {name}", planes))
+                    assert run.error == "", run.error
+                    rounds[name].append({part: value / ITERATIONS for part, value in spent(client).items()})
+                    count = run.told
+                    files = (_disk(server.temp) - before) / 1e6
         finally:
             server.stop()
-    return rounds[1:], count, files
+    return {name: each[1:] for name, each in rounds.items()}, count, files
 
 
 def _disk(folder: Path) -> int:
@@ -95,12 +102,14 @@ def run() -> str:
     if isinstance(comfy, str):
         return comfy
     rounds, count, files = measured(comfy)
-    names = sorted({name for one in rounds for name, value in one.items() if value >= 0.005})
-    rows: list[list[Any]] = [[name, statistics.median(one.get(name, 0.0) for one in rounds)] for name in names]
-    rows.append(["together", statistics.median(sum(one.values()) for one in rounds)])
+    names = sorted({name for each in rounds.values() for one in each for name, value in one.items() if value >= 0.005})
+    rows: list[list[Any]] = [
+        [name, *(statistics.median(one.get(name, 0.0) for one in each) for each in rounds.values())] for name in names
+    ]
+    rows.append(["together", *(statistics.median(sum(one.values()) for one in each) for each in rounds.values())])
     return (
         f"ComfyUI {'.'.join(map(str, comfy.version))}, {ITERATIONS} iterations of {SIZE} x {SIZE}, median of {ROUNDS}\n\n"
-        f"{table(['CPU ms per iteration', 'ms'], rows)}\n\n"
+        f"{table(['CPU ms per iteration', *rounds], rows)}\n\n"
         f"events of a loop: {count / 1e3:.1f} kB; files of a loop: {files:.1f} MB"
     )
 

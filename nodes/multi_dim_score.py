@@ -65,9 +65,9 @@ class MultiDimScore(io.ComfyNode):
         from .show.cards import critique_cards
         from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
-        from .tensors import flaws, to_pictures
+        from .tensors import pictures_and_flaws
 
-        pictures = to_pictures(images)
+        pictures, flaws = pictures_and_flaws(images)
         requests = requests_of(prompt, len(pictures), source_image)
         # What the user typed is read before the judge is paid.
         own_rubric = rubric if rubric is not None else scorer.rubric_for(requests[0])
@@ -78,7 +78,7 @@ class MultiDimScore(io.ComfyNode):
             requests,
             pictures,
             "score",
-            flaws=flaws(images),
+            flaws=flaws,
             rubric=rubric,
             weights=parse_weights(weights, own_rubric),
         )

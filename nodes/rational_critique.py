@@ -76,12 +76,12 @@ class RationalCritique(io.ComfyNode):
         from .show.markdown import markdown
         from .show.origin import queued_from, with_origin
         from .show.previews import saved_batch, start_saving
-        from .tensors import flaws, to_pictures
+        from .tensors import pictures_and_flaws
 
-        pictures = to_pictures(image)
+        pictures, flaws = pictures_and_flaws(image)
         requests = requests_of(prompt, len(pictures), source_image)
         saving = start_saving(pictures)
-        critiques = await judged(scorer, requests, pictures, "critique", flaws=flaws(image), rubric=rubric)
+        critiques = await judged(scorer, requests, pictures, "critique", flaws=flaws, rubric=rubric)
         saved = saved_batch(image, saving)
         return io.NodeOutput(
             replace(critiques, saved=saved),

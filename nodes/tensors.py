@@ -13,54 +13,79 @@ from ..rationalrewards_core.pixels import to_rgb
 
 OVERSHOOT: Final = 0.25
 """How far values may lie outside 0..1: resampling and sharpening go a little beyond, other ranges go far."""
-ROWS: Final = 32
-"""Rows that are turned into bytes at once: they stay in the processor's cache, and no second batch of floats is made."""
+PIECE_VALUES: Final = 1 << 16
+"""Values that are looked at and turned into bytes at once: they stay in the processor's cache."""
 
 
 def to_pictures(images: Any) -> list[Image.Image]:
     """[B, H, W, 3 or 4] on any device -> RGB pictures as ComfyUI shows them, a fourth channel (alpha) laid over white.
 
-    Values outside 0..1 are cut off and NaN is black: `flaws` says which pictures are therefore not to be judged.
+    Values outside 0..1 are cut off and NaN is black: `pictures_and_flaws` says which are therefore not to be judged.
     RequestError for what is no batch of images.
     """
-    return [to_rgb(Image.fromarray(_in_bytes(picture))) for picture in _floats(images)]
+    return pictures_and_flaws(images)[0]
 
 
-def _in_bytes(picture: np.ndarray) -> np.ndarray:
-    """[H, W, C] of 0..1 as whole numbers of 0..255."""
-    pixels = np.empty(picture.shape, np.uint8)
-    for start in range(0, len(picture), ROWS):
-        rows = picture[start : start + ROWS] * np.float32(255.0)
-        rows += 0.5
-        np.fmax(rows, 0.0, out=rows)  # of NaN and 0 it takes 0
-        np.minimum(rows, 255.0, out=rows)
-        pixels[start : start + ROWS] = rows
-    return pixels
-
-
-def flaws(images: Any) -> dict[int, str]:
-    """Index -> why this picture of a batch cannot be judged, in one sentence; empty where all is well."""
-    why: dict[int, str] = {}
-    for index, picture in enumerate(_floats(images)):
-        low, high = picture.min(), picture.max()
-        if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN as soon as one value is
-            why[index] = (
-                f"Image {index + 1} holds values that are no numbers (NaN or infinity): look at the node that made it; "
-                "a VAE in fp16 is a common cause."
-            )
-        elif low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
-            why[index] = (
-                f"Image {index + 1} has values from {low:.4g} to {high:.4g} where ComfyUI's images go from 0 to 1: "
-                "scale it to that range first."
-            )
-    return why
+def pictures_and_flaws(images: Any) -> tuple[list[Image.Image], dict[int, str]]:
+    """The pictures, and index -> why this one of the batch cannot be judged, in one sentence; empty where all is well."""
+    seen = [_picture(picture) for picture in _floats(images)]
+    flaws = {index: _flaw(index, low, high) for index, (_, low, high) in enumerate(seen)}
+    return [picture for picture, _, _ in seen], {index: why for index, why in flaws.items() if why}
 
 
 def sound_pictures(images: Any) -> list[Image.Image]:
     """Like `to_pictures`, and RequestError for the first picture with a flaw."""
-    for sentence in flaws(images).values():
+    pictures, flaws = pictures_and_flaws(images)
+    for sentence in flaws.values():
         raise RequestError(sentence)
-    return to_pictures(images)
+    return pictures
+
+
+def _picture(floats: np.ndarray) -> tuple[Image.Image, Any, Any]:
+    """[H, W, C] as a picture, with the lowest and the highest of its values, which are NaN if one is.
+
+    A VAE leaves its channels as planes, one behind the other: those are read as they lie, and Pillow puts them together.
+    """
+    if floats.strides[2] <= floats.strides[1]:
+        pixels, low, high = _bytes(floats)
+        return to_rgb(Image.fromarray(pixels)), low, high
+    planes = [_bytes(floats[:, :, channel]) for channel in range(floats.shape[2])]
+    bands = [Image.fromarray(pixels) for pixels, _, _ in planes]
+    lows, highs = zip(*((low, high) for _, low, high in planes), strict=True)
+    return to_rgb(Image.merge("RGBA"[: len(bands)], bands)), np.min(lows), np.max(highs)
+
+
+def _bytes(floats: np.ndarray) -> tuple[np.ndarray, Any, Any]:
+    """An array of 0..1 as whole numbers of 0..255, and its lowest and highest value."""
+    pixels = np.empty(floats.shape, np.uint8)
+    step = max(1, PIECE_VALUES // floats[0].size)
+    lows, highs = [], []
+    for start in range(0, len(floats), step):
+        rows = floats[start : start + step]
+        low, high = rows.min(), rows.max()
+        rows = rows * np.float32(255.0)
+        rows += 0.5
+        if not (low >= 0.0 and high <= 1.0):
+            np.fmax(rows, 0.0, out=rows)  # of NaN and 0 it takes 0
+            np.minimum(rows, 255.0, out=rows)
+        pixels[start : start + step] = rows
+        lows.append(low)
+        highs.append(high)
+    return pixels, np.min(lows), np.max(highs)
+
+
+def _flaw(index: int, low: Any, high: Any) -> str:
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return (
+            f"Image {index + 1} holds values that are no numbers (NaN or infinity): look at the node that made it; "
+            "a VAE in fp16 is a common cause."
+        )
+    if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
+        return (
+            f"Image {index + 1} has values from {low:.4g} to {high:.4g} where ComfyUI's images go from 0 to 1: "
+            "scale it to that range first."
+        )
+    return ""
 
 
 def to_images(pictures: Sequence[Image.Image]) -> Any:

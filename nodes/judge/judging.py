@@ -49,7 +49,7 @@ async def judged(
 ) -> Critiques:
     """Outcomes in the order of the pictures, by one call: a judge that is freed after each is loaded once.
 
-    Pictures with a flaw (`tensors.flaws`) are unscored and cost nothing. RequestError if all have one.
+    Pictures with a flaw (`tensors.pictures_and_flaws`) are unscored and cost nothing. RequestError if all have one.
     """
     sound = [index for index in range(len(pictures)) if index not in flaws]
     if not sound:

@@ -45,18 +45,20 @@ class KeptIterations:
         self._limit, self._spare = limit, spare
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rationalrewards-kept")
         self._lock = threading.Lock()
-        self._writing: list[Future[None]] = []
+        self._writing: list[tuple[str, Future[None]]] = []
+        """Iterations, in the order in which they are written."""
         self._bytes: int | None = None
 
     def has(self, picture: str) -> bool:
-        self.settle()
+        """Once what is being written of it is there. Nobody waits for other iterations: the next one begins meanwhile."""
+        self.settle(picture)
         return (self.folder / picture / IMAGES).is_file()
 
     def images(self, picture: str) -> list[Any] | None:
         """The batches [B, H, W, C] of an iteration, exactly as they were; None if they cannot be read."""
         from .exact_images import read_images
 
-        self.settle()
+        self.settle(picture)
         try:
             batches = read_images(self.folder / picture / IMAGES)
             os.utime(self.folder / picture)  # used: it leaves after those that were not
@@ -85,17 +87,18 @@ class KeptIterations:
         """
         copies = None if batches is None else [batch.detach().cpu().clone() for batch in batches]
         with self._lock:
-            self._writing = [one for one in self._writing if not one.done()]
+            self._writing = [(name, one) for name, one in self._writing if not one.done()]
             full = self._writing[: len(self._writing) - WAITING + 1]
-            self._writing.append(self._threads.submit(self._write, picture, copies, dict(texts), preview))
-        for one in full:
+            writing = self._threads.submit(self._write, picture, copies, dict(texts), preview)
+            self._writing.append((picture, writing))
+        for _, one in full:
             one.result()
 
-    def settle(self) -> None:
-        """Wait until everything is written."""
+    def settle(self, picture: str | None = None) -> None:
+        """Wait until everything is written, or everything of one iteration."""
         with self._lock:
-            writing, self._writing = self._writing, []
-        for one in writing:
+            awaited = [one for name, one in self._writing if picture in (None, name)]
+        for one in awaited:
             one.result()
 
     def _write(self, picture: str, batches: list[Any] | None, texts: dict[str, str], preview: Path | None) -> None:

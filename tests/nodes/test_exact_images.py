@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.nodes.comfy_stub import Pack
 
@@ -57,6 +59,29 @@ def test_several_batches_and_views_of_larger_ones(pack: Pack, tmp_path: Path) ->
     batches = [drawn()[:1], drawn().permute(0, 2, 1, 3)]
     read, _ = kept(pack, tmp_path, batches)
     assert all(torch.equal(one, other) for one, other in zip(read, batches, strict=True))
+
+
+@pytest.mark.parametrize("batch", [drawn(), drawn(torch.bfloat16), (drawn() * 255).byte().float() / 255])
+def test_planes_are_kept_as_they_lie(pack: Pack, tmp_path: Path, batch: Any) -> None:
+    """A VAE's image comes back in the layout that it had, beside one in the usual layout."""
+    planes = batch.movedim(-1, 1).contiguous().movedim(1, -1)
+    (first, second), size = kept(pack, tmp_path, [planes, batch])
+    assert torch.equal(first, batch)
+    assert (first.dtype, first.stride()) == (planes.dtype, planes.stride())
+    assert torch.equal(second, batch)
+    assert second.is_contiguous()
+    assert size == kept(pack, tmp_path, [batch, planes])[1]
+
+
+def test_files_of_older_packs_are_read_and_theirs_refuse_planes(pack: Pack, tmp_path: Path) -> None:
+    """Older packs look for a mark of their own, which files with planes therefore lack."""
+    mark = {"rationalrewards.bytes": '["torch.float32"]'}
+    save_file({"0": drawn()}, tmp_path / "older.safetensors", {"format": "pt", **mark})
+    (read,) = pack.module("nodes.loop.exact_images").read_images(tmp_path / "older.safetensors")
+    assert torch.equal(read, drawn())
+    kept(pack, tmp_path, [drawn().movedim(-1, 1).contiguous().movedim(1, -1)])
+    with safe_open(tmp_path / "images.safetensors", framework="pt") as opened:
+        assert not mark.keys() & opened.metadata().keys()
 
 
 def test_a_torn_file_is_a_value_error(pack: Pack, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,28 @@ def test_later_work_on_the_images_does_not_reach_the_kept_ones(store: Any) -> No
     store.keep("a", [images], {}, None)
     images.zero_()
     assert torch.equal(store.images("a")[0], batch(1))
+
+
+def test_the_next_iteration_does_not_wait_for_the_disk(pack: Pack, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who asks for an iteration waits until it is written."""
+    module = pack.module("nodes.loop.kept_iterations")
+    replace_file, disk, asked = module.replace_file, threading.Event(), threading.Event()
+
+    def slow(path: Path, pieces: Any) -> None:
+        disk.wait(20)
+        replace_file(path, pieces)
+
+    monkeypatch.setattr(module, "replace_file", slow)
+    store.keep("a", [batch(1)], {}, None)
+    assert not store.has("b")
+    assert store.images("b") is None
+    assert not (store.folder / "a" / "images.safetensors").exists(), "nothing has waited for it"
+    asking = threading.Thread(target=lambda: store.has("a") and asked.set())
+    asking.start()
+    assert not asked.wait(0.2)
+    disk.set()
+    asking.join(20)
+    assert asked.is_set()
 
 
 def test_what_was_not_used_for_the_longest_leaves(store: Any) -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from rationalrewards_core.images import open_image
+from rationalrewards_core.pixels import to_rgb
 from tests.core import odd_pictures
 from tests.nodes.comfy_stub import Pack
 
@@ -51,7 +52,7 @@ class TestPixels:
         picture = tensors.to_pictures(tensor)[0]
         assert np.array_equal(np.asarray(picture), seen)
         assert picture.tobytes() == open_image(content, 10**6).tobytes()
-        assert tensors.flaws(tensor) == {}
+        assert tensors.pictures_and_flaws(tensor)[1] == {}
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_any_float(self, tensors: Any, dtype: torch.dtype) -> None:
@@ -60,12 +61,64 @@ class TestPixels:
 
     def test_a_little_beyond_is_cut_off_as_previews_do(self, tensors: Any) -> None:
         images = torch.tensor([-0.2, 0.0, 1.2]).expand(1, 2, 2, 3)
-        assert tensors.flaws(images) == {}
-        assert tensors.to_pictures(images)[0].getpixel((0, 0)) == (0, 0, 255)
+        (picture, *_), flaws = tensors.pictures_and_flaws(images)
+        assert (picture.getpixel((0, 0)), flaws) == ((0, 0, 255), {})
 
     def test_there_and_back(self, tensors: Any) -> None:
         picture = Image.fromarray(odd_pictures.scene())
         assert tensors.to_pictures(tensors.to_images([picture]))[0].tobytes() == picture.tobytes()
+
+
+def as_defined(images: torch.Tensor) -> tuple[list[bytes], dict[int, tuple[float, float]]]:
+    """Pixels of each picture, and (lowest, highest) value of those that are not to be judged, without any short cut."""
+    pixels, flaws = [], {}
+    for index, floats in enumerate(images.float()):
+        whole = torch.where(floats.isnan(), 0.0, floats * 255.0 + 0.5).clamp(0.0, 255.0).floor().byte()
+        pixels.append(to_rgb(Image.fromarray(whole.contiguous().numpy())).tobytes())
+        low, high = float(floats.min()), float(floats.max())
+        if not (low >= -0.25 and high <= 1.25):
+            flaws[index] = low, high
+    return pixels, flaws
+
+
+LAYOUTS = {
+    "as shaped": lambda images: images,
+    "planes, as a VAE leaves them": lambda images: images.movedim(-1, 1).contiguous().movedim(1, -1),
+    "columns first": lambda images: images.transpose(1, 2).contiguous().transpose(1, 2),
+    "every second pixel": lambda images: images.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, ::2, ::2],
+    "three of four channels": lambda images: torch.cat([images, images], -1)[..., : images.shape[-1]],
+}
+ODD_VALUES = (math.nan, math.inf, -math.inf, 3e38, -3e38, 1.0000001, -1e-7, 1.25, -0.25, 1.26, -0.26, 254.5 / 255)
+
+
+class TestEveryLayout:
+    """Pixels and flaws are those of the definition, however a tensor lies in memory and wherever its odd values are."""
+
+    @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+    @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+    @pytest.mark.parametrize("shape", [(2, 1, 1, 3), (1, 5, 1, 4), (2, 1, 7, 3), (1, 331, 257, 3), (2, 301, 259, 4)])
+    def test_sound(self, tensors: Any, layout: Any, kind: torch.dtype, shape: tuple[int, ...]) -> None:
+        images = layout(torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(kind))
+        assert images.shape == shape
+        pictures, flaws = tensors.pictures_and_flaws(images)
+        assert ([picture.tobytes() for picture in pictures], flaws) == (as_defined(images)[0], {})
+
+    @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+    @pytest.mark.parametrize("value", ODD_VALUES)
+    @pytest.mark.parametrize("channels", [3, 4])
+    @pytest.mark.filterwarnings("ignore:overflow encountered in multiply")
+    def test_one_odd_value(self, tensors: Any, layout: Any, value: float, channels: int) -> None:
+        for place in ((0, 0, 0), (-1, -1, -1), (170, 128, 1)):
+            images = torch.rand((2, 331, 257, channels), generator=torch.Generator().manual_seed(2))
+            images[1][place] = value
+            images = layout(images)
+            pictures, flaws = tensors.pictures_and_flaws(images)
+            pixels, odd = as_defined(images)
+            assert [picture.tobytes() for picture in pictures] == pixels
+            assert flaws.keys() == odd.keys()
+            for index, (low, high) in odd.items():
+                finite = math.isfinite(low) and math.isfinite(high)
+                assert (f"from {low:.4g} to {high:.4g}" if finite else "no numbers") in flaws[index]
 
 
 class TestRefusals:
@@ -77,7 +130,7 @@ class TestRefusals:
         "shape", [(8, 8, 3), (2, 8, 8), (1, 3, 8, 8), (1, 8, 8, 1), (1, 8, 8, 2), (1, 2, 8, 8, 3), (8,)]
     )
     def test_shapes(self, tensors: Any, refusal: Any, shape: tuple[int, ...]) -> None:
-        for read in (tensors.to_pictures, tensors.sound_pictures, tensors.flaws):
+        for read in (tensors.to_pictures, tensors.sound_pictures, tensors.pictures_and_flaws):
             with pytest.raises(refusal, match=rf"no batch of images: its shape is \{list(shape)}, and ComfyUI's"):
                 read(torch.zeros(shape))
 
@@ -99,8 +152,9 @@ class TestRefusals:
     def test_values(self, tensors: Any, refusal: Any, value: float, sentence: str) -> None:
         images = torch.full((3, 4, 4, 3), 0.2)
         images[1, 2, 2, 1] = value
-        assert list(tensors.flaws(images)) == [1]
-        assert len(tensors.to_pictures(images)) == 3, "it is shown all the same"
+        pictures, flaws = tensors.pictures_and_flaws(images)
+        assert list(flaws) == [1]
+        assert len(pictures) == 3, "it is shown all the same"
         with pytest.raises(refusal, match=sentence):
             tensors.sound_pictures(images)
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 
+@functools.cache
 def _module(name: str) -> ModuleType:
     """A module of the pack, which ComfyUI loads under a name made from its path."""
     own = ".nodes.extension"
@@ -39,11 +40,16 @@ class Generator:
                 "size": ("INT", {"default": 16}),
                 "seconds": ("FLOAT", {"default": 0.0}),
             },
-            "optional": {"grain": ("FLOAT", {"default": 0.0})},
+            "optional": {"grain": ("FLOAT", {"default": 0.0}), "planes": ("BOOLEAN", {"default": False})},
         }
 
-    def generate(self, prompt: str, seed: int, batch: int, size: int, seconds: float, grain: float = 0.0) -> tuple[Any]:
-        """`grain` above 0 gives soft shapes under noise of that deviation, which compress as photographs do."""
+    def generate(
+        self, prompt: str, seed: int, batch: int, size: int, seconds: float, grain: float = 0.0, planes: bool = False
+    ) -> tuple[Any]:
+        """`grain` above 0 gives soft shapes under noise of that deviation, which compress as photographs do.
+
+        With `planes` the channels lie one behind the other in memory, as a VAE leaves them.
+        """
         import torch
 
         time.sleep(seconds)
@@ -58,7 +64,7 @@ class Generator:
                 shapes = torch.nn.functional.interpolate(soft, (size, size), mode="bicubic")[0].permute(1, 2, 0)
                 pixels[index] = shapes + grain * torch.randn(size, size, 3, generator=drawn)
         pixels = pixels.clamp(0, 1)
-        return (pixels,)
+        return (pixels.movedim(-1, 1).contiguous().movedim(1, -1) if planes else pixels,)
 
 
 class Critic:
@@ -267,7 +273,7 @@ class Meter:
             """Where a node does it itself, it is in the node's time already."""
             return threading.current_thread().name.startswith("rationalrewards")
 
-        previews._write = self._metered("pictures", previews._write, in_own_thread)
+        previews.save_temp_image = self._metered("pictures", previews.save_temp_image, in_own_thread)
         kept = _module("nodes.loop.kept_iterations").KeptIterations
         kept._write = self._metered("kept iterations", kept._write)
 
