@@ -52,7 +52,7 @@ function placed(graph) {
         chooseJudge(node);
         showNotice(node); // taller now
       }
-      y += node.size[1] + GAP;
+      y += node.size[1] + LiteGraph.NODE_TITLE_HEIGHT + GAP; // Nodes 2.0 shows some nodes higher than they say
     }
     x += Math.max(...column.map(([name]) => nodes[name].size[0])) + GAP;
   }

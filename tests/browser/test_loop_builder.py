@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.layout import boxes_of, crowded
 from workflows.source.frontend import Frontend
 
 OURS = ["RR_LoadScorer", "RR_LoopStart", "RR_LoopUntilScore", "RR_PromptRefine", "RR_RationalCritique"]
@@ -105,7 +106,7 @@ def test_an_ordinary_graph_runs_as_a_loop_after_one_entry(
     assert kinds["KSampler"]["seed"] == [start, 1]
     (pictures / f"one_action_{kind}.png").write_bytes(page.screenshot())
     assert not page.evaluate(OFFERED, kind)[0], "there is a loop now"
-    assert no_overlaps(frontend)
+    assert crowded(boxes_of(frontend)) == []
     page.evaluate("() => app.extensionManager.command.execute('Comfy.Undo')")
     page.wait_for_timeout(900)
     assert frontend.prompt() == before
@@ -124,15 +125,6 @@ def runs(frontend: Frontend) -> None:
     frontend.page.wait_for_function("() => document.querySelectorAll('.rr-frame').length === 2", timeout=120_000)
     frontend.idle()
     assert frontend.errors == []
-
-
-def no_overlaps(frontend: Frontend) -> bool:
-    return bool(
-        frontend.page.evaluate(
-            """() => { const boxes = app.graph.nodes.map(n => [...n.pos, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
-                 return boxes.every((a, i) => boxes.every((b, j) => i === j || a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1])); }"""
-        )
-    )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def judge(
     memory: str = "keep loaded",
     wires: Mapping[str, str] | None = None,
 ) -> Node:
-    tall = 300 if engine["engine"] == "local" else 150
+    tall = 300 if engine["engine"] == "local" else 170
     return Node(type="RR_LoadScorer", at=at, size=(340, tall), widgets={**engine, "memory": memory}, wires=wires or {})
 
 

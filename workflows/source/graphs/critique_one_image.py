@@ -10,7 +10,7 @@ GRAPH = Graph(
     nodes={
         "note": note(
             (0, 0),
-            (340, 300),
+            (340, 380),
             f"## Critique an image of yours\n\nNeeds the 8B judge: {get_judge('T2I')}"
             "As nf4 it takes about 7 GB of VRAM.\n\nChoose your image, write the prompt it was made with, press **Run**. "
             "**Prompt Refine** only changes the prompt when a dimension falls below 3.",
@@ -19,7 +19,7 @@ GRAPH = Graph(
                 "按**运行**。只有某个维度低于 3 分时，**改进提示词**才会改写。"
             ),
         ),
-        "judge": judge((0, 360), LOCAL_IMAGE),
+        "judge": judge((0, 440), LOCAL_IMAGE),
         "image": Node(type="LoadImage", at=(400, 0), size=(340, 360), widgets={"image": "example.png"}),
         "prompt": Node(
             type="PrimitiveStringMultiline",

@@ -29,7 +29,7 @@ GRAPH = Graph(
     nodes={
         "note": note(
             (0, 0),
-            (340, 380),
+            (340, 440),
             "## FLUX.1 dev until it scores\n\n- `models/diffusion_models/flux1-dev.safetensors`\n"
             "- `models/text_encoders/clip_l.safetensors` and `t5xxl_fp8_e4m3fn_scaled.safetensors`\n"
             "- `models/vae/ae.safetensors`\n"
@@ -41,7 +41,7 @@ GRAPH = Graph(
                 "让 FLUX 与评判模型轮流使用显存。"
             ),
         ),
-        "judge": judge((0, 440), LOCAL_IMAGE, memory="free after each run"),
+        "judge": judge((0, 500), LOCAL_IMAGE, memory="free after each run"),
         "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
         **flux_loaders((400, 380), FLUX),
         "size": Node(type="EmptySD3LatentImage", at=(800, 0), size=(340, 120), widgets={"width": 1024, "height": 1024}),

@@ -15,7 +15,7 @@ GRAPH = Graph(
     nodes={
         "note": note(
             (0, 0),
-            (340, 400),
+            (340, 420),
             "## Go on from the best image so far\n\n- `models/checkpoints/sd_xl_base_1.0.safetensors` (or any SDXL "
             f"checkpoint)\n- the judge: {get_judge('T2I')}"
             "Choose the image to begin with. **Loop Start** hands it on in the first iteration, and the best image so far "
@@ -26,17 +26,17 @@ GRAPH = Graph(
                 "之后每次交出目前的最佳图像。采样器的 *denoise* 决定一次迭代可以改变多少。"
             ),
         ),
-        "source": Node(type="LoadImage", at=(400, 690), size=(340, 330), widgets={"image": "example.png"}),
+        "source": Node(type="LoadImage", at=(400, 730), size=(340, 350), widgets={"image": "example.png"}),
         "start": replace(SDXL_LOOP.nodes["start"], wires={"image": "scale.IMAGE"}),
         "scale": Node(
             type="ImageScaleToTotalPixels",
-            at=(400, 1090),
+            at=(400, 1150),
             size=(340, 110),
             widgets={"upscale_method": "lanczos", "megapixels": 1.0},
             wires={"image": "source.IMAGE"},
         ),
         "encode": Node(
-            type="VAEEncode", at=(400, 560), size=(340, 60), wires={"pixels": "start.image", "vae": "model.VAE"}
+            type="VAEEncode", at=(400, 600), size=(340, 60), wires={"pixels": "start.image", "vae": "model.VAE"}
         ),
         **{name: node for name, node in SDXL_LOOP.nodes.items() if name not in REPLACED},
         "sampler": replace(

@@ -28,7 +28,7 @@ GRAPH = Graph(
     nodes={
         "note": note(
             (0, 0),
-            (340, 400),
+            (340, 440),
             "## FLUX Kontext: edit until it scores\n\n"
             "- `models/diffusion_models/flux1-dev-kontext_fp8_scaled.safetensors`\n"
             "- `models/text_encoders/clip_l.safetensors` and `t5xxl_fp8_e4m3fn_scaled.safetensors`\n"
@@ -40,7 +40,7 @@ GRAPH = Graph(
                 "使评判模型看到编辑不该改动的部分。"
             ),
         ),
-        "judge": judge((0, 460), LOCAL_EDIT, memory="free after each run"),
+        "judge": judge((0, 500), LOCAL_EDIT, memory="free after each run"),
         "start": loop_start((400, 0), "make it autumn, keep the boat as it is", seed=42),
         "source": Node(type="LoadImage", at=(400, 380), size=(340, 330), widgets={"image": "example.png"}),
         **flux_loaders((400, 790), KONTEXT),

@@ -20,10 +20,10 @@ GRAPH = Graph(
                 "且没有改动别处？把编辑前的图像接到*源图像*，把指令写成提示词。"
             ),
         ),
-        "judge": judge((0, 320), {"engine": "miniature"}),
+        "judge": judge((0, 510), {"engine": "miniature"}),
         "instruction": Node(
             type="PrimitiveStringMultiline",
-            at=(0, 520),
+            at=(0, 330),
             size=(340, 120),
             title="Instruction",
             widgets={"value": "make the circle green"},

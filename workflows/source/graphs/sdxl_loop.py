@@ -26,7 +26,7 @@ GRAPH = Graph(
     nodes={
         "note": note(
             (0, 0),
-            (340, 350),
+            (340, 420),
             "## SDXL until it scores\n\n- `models/checkpoints/sd_xl_base_1.0.safetensors` (or any SDXL checkpoint)\n"
             f"- the judge: {get_judge('T2I')}"
             "Images are always judged by your *original* prompt. The loop ends at the threshold, after six images, when "
@@ -37,7 +37,7 @@ GRAPH = Graph(
                 "连续三张没有改进，或您按下**本次迭代后停止**时，循环结束，交出最佳图像。"
             ),
         ),
-        "judge": judge((0, 410), LOCAL_IMAGE),
+        "judge": judge((0, 480), LOCAL_IMAGE),
         "start": loop_start((400, 0), PHOTO_PROMPT, seed=42),
         "model": Node(
             type="CheckpointLoaderSimple",
