@@ -169,6 +169,17 @@ def _sync_tree(folder: Path) -> None:
         sync_folder(Path(place))
 
 
+def forget_cached(file: Path) -> None:
+    """Let the system use the memory in which it holds a file that is on the disk, for what is needed sooner.
+
+    Where a system has no such thing, nothing happens.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError), file.open("rb") as opened:
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk, where the system knows how."""
     if os.name == "nt":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...rationalrewards_core.errors import StorageError
-from ...rationalrewards_core.storage import replace_file
+from ...rationalrewards_core.storage import forget_cached, replace_file
 from ..show.previews import link_file
 
 log = logging.getLogger("rationalrewards.nodes")
@@ -117,6 +117,7 @@ class KeptIterations:
                 replace_file(folder / name, [text.encode()])
             if batches is not None:
                 replace_file(folder / IMAGES, image_bytes(batches))
+                forget_cached(folder / IMAGES)  # seldom read again; gigabytes of them would take the models' place
         except (OSError, StorageError) as error:
             log.warning("This iteration is not kept and may be made again: %s", error)
         self._make_room(_bytes_of(folder))

@@ -18,6 +18,7 @@ from rationalrewards_core.storage import (
     check_finished,
     clear_unfinished,
     copy_folder,
+    forget_cached,
     replace_file,
     replacing_folder,
     replacing_together,
@@ -121,6 +122,22 @@ def test_a_folder_moved_aside_by_a_process_that_died_is_put_back(tmp_path: Path)
     assert read(tmp_path / "made") == ["old"] * 3
     copy_folder(tmp_path / "made", tmp_path / "copy")
     assert read(tmp_path / "copy") == ["old"] * 3
+
+
+def test_a_file_whose_memory_is_given_back_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advice: list[tuple[int, int, int]] = []
+    if hasattr(os, "posix_fadvise"):
+        give_back, wanted = os.posix_fadvise, (0, 0, os.POSIX_FADV_DONTNEED)
+        monkeypatch.setattr(os, "posix_fadvise", lambda file, *how: (advice.append(how), give_back(file, *how)))
+    else:
+        wanted = ()
+    replace_file(tmp_path / "file", [b"content"])
+    forget_cached(tmp_path / "file")
+    forget_cached(tmp_path / "missing")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert advice == ([wanted] if wanted else [])
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    forget_cached(tmp_path / "file")
 
 
 def test_other_files_of_a_folder_stay(tmp_path: Path) -> None:

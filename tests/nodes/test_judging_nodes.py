@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.nodes.comfy_stub import ExecutionBlocker, Pack
 
@@ -29,6 +32,28 @@ def score(pack: Pack) -> Callable[..., Any]:
         return asyncio.run(node.execute(scorer, images, "a cat", threshold, minimums, weights, **more))
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["critique", "score"])
+def test_the_judge_does_not_wait_for_the_encoder(
+    pack: Pack, request: pytest.FixtureRequest, scorer: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    previews, judge, asked = pack.module("nodes.show.previews"), scorer((4.0, 2.5, None)), threading.Event()
+    write, ask, encoded = previews._write, judge.critique_many, []
+
+    def encode(picture: Any, path: Path) -> None:
+        encoded.append(asked.wait(20))
+        write(picture, path)
+
+    async def answer(*arguments: Any, **keywords: Any) -> Any:
+        asked.set()
+        return await ask(*arguments, **keywords)
+
+    monkeypatch.setattr(previews, "_write", encode)
+    monkeypatch.setattr(judge, "critique_many", answer)
+    own = torch.rand((1, 21, 23, 3), generator=torch.Generator().manual_seed(len(kind)))  # no other test encodes it
+    request.getfixturevalue(kind)(judge, own)
+    assert encoded == [True], "once, while the judge was at work"
 
 
 def test_critique_of_one_image(critique: Any, scorer: Any, images: Any) -> None:

@@ -39,6 +39,18 @@ def test_later_work_on_the_images_does_not_reach_the_kept_ones(store: Any) -> No
     assert torch.equal(store.images("a")[0], batch(1))
 
 
+def test_images_take_no_memory_of_the_system_once_they_are_on_the_disk(
+    pack: Pack, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, given_back = pack.module("nodes.loop.kept_iterations"), []
+    monkeypatch.setattr(module, "forget_cached", lambda file: given_back.append((file, file.stat().st_size)))
+    store.keep("a", [batch(1)], {"judged_x.json": "{}"}, None)
+    store.settle()
+    ((file, size),) = given_back
+    assert file == store.folder / "a" / "images.safetensors"
+    assert size == file.stat().st_size > batch(1).numel() * 4
+
+
 def test_the_next_iteration_does_not_wait_for_the_disk(pack: Pack, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only who asks for an iteration waits until it is written."""
     module = pack.module("nodes.loop.kept_iterations")
