@@ -18,8 +18,6 @@ WHOLE: Final = "rationalrewards.bytes"
 """Marks tensors of whole numbers 0..255 that stand for value / 255."""
 PLANES: Final = "rationalrewards.planes"
 """In its place where a batch is stored as [B, C, H, W]: an older pack, which would misread it, makes the iteration again."""
-PIECE_BYTES: Final = 1 << 20
-"""A file is written in pieces of this size: Linux takes four times the processor's time for 12 MB in one."""
 SAMPLE: Final = 997
 """Every so many values are looked at first; an image that fails there is not looked at as a whole."""
 
@@ -54,9 +52,7 @@ def image_bytes(batches: Sequence[Any]) -> Iterator[bytes]:
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for batch in smallest:
-        content = memoryview(batch.view(torch.uint8).numpy()).cast("B")
-        for start in range(0, len(content), PIECE_BYTES):
-            yield content[start : start + PIECE_BYTES]  # type: ignore[misc]
+        yield memoryview(batch.view(torch.uint8).numpy()).cast("B")  # type: ignore[misc]
 
 
 def read_images(file: Path) -> list[Any]:

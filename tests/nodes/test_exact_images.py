@@ -91,14 +91,3 @@ def test_a_torn_file_is_a_value_error(pack: Pack, tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:length])
         with pytest.raises(ValueError, match=r"."):
             pack.module("nodes.loop.exact_images").read_images(file)
-
-
-def test_a_large_image_is_handed_to_the_disk_in_pieces(pack: Pack, tmp_path: Path) -> None:
-    """One write of 12 MB costs Linux several times what twelve of 1 MB cost."""
-    images = pack.module("nodes.loop.exact_images")
-    batch = torch.rand(1, 700, 701, 3, generator=torch.Generator().manual_seed(4))
-    pieces = list(images.image_bytes([batch, drawn()]))
-    assert max(map(len, pieces)) <= 1 << 20
-    assert len(pieces) == 1 + 6 + 1
-    (read, _), _ = kept(pack, tmp_path, [batch, drawn()])
-    assert torch.equal(read, batch)
