@@ -34,6 +34,7 @@ const FILM = { name: "rr_filmstrip", label: "iterations", height: 380, width: 46
 const PICKER = { name: "rr_preference", label: "preference", height: 360, width: 460 };
 
 const TEXT_HEIGHT = 90;
+const LOOK_AFTER = 1000; // ms
 
 /** Node -> {deck, rewording, check, film, picker}; the views die with their nodes. */
 const views = new WeakMap();
@@ -76,9 +77,9 @@ const filmOf = (node, end = node) => viewOf(node, "film", () => new Filmstrip(en
 const pickerOf = (node) => viewOf(node, "picker", () => new PreferencePicker(), PICKER);
 
 /** What a loop knows better than a node of its body: the cards of all iterations. */
-function giveLoop(node, state) {
+function giveLoop(node, state, live) {
   if (WITH_CARDS.has(node.comfyClass)) deckOf(node).showLoop(state);
-  if (node.comfyClass === REFINE) rewordingOf(node).showLoop(state);
+  if (node.comfyClass === REFINE) rewordingOf(node).showLoop(state, live);
 }
 
 /** A loop inside a subgraph is seen, and stopped, on the subgraph's own node as well. */
@@ -95,12 +96,12 @@ function hostFilm(node) {
 
 const loops = new Loops(filmsOf, giveLoop);
 
-function give(node, output) {
-  if (output?.rr_loop_run?.length) loops.recall(output.rr_loop_run[0]);
-  if (output?.rr_loop?.length) loops.show(output.rr_loop[0]);
+function give(node, output, kept = false) {
+  if (output?.rr_loop_run?.length) loops.recall(output.rr_loop_run[0], kept);
+  if (output?.rr_loop?.length && !(kept && views.get(node)?.film?.state)) loops.show(output.rr_loop[0]);
   if (output?.rr_check?.length) checkOf(node).show(output.rr_check);
   if (output?.rr_preference?.length) pickerOf(node).put(output.rr_preference[0]);
-  if (loops.speaksFor(node)) return;
+  if (kept ? loops.tells(node) : loops.speaksFor(node)) return;
   if (output?.rr_critique?.length) deckOf(node).show(output.rr_critique);
   if (output?.rr_refine?.length) rewordingOf(node).show(output.rr_refine);
 }
@@ -113,6 +114,16 @@ async function onExecuted({ detail }) {
   if (!isOurs(nodeOfExecution(shown)) || !(await isOfOpenWorkflow(detail.prompt_id))) return;
   const node = nodeOfExecution(shown); // another workflow may have been opened meanwhile
   if (isOurs(node)) give(node, detail.output);
+}
+
+let waiting = null;
+
+/** Not at once: of a run of this page events come first. */
+function onStatus({ detail }) {
+  const count = detail?.exec_info?.queue_remaining;
+  if (count === waiting) return;
+  waiting = count;
+  if (count) setTimeout(() => loops.look().catch(() => {}), LOOK_AFTER);
 }
 
 /** A prompt that was interrupted or failed sends no last state; one whose loop did not run at all neither. */
@@ -137,6 +148,7 @@ const extension = {
     api.addEventListener("rationalrewards.loop", ({ detail }) => loops.take(detail));
     api.addEventListener("execution_cached", ({ detail }) => loops.begin(detail.prompt_id, detail.nodes ?? []));
     api.addEventListener("executed", onExecuted);
+    api.addEventListener("status", onStatus);
     api.addEventListener("rationalrewards.check", onExecuted); // line by line, while the node runs
     for (const end of ["execution_success", "execution_interrupted", "execution_error"]) api.addEventListener(end, onEnd);
   },
@@ -157,7 +169,7 @@ const extension = {
   onNodeOutputsUpdated(outputs) {
     for (const [locator, output] of Object.entries(outputs)) {
       const node = nodeOfLocator(locator);
-      if (node && isOurs(node) && output?.rr_workflow?.[0] === rootGraph()?.id) give(node, output);
+      if (node && isOurs(node) && output?.rr_workflow?.[0] === rootGraph()?.id) give(node, output, true);
     }
   },
 
@@ -172,7 +184,7 @@ const extension = {
       if (dataset) pickerOf(node).open(dataset);
     }
     await loops.restore();
-    await restore((node) => RESTORED.has(node.comfyClass) && !loops.speaksFor(node) && !views.get(node)?.film?.state, give);
+    await restore((node) => RESTORED.has(node.comfyClass) && !loops.tells(node) && !views.get(node)?.film?.state, give);
   },
 };
 

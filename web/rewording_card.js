@@ -20,10 +20,10 @@ export class RewordingCard {
    * What was made of the best iteration's prompt, or, while the loop runs, of a kept iteration's: of a new one the node
    * itself has just told, with its reasons. Before the first iteration nothing of another run stays.
    */
-  showLoop({ iterations, best, running }) {
+  showLoop({ iterations, best, running }, live) {
     const iteration = iterations[running || best === null ? iterations.length - 1 : best];
     if (!iteration) return this.clear();
-    if (running && !iteration.replayed) return;
+    if (running && live && !iteration.replayed) return; // the node itself said more
     const { prompt: before, proposal, card } = iteration;
     const after = proposal?.trim() || before;
     const changed = after !== before;
