@@ -143,8 +143,6 @@ class Decoder:
 
         Equal prompts are read once; what the last batch's prompts had in the same rows is not read again.
         """
-        import torch
-
         prompts = [_prompt(row) for row in rows]
         numbers: dict[tuple[Hashable, ...], int] = {}
         order = [numbers.setdefault(tuple(prompt.content), len(numbers)) for prompt in prompts]
@@ -152,9 +150,7 @@ class Decoder:
         cache, starts = self._reusable(different)
         if self._recorded is not None:
             cache.reserve(max(len(p) + min(row.room, ROOM) for p, row in zip(prompts, rows, strict=True)))
-        last = [len(p) - start - 1 for p, start in zip(different, starts, strict=True)]
-        hidden = self._read(different, starts, cache)
-        logits = self._head(hidden[torch.arange(len(different)), torch.tensor(last)])[:, None]
+        logits = self._head(self._read(different, starts, cache))
         if len(different) < len(prompts):
             cache.keep(order)
             logits = logits[order]
@@ -173,7 +169,7 @@ class Decoder:
         return last.cache, starts
 
     def _read(self, prompts: Sequence[Prompt], starts: Sequence[int], cache: KeyValueCache) -> Any:
-        """Hidden states [prompts, width, hidden] of what is not in the cache yet, which it is afterwards."""
+        """Hidden states [prompts, 1, hidden] of the last tokens; what was not in the cache yet is afterwards."""
         import torch
 
         device = self._checkpoint.device
@@ -194,7 +190,8 @@ class Decoder:
             layers = zip(*(f.deepstack for f in features), strict=True)
             deepstack = Deepstack(mask, [torch.cat(layer) for layer in layers])
         cache.reserve(max(starts) + width)
-        return self._text(hidden, positions, cache, place_of(list(starts), width, device), deepstack)
+        last = torch.tensor([len(p) - start - 1 for p, start in zip(prompts, starts, strict=True)], device=device)
+        return self._text(hidden, positions, cache, place_of(list(starts), width, device), deepstack, last)
 
 
 @dataclass(frozen=True)

@@ -55,22 +55,37 @@ class FlatText:
         return len(self._layers)
 
     def __call__(
-        self, hidden: Any, positions: Any, cache: KeyValueCache, place: Place, deepstack: Deepstack | None = None
+        self,
+        hidden: Any,
+        positions: Any,
+        cache: KeyValueCache,
+        place: Place,
+        deepstack: Deepstack | None = None,
+        last: Any = None,
     ) -> Any:
         """Hidden states [rows, width, hidden] of embedded tokens at rotary `positions` [3, rows, width].
 
-        Positions of text alone, where time, height and width are one, may be given as [rows, width].
+        Positions of text alone, where time, height and width are one, may be given as [rows, width]. Of a prompt only
+        what follows it is asked: with `last` [rows], the place of each row's last token, which is none of an image, they
+        are [rows, 1, hidden], and the last layer computes no others than its keys and values need.
         """
+        import torch
+
         rows, width, _ = hidden.shape
         turn = self._turn(hidden, positions)
         mask = None if place.mask is None else self._additive(place.mask, hidden.dtype)
         hidden = hidden.view(rows * width, -1)
         for number, layer in enumerate(self._layers):
-            hidden = layer.leave(hidden, self._attend(layer, number, hidden, (rows, width), turn, cache, place, mask))
+            attended = self._attend(layer, number, hidden, (rows, width), turn, cache, place, mask)
+            if last is not None and number == self.depth - 1:
+                ends = torch.arange(rows, device=last.device) * width + last
+                hidden, attended, deepstack = hidden[ends], attended[ends], None
+            hidden = layer.leave(hidden, attended)
+            del attended  # of a batch's prompts it is large
             hidden = layer.feed_forward(hidden)
             if deepstack is not None and number < len(deepstack.features):
                 hidden[deepstack.mask.flatten()] += deepstack.features[number].to(hidden.dtype)
-        return self._norm(hidden).view(rows, width, -1)
+        return self._norm(hidden).view(rows, -1, hidden.shape[-1])
 
     def _turn(self, hidden: Any, positions: Any) -> tuple[Any, Any]:
         """Rotary factors [tokens, 1, head width] for `x * cos + roll(x) * sin`: the sign of the half turn is in sin."""

@@ -48,12 +48,18 @@ def of_transformers(model: Any, tokens: Any, positions: Any, deepstack: Deepstac
 
 
 def flat(
-    text: FlatText, tokens: Any, positions: Any, cache: KeyValueCache, starts: list[int], deepstack: Any = None
+    text: FlatText,
+    tokens: Any,
+    positions: Any,
+    cache: KeyValueCache,
+    starts: list[int],
+    deepstack: Any = None,
+    last: Any = None,
 ) -> Any:
     cache.reserve(max(starts) + tokens.shape[1])
     with torch.inference_mode():
         place = place_of(starts, tokens.shape[1], tokens.device)
-        return text(text.embed(tokens), positions, cache, place, deepstack)
+        return text(text.embed(tokens), positions, cache, place, deepstack, last)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,6 +75,24 @@ def test_a_prompt_with_deepstack_features(seed: int) -> None:
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     plain = flat(text, tokens, positions, KeyValueCache(text.depth, 2), [0, 0])
     assert (plain - expected).abs().max() > 0.01, "the features make a difference"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_of_a_prompt_the_last_tokens_alone_are_computed_to_the_end(seed: int) -> None:
+    """Rows of unequal length, features up to the last layer: the same states there, the same keys and values everywhere."""
+    model, tokens, positions = text_model(seed), ids(2, 30), rotary(2, 30)
+    mask = torch.zeros(2, 30, dtype=torch.bool)
+    mask[:, 4:9] = True
+    features = [torch.randn(10, 48, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+    text, deepstack, last = FlatText(model), Deepstack(mask, features), torch.tensor([29, 17])
+    assert text.depth == len(features)
+    whole, part = KeyValueCache(text.depth, 2), KeyValueCache(text.depth, 2)
+    expected = flat(text, tokens, positions, whole, [0, 0], deepstack)
+    got = flat(text, tokens, positions, part, [0, 0], deepstack, last)
+    torch.testing.assert_close(got[:, 0], expected[torch.arange(2), last], atol=1e-6, rtol=1e-5)
+    for layer in range(text.depth):
+        assert torch.equal(part.keys[layer], whole.keys[layer])
+        assert torch.equal(part.values[layer], whole.values[layer])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
