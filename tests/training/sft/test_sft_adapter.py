@@ -44,7 +44,9 @@ def test_values_and_gradients_are_those_of_peft() -> None:
     wanted = answered(model, x)
     use_products(model)
     assert replaced(model) == 2
-    torch.testing.assert_close(answered(model, x), wanted, rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(answered(model, x), wanted, strict=True):
+        # Sums of terms of both signs: an element near zero is rounded as the largest is, and each CPU rounds in its own order.
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=float(1e-6 * theirs.abs().max()))
     with torch.no_grad():
         for module in model.modules():
             if hasattr(module, "lora_B"):
