@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..rationalrewards_core.errors import ConfigError
+from ..rationalrewards_core.limits import MAX_REQUEST_CHARACTERS
 from .schema import schema
 from .show.origin import queued_from, with_origin
 from .sockets import Critiques, CritiqueSocket
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 STYLES = ("full rewrite", "minimal change")
 MINIMUM = 3.0
 MAX_LENGTH = 1500
-MOST_CHARACTERS = 20_000
 """What the core's rules say (a test compares them); they are imported when a prompt is reworded, not when ComfyUI starts."""
 
 
@@ -197,7 +197,7 @@ def _wording_inputs() -> list[Any]:
             "max_length",
             default=MAX_LENGTH,
             min=1,
-            max=MOST_CHARACTERS,
+            max=MAX_REQUEST_CHARACTERS,
             tooltip="Characters at most. Clauses are dropped from the end; what you fixed is never cut.",
         ),
         io.Int.Input(

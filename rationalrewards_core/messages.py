@@ -20,12 +20,10 @@ from PIL import Image
 
 from .errors import RequestError
 from .judge_profile import JudgeProfile
+from .limits import MAX_REQUEST_CHARACTERS
 from .pixels import judgeable
 from .reply_layout import Slot, reply_layout, written_out
 from .rubric import NOT_APPLICABLE, WINNERS, Rubric
-
-MAX_REQUEST_CHARACTERS: Final = 20_000
-"""A request longer than this is refused: no judge reads it with care, and it would crowd out the rubric."""
 
 ASPECTS_HEADING: Final = "### Critical Aspects & Scoring Rubric"
 METHODOLOGY_HEADING: Final = "### Scoring Methodology (CRITICAL)"

@@ -26,7 +26,7 @@ MAY_NOT_IMPORT = {
 LOADED_LATE = {"nodes/models/patcher.py"}
 """Modules with heavy imports at their top, which is why nothing imports them at its own top."""
 CORE_LAYERS = [
-    ["errors", "shared_calls", "spelling", "numerals", "quotation", "thinking", "control_tokens"],
+    ["errors", "limits", "shared_calls", "spelling", "numerals", "quotation", "thinking", "control_tokens"],
     ["storage", "config_file"],
     ["file_lock"],
     ["jsonl"],

@@ -140,8 +140,9 @@ export class Loops {
    * the loop has ended.
    */
   speaksFor(node) {
-    const state = this.ofBody.get(node)?.state;
-    return Boolean(state && !state.running && state.iterations.length && bodyOf(state).includes(node));
+    if (!this.tells(node)) return false;
+    const { running, iterations } = this.ofBody.get(node).state;
+    return !running && iterations.length > 0;
   }
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ...rationalrewards_core.config_file import default_config_path
+from ...rationalrewards_core.config_file import config_tables, default_config_path
 from ...rationalrewards_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def option() -> io.DynamicCombo.Option:
 def server_names() -> list[str]:
     """Names in the user's config file; a file that cannot be read names none, and says why when it is used."""
     path = default_config_path()
-    if not path.exists():
-        return []
-    from ...rationalrewards_core.servers import load_servers
-
     try:
+        if not config_tables(path).get("servers"):
+            return []  # what reads servers is not imported for none
+        from ...rationalrewards_core.servers import load_servers
+
         return sorted(name for name in load_servers(path) if SERVER_NAME.fullmatch(name))
     except ConfigError:
         return []

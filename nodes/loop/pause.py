@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiohttp import web
 
+from ...rationalrewards_core.limits import MAX_REQUEST_CHARACTERS
 from ..http import refusal, whole_body
 from .board import BOARD, Run
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from .graph_keys import Key
 
 ANSWER_PATH: Final = "/rationalrewards/loop/answer"
-BODY_LIMIT: Final = 160_000
-"""Bytes of an answer; its prompt has 20,000 characters at most."""
+BODY_LIMIT: Final = 8 * MAX_REQUEST_CHARACTERS
 LOOK_SECONDS: Final = 0.1
 """How often a waiting loop looks for an answer, a wish to stop and an interrupt."""
 KEPT_ANSWERS: Final = 1024
@@ -127,8 +127,6 @@ def paused(
 
 async def answer_pause(request: web.Request) -> web.Response:
     """POST (see `ASK`) -> {"answered": true}; 400, 404 or 413 with {"error": sentence}."""
-    from ...rationalrewards_core.messages import MAX_REQUEST_CHARACTERS
-
     body = await whole_body(request, BODY_LIMIT)
     if body is None:
         return refusal(413, f"An answer is at most {BODY_LIMIT} bytes.")

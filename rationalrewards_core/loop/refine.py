@@ -21,7 +21,8 @@ from PIL import Image
 
 from ..critique import Critique, Unscored
 from ..errors import OutOfScopeError
-from ..messages import MAX_REQUEST_CHARACTERS, UserRequest
+from ..limits import MAX_REQUEST_CHARACTERS
+from ..messages import UserRequest
 from ..reward import failing
 from ..rewording import RewordingRules, refined_negative, reworded, split_negative, with_negative
 from .policy import RefinePolicy

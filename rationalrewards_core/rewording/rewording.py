@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..messages import MAX_REQUEST_CHARACTERS
+from ..limits import MAX_REQUEST_CHARACTERS
 from .clauses import clauses, content_words, shortened
 from .judged_text import says_no_change, without_foreign_syntax
 from .kept import kept_terms, lost_terms, with_kept_terms

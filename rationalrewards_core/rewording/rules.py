@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from ..errors import ConfigError
-from ..messages import MAX_REQUEST_CHARACTERS
+from ..limits import MAX_REQUEST_CHARACTERS
 
 Style = Literal["full rewrite", "minimal change"]
 STYLES: Final[tuple[Style, ...]] = get_args(Style)

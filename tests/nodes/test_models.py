@@ -231,6 +231,19 @@ def test_changed_files_are_changed_inputs(folder: Path, pack: Pack) -> None:
     assert checks[0] != checks[1], "a check is made at every run"
 
 
+def test_a_config_file_that_cannot_be_reached_names_no_server(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is made while ComfyUI starts: an error there would take the whole pack along."""
+    server = pack.module("nodes.engines.server")
+    for path in (
+        tmp_path / "none.toml",
+        tmp_path / ("x" * 300) / "config.toml",
+    ):  # the second is no name for this system
+        monkeypatch.setattr(server, "default_config_path", lambda path=path: path)
+        assert server.server_names() == []
+
+
 def test_a_changed_server_is_a_changed_input(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server, node = pack.module("nodes.engines.server"), pack.module("nodes.load_scorer").LoadScorer
     config = tmp_path / "config.toml"

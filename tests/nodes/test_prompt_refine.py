@@ -34,7 +34,8 @@ def test_what_the_node_offers_is_what_the_core_knows(pack: Pack) -> None:
     assert rewording.STYLES == node.STYLES
     assert rewording.RewordingRules.max_length == node.MAX_LENGTH
     assert refine.RefinePolicy.minimum_score == node.MINIMUM
-    assert messages.MAX_REQUEST_CHARACTERS == node.MOST_CHARACTERS
+    longest = {entry.id: entry for entry in node.PromptRefine.define_schema().inputs}["max_length"].keywords["max"]
+    assert longest == messages.MAX_REQUEST_CHARACTERS
 
 
 def test_rewords_where_a_dimension_fails(judged: Any, refine: Any) -> None:

@@ -30,10 +30,10 @@ from ...nft.evaluation import PERFECT
 from ..command import comparison_parser, run_comparison
 from ..nft_proof.rivals import tuned_generator
 from .report import gain
-from .requests import HELD_OUT_SEED, SEEDS_EACH, held_out_requests
+from .requests import held_out_requests
 from .shift import generator_in_use
 from .table import RECIPES
-from .use import loop_truths, once, parts_of
+from .use import first_seed, in_parts, loop_truths
 
 SHIPPED, TUNED, OWN_WORDS = "shipped", "tuned", "own_words"
 LOOPS: Final = (TUNED, OWN_WORDS)
@@ -120,14 +120,9 @@ def _loop_truth(
     generator = cache(lambda: load(requests))
 
     def part_truth(part: range) -> dict[str, object]:
-        seed = HELD_OUT_SEED + SEEDS_EACH * part.start
-        return {"truth": loop_truths(scorer(), generator(), requests[part.start : part.stop], images, seed)}
+        return {"truth": loop_truths(scorer(), generator(), requests[part.start : part.stop], images, first_seed(part))}
 
-    rows = [
-        once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(part_truth, part))["truth"]
-        for part in parts_of(len(requests))
-    ]
-    return np.concatenate(rows)
+    return np.concatenate([row["truth"] for row in in_parts(folder, len(requests), part_truth)])
 
 
 def figures(shipped: np.ndarray, tuned: dict[str, list[np.ndarray]]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def development_truth(file: Path, load: Callable[[], MiniatureGenerator], count:
         requests = development_requests(count)
         return {"truth": drawn(load(), requests, FIRST_IMAGE, 1)[1].tolist()}
 
-    return np.array(once(file, measure)["truth"])[:, 0]
+    return np.array(_once(file, measure)["truth"])[:, 0]
 
 
 def held_out_use(folder: Path, load: Callable[[], MiniatureGenerator], count: int, images: int) -> Use:
@@ -55,28 +55,27 @@ def held_out_use(folder: Path, load: Callable[[], MiniatureGenerator], count: in
     """
     requests = held_out_requests(count)
     models = cache(lambda: (load(), make_scorer("miniature", EngineOptions(precision="fp32"))))
-    rows = [
-        once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(_part_of_use, models, requests, part, images))
-        for part in parts_of(count)
-    ]
+    rows = in_parts(folder, count, lambda part: _part_of_use(models, requests, part, images))
     best_of_n, refine_loop = (np.concatenate([row[way] for row in rows]) for way in ("best_of_n", "refine_loop"))
     return Use(best_of_n, refine_loop)
 
 
-def parts_of(count: int) -> list[range]:
-    """So many requests in parts of `PART`."""
-    return [range(begin, min(begin + PART, count)) for begin in range(0, count, PART)]
+def in_parts(folder: Path, count: int, measure: Callable[[range], dict[str, object]]) -> list[dict[str, Any]]:
+    """What `measure` gives for each `PART` of so many requests, kept in `folder`."""
+    parts = [range(begin, min(begin + PART, count)) for begin in range(0, count, PART)]
+    return [_once(folder / f"{part.start:04d}-{part.stop:04d}.json", partial(measure, part)) for part in parts]
+
+
+def first_seed(part: range) -> int:
+    """Of a part's first picture. Every request has seeds of its own, wherever a part begins."""
+    return HELD_OUT_SEED + SEEDS_EACH * part.start
 
 
 def _part_of_use(
     models: Callable[[], tuple[MiniatureGenerator, Scorer]], requests: Sequence[str], part: range, images: int
 ) -> dict[str, object]:
-    """Of the requests in `part`: truth after each image of best-of-N and of the loop, `[requests images]` each.
-
-    Every request has seeds of its own, wherever a part begins.
-    """
-    (generator, scorer), texts = models(), requests[part.start : part.stop]
-    seed = HELD_OUT_SEED + SEEDS_EACH * part.start
+    """Of the requests in `part`: truth after each image of best-of-N and of the loop, `[requests images]` each."""
+    (generator, scorer), texts, seed = models(), requests[part.start : part.stop], first_seed(part)
     pictures, truth = drawn(generator, texts, seed, images)
     if images == 1:  # nothing to choose from, nothing to refine
         return {"best_of_n": truth.tolist(), "refine_loop": truth.tolist()}
@@ -138,7 +137,7 @@ def best_so_far(rewards: Sequence[float | None], truth: Sequence[float], images:
     return (maxima + [best] * images)[:images]
 
 
-def once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any]:
+def _once(file: Path, measure: Callable[[], dict[str, object]]) -> dict[str, Any]:
     """What `measure` gives, kept in `file`: a second command reads it."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
