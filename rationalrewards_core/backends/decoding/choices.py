@@ -7,13 +7,19 @@ share per position of the reply: what is drawn does not depend on drafts, so dra
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 
 LARGEST_SHARE: Final = 1.0 - 2.0**-24
 """The largest number below 1 in fp32: a share that is rounded up to 1 would leave no token to take."""
+
+FEW: Final = 64
+"""Tokens whose probabilities are computed one by one."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,29 @@ class Choices:
         """For each (row, at, allowed or None) the `count` most likely tokens with their probabilities."""
         import torch
 
+        allowed_ids = [allowed.nonzero()[:, 0].tolist() for _, _, allowed in places if allowed is not None]
+        if len(allowed_ids) == len(places) and all(len(ids) <= FEW for ids in allowed_ids):
+            return self._likeliest_of_few(places, allowed_ids, count)
         stack = torch.stack([self._masked(row, at, allowed) for row, at, allowed in places])
         top = stack.softmax(dim=-1).topk(min(count, stack.shape[-1]), dim=-1)
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [[(t, p) for t, p in zip(tokens, shares, strict=True) if p > 0.0] for tokens, shares in pairs]
+
+    def _likeliest_of_few(
+        self, places: Sequence[tuple[int, int, Any]], allowed_ids: Sequence[Sequence[int]], count: int
+    ) -> list[list[tuple[int, float]]]:
+        """The same where a grammar leaves only digits: a handful of logits instead of rows of the whole vocabulary."""
+        lines = [place[0] for place, ids in zip(places, allowed_ids, strict=True) for _ in ids]
+        positions = [place[1] for place, ids in zip(places, allowed_ids, strict=True) for _ in ids]
+        logits = iter(self._logits[lines, positions, [token for ids in allowed_ids for token in ids]].tolist())
+        tables = []
+        for ids in allowed_ids:
+            own = list(islice(logits, len(ids)))
+            weights = [math.exp(logit - max(own)) for logit in own]
+            table = sorted(zip(ids, weights, strict=True), key=itemgetter(1), reverse=True)[:count]
+            total = sum(weights)
+            tables.append([(token, weight / total) for token, weight in table if weight > 0.0])
+        return tables
 
     def _masked(self, row: int, at: int, allowed: Any) -> Any:
         logits = self._logits[row, at].float()

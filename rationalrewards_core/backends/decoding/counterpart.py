@@ -80,10 +80,13 @@ class Counterpart:
         """Where the line goes on as the new one does; else one word is taken to stand for another."""
         start, end = self._starts[self._line], self._end_of_line()
         best, run, most = min(self.place + 1, end), 0, 0.0
+        tokens, token = self._tokens, reply[-1]
         for place in range(start, end):
+            if tokens[place] != token:
+                continue
             length = self._match(place, start, reply)
             value = length - abs(place + 1 - self.place) / NEAR
-            if length and value > most:
+            if value > most:
                 best, run, most = place + 1, length, value
         self.place, self.run = best, run
 

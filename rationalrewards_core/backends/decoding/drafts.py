@@ -13,11 +13,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from .continuations import (
+    MASKS,
+    ORDER,
+    Context,
+    Continuations,
+    Counts,
+    context_of,
+    counts_of,
+    endings,
+    length_of,
+    moved,
+    summed,
+)
 from .counterpart import AgreementRates, Counterpart
 from .draft_rates import DraftRates, Kind
 
-ORDER: Final = 6
-"""Longest context, in tokens."""
 OWN_WEIGHT: Final = 2
 """A continuation seen in this very reply or prompt counts this many times as much as one of an earlier reply."""
 WORD_WEIGHT: Final = 5
@@ -34,16 +45,17 @@ LEAST_TRUST: Final = 0.2
 """A row whose drafts fail still proposes what it is sure of."""
 LONG_RUN: Final = 5
 """Longer agreement with the earlier reply says no more."""
-_COUNTS, _BOTH, _READ = range(3)
-"""Who proposed a token: the counts, the counts and the earlier reply, the earlier reply against the counts."""
+FORESIGHT_CLAIM: Final = 0.5
+FORESIGHT_TOO_CLAIM: Final = 0.7
+"""How likely it is at first that what the model wrote behind a refused token stays, alone or where others say the same."""
+_COUNTS, _BOTH, _READ, _FORESIGHT, _FORESIGHT_TOO = range(5)
+"""Who proposed a token: the counts, the counts and the earlier reply, the earlier reply against the counts, the model
+behind a refused token against these, or with them."""
 MEMORY_CONTEXTS: Final = 400_000
 """Contexts kept of earlier replies, in two halves, of which the older is dropped: about 100 MB at most."""
 
 MEMORY_REPLIES: Final = 64
 """Requests whose last reply is kept to be read along."""
-
-Counts = dict[int, int]
-Context = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -59,39 +71,6 @@ class Draft:
         return Draft(self.tokens[:length], self.chances[:length], self.kinds[:length])
 
 
-class Continuations:
-    """Which token followed each context of one to six tokens, and how often."""
-
-    def __init__(self) -> None:
-        self._table: dict[Context, Counts] = {}
-        self.after: Callable[[Context], Counts | None] = self._table.get
-        """Continuations of exactly this context; None if it never occurred."""
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def learn(self, tokens: Sequence[int]) -> None:
-        """Count every continuation in `tokens`."""
-        for position in range(1, len(tokens)):
-            self.count(contexts(tokens[max(0, position - ORDER) : position]), tokens[position])
-
-    def count(self, before: Sequence[Context], token: int) -> None:
-        """Count that `token` followed each of these contexts."""
-        table = self._table
-        for context in before:
-            counts = table.get(context)
-            if counts is None:
-                table[context] = {token: 1}
-            else:
-                counts[token] = counts.get(token, 0) + 1
-
-
-def contexts(tokens: Sequence[int]) -> list[Context]:
-    """What a token that follows `tokens` is counted under: their last one, last two, up to six."""
-    ending = tuple(tokens[-ORDER:])
-    return [ending[start:] for start in range(len(ending) - 1, -1, -1)]
-
-
 class ReplyMemory:
     """Continuations of earlier replies, bounded: when half the room is used, the older half is dropped."""
 
@@ -102,18 +81,19 @@ class ReplyMemory:
         self._same, self._other = AgreementRates(), AgreementRates()
         self.rates = DraftRates()
 
-    def counterpart(
-        self, prompt: tuple[int, ...], reply: list[int], breaks: Callable[[int], bool]
-    ) -> Counterpart | None:
-        """The last reply to the same words, else the last to any; `reply`, which grows, takes its place."""
-        same = self._replies.pop(prompt, None)
+    def counterpart(self, prompt: tuple[int, ...], breaks: Callable[[int], bool]) -> Counterpart | None:
+        """The last reply to the same words, else the last to any."""
+        if same := self._replies.get(prompt):
+            return Counterpart(same, self._same, breaks)
         other = next(reversed(self._replies.values()), None)
+        return Counterpart(other, self._other, breaks) if other else None
+
+    def keep(self, prompt: tuple[int, ...], reply: list[int]) -> None:
+        """Make `reply`, which has begun and grows, the last one to these words."""
         self._replies[prompt] = reply
+        self._replies.move_to_end(prompt)
         if len(self._replies) > MEMORY_REPLIES:
             self._replies.popitem(last=False)
-        if same:
-            return Counterpart(same, self._same, breaks)
-        return Counterpart(other, self._other, breaks) if other else None
 
     def count(self, before: Sequence[Context], token: int) -> None:
         """Count that `token` followed each of these contexts; rows of a batch learn from each other at once."""
@@ -121,9 +101,18 @@ class ReplyMemory:
             self._young, self._old = Continuations(), self._young
         self._young.count(before, token)
 
+    def entry(self, context: Context) -> int | Counts | None:
+        """As `Continuations.entry`, of all that is kept."""
+        young = self._young.entry(context)
+        if not len(self._old):
+            return young
+        old = self._old.entry(context)
+        if young is None or old is None:
+            return old if young is None else young
+        return summed(counts_of(young) or {}, counts_of(old) or {})
+
     def after(self, context: Context) -> Counts | None:
-        young, old = self._young.after(context), self._old.after(context)
-        return _sum(young, old) if young and old else young or old
+        return counts_of(self.entry(context))
 
 
 class Drafter:
@@ -133,24 +122,33 @@ class Drafter:
         """`breaks` says whether a token ends a line."""
         self._memory, self._own = memory, Continuations()
         self._own.learn(prompt)
-        self._context: Context = tuple(prompt[-ORDER:])
+        self._context = context_of(prompt)
         self._reply: list[int] = []
-        self._counterpart = memory.counterpart(tuple(prompt), self._reply, breaks)
+        self._prompt = tuple(prompt)
+        self._counterpart = memory.counterpart(self._prompt, breaks)
         self._trust = 1.0
+        self._foresight: Sequence[int] = ()
         self._words, self._pairs = frozenset(prompt), frozenset(pairwise(prompt))
 
     def learn(self, token: int) -> None:
         """The reply's next token."""
-        before = contexts(self._context)
+        before = endings(self._context)
         self._own.count(before, token)
         self._memory.count(before, token)
-        self._context = _moved(self._context, token)
+        self._context = moved(self._context, token)
         self._reply.append(token)
+        if len(self._reply) == 1:  # not before: the rows of a batch are made together and read the batch before along
+            self._memory.keep(self._prompt, self._reply)
         if self._counterpart is not None:
             self._counterpart.follow(self._reply)
 
-    def verified(self, draft: Draft, accepted: int) -> None:
-        """How many of its tokens were right: a judge that draws boldly makes drafts worth less than they seem."""
+    def verified(self, draft: Draft, accepted: int, foresight: Sequence[int] = ()) -> None:
+        """How many of its tokens were right: a judge that draws boldly makes drafts worth less than they seem.
+
+        `foresight` is what the model wrote behind the refused token, which is often what it will write behind its own
+        (as in lookahead decoding, arXiv 2402.02057).
+        """
+        self._foresight = foresight
         for number, kind in enumerate(draft.kinds[: accepted + 1]):
             self._memory.rates.learn(kind, number < accepted)
         if draft.tokens:
@@ -179,30 +177,43 @@ class Drafter:
                 if read_rate > rate:
                     token, kind, rate = read, against, read_rate
             place, run = (place + 1, run + 1) if read == token else (place, 0)
+            if len(tokens) < len(self._foresight):
+                token, kind, rate = self._foreseen(len(tokens), token, kind, rate)
             chance *= rate
             if token < 0 or chance < FLOOR:
                 break
             tokens.append(token)
             chances.append(chance)
             kinds.append(kind)
-            context = _moved(context, token)
+            context = moved(context, token)
         return Draft(tuple(tokens), tuple(chances), tuple(kinds))
+
+    def _foreseen(self, number: int, token: int, kind: Kind, rate: float) -> tuple[int, Kind, float]:
+        """What the model wrote here behind the refused token, if that is likelier than `token` or the same."""
+        guess, run = self._foresight[number], min(number, LONG_RUN)
+        if guess == token:
+            kind = (_FORESIGHT_TOO, run, int(10 * rate))
+            return token, kind, self._memory.rates.rate(kind, max(rate, FORESIGHT_TOO_CLAIM))
+        against: Kind = (_FORESIGHT, run, int(10 * rate))
+        guess_rate = self._memory.rates.rate(against, FORESIGHT_CLAIM)
+        return (guess, against, guess_rate) if guess_rate > rate else (token, kind, rate)
 
     def _likeliest(self, context: Context, longest: int) -> tuple[int, float, int]:
         """The likeliest next token after the longest context that occurred, its share, and how long the next may be.
 
         No context is looked for that is longer than `longest`. (-1, 0.0, 1) if none occurred.
         """
-        own_after, earlier_after = self._own.after, self._memory.after
-        for length in range(min(len(context), longest), 0, -1):
-            ending = context[-length:]
-            own, earlier = own_after(ending), earlier_after(ending)
+        own_entry, earlier_entry = self._own.entry, self._memory.entry
+        for length in range(min(length_of(context), longest), 0, -1):
+            ending = context & MASKS[length]
+            own, earlier = own_entry(ending), earlier_entry(ending)
             if own is None and earlier is None:
                 continue
             belief = length / (length + CONFIDENCE)
-            if len(own or earlier or ()) == 1 and (own is None or earlier is None or own.keys() == earlier.keys()):
-                return next(iter(own or earlier or ())), belief, length + 1
-            weights = self._weighed(context[-1], own or {}, earlier or {})
+            token = _only(own, earlier)
+            if token is not None:
+                return token, belief, length + 1
+            weights = self._weighed((context & MASKS[1]) - 1, counts_of(own) or {}, counts_of(earlier) or {})
             token = max(weights, key=weights.__getitem__)
             return token, weights[token] / sum(weights.values()) * belief, length + 1
         return -1, 0.0, 1
@@ -219,13 +230,17 @@ class Drafter:
         return WORD_WEIGHT if token in self._words else 1
 
 
-def _sum(first: Counts, second: Counts) -> Counts:
-    total = dict(first)
-    for token, count in second.items():
-        total[token] = total.get(token, 0) + count
-    return total
-
-
-def _moved(context: Context, token: int) -> Context:
-    """The last six tokens after one more."""
-    return (*context[1 - ORDER :], token)
+def _only(own: int | Counts | None, earlier: int | Counts | None) -> int | None:
+    """The one token that both know, or that the only one knows that knows any; None where there are several."""
+    token: int | None = None
+    for entry in (own, earlier):
+        if entry is None:
+            continue
+        if not isinstance(entry, int):
+            if len(entry) > 1:
+                return None
+            (entry,) = entry
+        if token is not None and token != entry:
+            return None
+        token = entry
+    return token

@@ -103,7 +103,7 @@ class FlatText:
         """0 or minus infinity, for every head of a group: spelt out once, not anew in every layer."""
         import torch
 
-        added = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+        added = torch.where(mask, 0.0, float("-inf")).to(dtype)
         return added.repeat(1, 1, self._heads // self._groups, 1)
 
     def _attend(
@@ -118,7 +118,6 @@ class FlatText:
         mask: Any,
     ) -> Any:
         """What the heads read for each token, [tokens, heads * head width]."""
-        import torch
         import torch.nn.functional as F
 
         (rows, width), heads, groups = shape, self._heads, self._groups
@@ -126,12 +125,10 @@ class FlatText:
         turned = layer.query_key_norm(mixed[:, : heads + groups])
         half_turned = turned.roll(self._width // 2, -1)
         turned.mul_(turn[0]).addcmul_(half_turned, turn[1])
-        queries, keys = torch.split(turned.view(rows, width, -1, self._width), [heads, groups], dim=2)
-        values = mixed.view(rows, width, -1, self._width)[:, :, heads + groups :]
-        keys, values = cache.update(number, keys, values, place)
+        keys, values = cache.update(number, turned[:, heads:], mixed[:, heads + groups :], place)
         # The heads of a group become further query positions, so that keys and values are never repeated.
         share = heads // groups
-        queries = queries.reshape(rows, width, groups, share, self._width).permute(0, 2, 3, 1, 4)
+        queries = turned[:, :heads].view(rows, width, groups, share, self._width).permute(0, 2, 3, 1, 4)
         queries = queries.reshape(rows, groups, share * width, self._width)
         del mixed, turned, half_turned  # of a batch's prompts they are as much as attention itself takes
         attended = F.scaled_dot_product_attention(queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
@@ -210,14 +207,15 @@ class _FlatLayer:
 def _together(modules: list[Any]) -> Any:
     """One function for projections of the same input: one product where their weights are plain, else their own calls."""
     import torch
-    import torch.nn.functional as F
 
     if not all(map(_plain, modules)) or any((m.bias is None) != (modules[0].bias is None) for m in modules):
         return lambda hidden: torch.cat([module(hidden) for module in modules], dim=-1)
     stacked = _stacked_columns if _small_product(modules[0].weight) else _stacked
-    weight = stacked([m.weight for m in modules])
-    bias = None if modules[0].bias is None else _stacked([m.bias for m in modules])
-    return lambda hidden: F.linear(hidden, weight, bias)
+    weight = stacked([m.weight for m in modules]).t()
+    if modules[0].bias is None:
+        return lambda hidden: torch.mm(hidden, weight)
+    bias = _stacked([m.bias for m in modules])
+    return lambda hidden: torch.addmm(bias, hidden, weight)
 
 
 def _added(module: Any) -> Any:

@@ -45,6 +45,7 @@ class Guide:
         self._bitmask = xgrammar.allocate_token_bitmask(1, vocabulary)
         self._vocabulary, self._forbidden = vocabulary, forbidden
         """Special tokens are ordinary text to xgrammar; decoding drops them, so that a reply could come out empty."""
+        self._forbidden_ids = list(forbidden)
 
     @property
     def ended(self) -> bool:
@@ -56,12 +57,12 @@ class Guide:
 
     def allowed(self) -> Any:
         """[vocabulary] boolean on the CPU, True where a token may come next."""
+        import numpy as np
         import torch
 
         self._bitmask.fill_(-1)
         self._matcher.fill_next_token_bitmask(self._bitmask)
-        bits = (self._bitmask[0][:, None] >> torch.arange(32, dtype=torch.int32)) & 1
-        allowed = bits.bool().flatten()[: self._vocabulary]
-        if self._forbidden:
-            allowed[list(self._forbidden)] = False
-        return allowed
+        octets = self._bitmask.numpy().astype("<i4", copy=False).view(np.uint8)
+        allowed = np.unpackbits(octets, count=self._vocabulary, bitorder="little").view(np.bool_)
+        allowed[self._forbidden_ids] = False
+        return torch.from_numpy(allowed)

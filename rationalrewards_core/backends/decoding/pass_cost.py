@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 WIDTHS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -53,7 +54,7 @@ class PassCost:
 
     def _single(self, rows: int) -> float:
         """Seconds of a pass of one token per row, which takes no longer than any wider one did."""
-        wider = (seconds for (r, _), seconds in self._seconds.items() if r == rows)
+        wider = [self._seconds[rows, width] for width in WIDTHS if (rows, width) in self._seconds]
         return min([self._expected(rows, 1), *wider])
 
     def _expected(self, rows: int, width: int) -> float:
@@ -88,9 +89,12 @@ class PassCost:
         widths = [width for width in WIDTHS if width <= longest + 1]
         if widths[-1] < longest + 1 and widths[-1] != WIDTHS[-1]:
             widths.append(WIDTHS[len(widths)])
-        self._last = max(widths, key=lambda width: self._gain(chances, width))
-        return self._last
+        accepted = [[*accumulate(row, initial=1.0)] for row in chances]
 
-    def _gain(self, chances: Sequence[Sequence[float]], width: int) -> float:
-        expected = sum(1.0 + sum(row[: width - 1]) for row in chances)
-        return expected / self.relative(len(chances), width)
+        def gain(width: int) -> float:
+            """Expected tokens of a pass over its cost."""
+            expected = sum(row[min(width, len(row)) - 1] for row in accepted)
+            return expected / self.relative(len(chances), width)
+
+        self._last = max(widths, key=gain)
+        return self._last

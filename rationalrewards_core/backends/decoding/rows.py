@@ -22,6 +22,8 @@ class Pieces:
     def __init__(self, tokeniser: Any) -> None:
         self._tokeniser = tokeniser
         self.text: Callable[[int], str] = lru_cache(maxsize=65_536)(self._decoded)
+        self.may_be_score: Callable[[int], bool] = lru_cache(maxsize=65_536)(self._may_be_score)
+        """Whether a token can stand in a score: digits, or the sign before them."""
 
     def _decoded(self, token: int) -> str:
         return str(self._tokeniser.decode([token]))
@@ -33,10 +35,13 @@ class Pieces:
         """Whether a token ends a line."""
         return "\n" in self.text(token)
 
-    def may_be_score(self, token: int) -> bool:
-        """Whether a token can stand in a score: digits, or the sign before them."""
+    def _may_be_score(self, token: int) -> bool:
         text = self.text(token).strip()
         return bool(text) and set(text) <= _SCORE_SIGNS
+
+
+def _nothing(token: int) -> bool:
+    return False
 
 
 class Row:
@@ -64,6 +69,8 @@ class Row:
         self._guide, self._drafter = guide, drafter
         # A token is at least a byte, so a stop text spans no more tokens than it has bytes; one more stands before it.
         self._tail = 1 + max((len(stop.encode()) for stop in sampling.stop), default=0)
+        self._watches = pieces.may_be_score if sampling.alternatives else _nothing
+        """Whether alternatives are wanted at a token."""
         self._alternatives: dict[int, list[tuple[int, float]]] = {}
 
     @property
@@ -95,14 +102,15 @@ class Row:
             likeliest = choices.likeliest(list(scores.values()), self.sampling.alternatives)
             self._alternatives.update(zip(scores, likeliest, strict=True))
         if self._drafter is not None:
-            self._drafter.verified(draft, accepted)
+            behind = range(accepted + 1, len(draft.tokens) + 1)
+            self._drafter.verified(draft, accepted, [choices.own(number, at) for at in behind])
         return accepted
 
     def _next(self, choices: Choices, number: int, at: int) -> tuple[int, tuple[int, int, Any] | None]:
         """The model's token under the grammar, and where its alternatives stand if it can be part of a score."""
         token = choices.own(number, at)
         allowed = None
-        watches = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
+        watches = self._watches(token)
         if self._guide is not None:
             if watches:
                 allowed = self._guide.allowed()
@@ -110,7 +118,7 @@ class Row:
                 allowed = self._guide.allowed() if allowed is None else allowed
                 token = choices.among(number, at, allowed)
                 self._guide.accept(token)
-                watches = bool(self.sampling.alternatives) and self._pieces.may_be_score(token)
+                watches = self._watches(token)
         return token, (number, at, allowed) if watches else None
 
     def _write(self, token: int) -> None:

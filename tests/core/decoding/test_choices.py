@@ -151,3 +151,21 @@ def test_alternatives_are_the_softmax_under_the_grammar_untouched_by_temperature
     assert 3 not in [token for token, _ in masked]
     assert sum(p for _, p in masked) == pytest.approx(1.0)
     assert len(choices.likeliest([(0, 1, None)], 2)[0]) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_allowed_tokens_have_the_probabilities_of_the_whole_vocabulary(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.randn(2, 3, 400, generator=torch.Generator().manual_seed(3)).to(dtype) * 4
+    masks = [torch.zeros(400, dtype=torch.bool) for _ in range(3)]
+    for mask, ids in zip(masks, ([7], [3, 4, 5, 399], range(0, 60, 2)), strict=True):
+        mask[list(ids)] = True
+    choices = Choices(logits, [Draw(0.0, 0)] * 2, [0, 0])
+    places = [(0, 2, masks[0]), (1, 0, masks[1]), (0, 1, masks[2])]
+    few = choices.likeliest(places, 5)
+    assert [len(table) for table in few] == [1, 4, 5]
+    monkeypatch.setattr(choices_module, "FEW", 0)
+    for table, whole in zip(few, choices.likeliest(places, 5), strict=True):
+        assert [p for _, p in table] == pytest.approx([p for _, p in whole[: len(table)]], abs=1e-6)
+        assert {t for t, _ in table} == {t for t, _ in whole[: len(table)]} or dtype is torch.bfloat16

@@ -71,7 +71,7 @@ class FixedDrafts:
     def learn(self, token: int) -> None:
         self.written += 1
 
-    def verified(self, draft: Draft, accepted: int) -> None:
+    def verified(self, draft: Draft, accepted: int, foresight: Sequence[int]) -> None:
         pass
 
     def draft(self, most: int) -> Draft:

@@ -7,16 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rationalrewards_core.backends.decoding import drafts
-from rationalrewards_core.backends.decoding.drafts import (
-    FLOOR,
-    LEAST_TRUST,
-    ORDER,
-    Continuations,
-    Draft,
-    Drafter,
-    ReplyMemory,
-    contexts,
-)
+from rationalrewards_core.backends.decoding.continuations import ORDER, Continuations, context_of, endings
+from rationalrewards_core.backends.decoding.drafts import FLOOR, LEAST_TRUST, Draft, Drafter, ReplyMemory
 
 PHRASE = list(range(100, 130))
 NEWLINE = 7_000
@@ -31,19 +23,20 @@ def told(prompt: list[int], reply: list[int], memory: ReplyMemory | None = None)
 
 def remember(memory: ReplyMemory, tokens: list[int]) -> None:
     for position in range(1, len(tokens)):
-        memory.count(contexts(tokens[:position]), tokens[position])
+        memory.count(endings(context_of(tokens[:position])), tokens[position])
 
 
 def test_continuations_count_every_context_up_to_six() -> None:
     table = Continuations()
     table.learn([1, 2, 3, 1, 2, 4])
-    assert table.after((1, 2)) == {3: 1, 4: 1}
-    assert table.after((3, 1)) == {2: 1}
-    assert table.after((2, 3, 1, 2)) == {4: 1}
-    assert table.after((9,)) is None
+    assert table.after(context_of([1, 2])) == {3: 1, 4: 1}
+    assert table.after(context_of([3, 1])) == {2: 1}
+    assert table.after(context_of([2, 3, 1, 2])) == {4: 1}
+    assert table.after(context_of([9])) is None
     table.learn(list(range(10)))
-    assert table.after(tuple(range(ORDER))) == {ORDER: 1}
-    assert table.after(tuple(range(ORDER + 1))) is None
+    assert table.after(context_of(range(ORDER))) == {ORDER: 1}
+    assert context_of(range(ORDER + 1)) == context_of(range(1, ORDER + 1)), "no context is longer"
+    assert context_of([0, 5]) != context_of([5]), "token 0 counts as any other"
 
 
 def test_what_the_prompt_says_is_drafted_word_for_word() -> None:
@@ -116,16 +109,16 @@ def test_the_memory_of_replies_is_bounded_and_keeps_the_latest() -> None:
     for number in range(200):
         remember(memory, list(range(100 * number, 100 * number + 50)))
         assert len(memory._young) + len(memory._old) <= 2_000 + 2 * 50 * ORDER
-    assert memory.after((19_900,)) == {19_901: 1}
-    assert memory.after((0,)) is None
+    assert memory.after(context_of([19_900])) == {19_901: 1}
+    assert memory.after(context_of([0])) is None
 
 
 def test_both_halves_of_the_memory_count() -> None:
     memory = ReplyMemory(contexts=20)
     remember(memory, [1, 2, 3, 4, 5])
     remember(memory, [1, 2, 9])
-    assert memory.after((1,)) == {2: 2}
-    assert memory.after((2,)) == {3: 1, 9: 1}
+    assert memory.after(context_of([1])) == {2: 2}
+    assert memory.after(context_of([2])) == {3: 1, 9: 1}
 
 
 def test_the_last_reply_to_the_same_request_is_read_along_past_words_that_differ() -> None:
@@ -169,6 +162,39 @@ def test_nothing_is_drafted_from_behind_the_end_of_the_earlier_reply(old: list[i
                     memory.rates.learn((source, run, share), right=True)
     drafter = told([40, 41], new, memory)
     assert set(drafter.draft(30).tokens) <= {40, 41, *old, *new}
+
+
+def test_every_row_of_a_batch_reads_the_batch_before_along() -> None:
+    """Rows are made together, before any of them has written: none takes the place of the reply it could read."""
+    first = [1, 2, 3, 1, 1, 2, 2, 3, 3, 1]
+    memory = ReplyMemory()
+    told([40, 41], first, memory)
+    told([50, 51], [3, 1, 2, 2, 1, 3, 3, 2, 1], memory)
+    batch = [Drafter([40, 41], memory, lambda token: token == NEWLINE) for _ in range(3)]
+    for token in (9, 2, 3, 1):
+        for row in batch:
+            row.learn(token)
+    assert [row.draft(6).tokens for row in batch] == [tuple(first[4:])] * 3
+
+
+def test_what_the_model_wrote_behind_a_refused_token_is_drafted() -> None:
+    """A word that it wanted otherwise seldom changes what follows; it counts for the next pass only."""
+    drafter = told([1, 2, 3], [50])
+    assert drafter.draft(8).tokens == ()
+    drafter.verified(Draft((4, 5, 6), (0.9,) * 3, ((0, 1, 9),) * 3), 0, [5, 61])
+    assert drafter.draft(8).tokens == (5, 61)
+    assert drafter.draft(1).tokens == (5,)
+    drafter.verified(Draft(), 0)
+    assert drafter.draft(8).tokens == ()
+
+
+def test_counts_that_are_surer_than_the_model_behind_a_refused_token_go_before_it() -> None:
+    drafter = told([1, *PHRASE], [1, *PHRASE[:3]])
+    drafter.verified(Draft(), 0, [60])
+    assert drafter.draft(1).tokens == (PHRASE[3],)
+    for _ in range(50):
+        drafter.verified(Draft((60,), (0.5,), ((3, 0, int(10 * drafter.draft(1).chances[0])),)), 1, [60])
+    assert drafter.draft(1).tokens == (60,), "until it has proved right more often"
 
 
 def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from rationalrewards_core.backends.decoding import image_features
+from rationalrewards_core.backends.decoding.flat_vision import gelu_
 from rationalrewards_core.backends.decoding.image_features import ImageFeatures, VisionTower
 from rationalrewards_core.errors import RequestError
 from tests.core.decoding.random_checkpoint import picture, random_checkpoint
@@ -112,3 +113,9 @@ def test_what_the_processor_refuses_is_a_bad_request() -> None:
     """The last guard: every way in refuses what is too narrow before."""
     with pytest.raises(RequestError, match="2000 x 8 pixels cannot be judged"):
         tower().picture(picture(0).resize((2000, 8)))
+
+
+def test_gelu_in_place_is_torchs_own_by_tanh() -> None:
+    values = torch.linspace(-12.0, 12.0, 4_001).view(-1, 1)
+    expected = torch.nn.functional.gelu(values, approximate="tanh")
+    torch.testing.assert_close(gelu_(values.clone()), expected, rtol=2e-6, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rationalrewards_core.backends.decoding.kv_cache import BLOCK, KeyValueCache, place_of
+from rationalrewards_core.backends.decoding.kv_cache import ALIGNED, BLOCK, KeyValueCache, place_of
 
 
 def filled(cache: KeyValueCache, starts: list[int], width: int, seed: int = 0) -> tuple[object, object]:
@@ -18,7 +18,7 @@ def filled(cache: KeyValueCache, starts: list[int], width: int, seed: int = 0) -
     keys, values = (torch.randn(cache.rows, width, 2, 3, generator=generator) for _ in range(2))
     cache.reserve(max(starts) + width)
     for layer in range(len(cache.keys)):
-        cache.update(layer, keys, values, place_of(starts, width, "cpu"))
+        cache.update(layer, keys.flatten(0, 1), values.flatten(0, 1), place_of(starts, width, "cpu"))
     return keys, values
 
 
@@ -81,11 +81,15 @@ def test_rows_that_are_dropped_leave_the_others_whole_and_the_memory_where_it_is
 
 def test_a_token_attends_to_what_stands_before_it_in_its_row() -> None:
     place = place_of([2, 0], 2, "cpu")
-    assert place.used == 4
+    assert place.used == ALIGNED
     assert place.start is None
     assert place.index.tolist() == [[2, 3], [0, 1]]
-    assert place.mask[:, 0].int().tolist() == [[[1, 1, 1, 0], [1, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 0, 0]]]
-    assert place_of([7, 7], 1, "cpu").mask is None, "one token that may attend to all needs no mask"
+    assert place.mask[:, 0, :, :4].int().tolist() == [[[1, 1, 1, 0], [1, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 0, 0]]]
+    assert not place.mask[..., 4:].any(), "what is looked at for the sake of alignment is attended to by none"
+    single = place_of([7, 7], 1, "cpu")
+    assert single.mask is None, "one token that may attend to all needs no mask"
+    assert single.used == 8
     alike = place_of([1] * 8, 2, "cpu").mask
-    assert alike[:, 0].int().tolist() == [[[1, 1, 0], [1, 1, 1]]], "one mask for all rows that start alike"
+    assert alike[:, 0, :, :3].int().tolist() == [[[1, 1, 0], [1, 1, 1]]], "one mask for all rows that start alike"
+    assert place_of([ALIGNED - 2, 0], 3, "cpu").used == 2 * ALIGNED
     assert place_of([7, 6], 1, "cpu").mask is not None
