@@ -73,7 +73,7 @@ class FlatVision:
 
         if hidden.device.type != "cpu" or hidden.dtype is not torch.float32 or not self._gelu_by_tanh:
             return hidden + block.mlp(block.norm2(hidden))
-        for piece in hidden.flatten(0, 1).split(PIECE_ON_CPU):
+        for piece in hidden.view(-1, hidden.shape[-1]).split(PIECE_ON_CPU):
             piece += block.mlp.linear_fc2(gelu_(block.mlp.linear_fc1(block.norm2(piece))))
         return hidden
 
