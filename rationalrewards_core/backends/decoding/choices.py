@@ -74,13 +74,13 @@ class Choices:
         self, places: Sequence[tuple[int, int, Any]], allowed_ids: Sequence[Sequence[int]], count: int
     ) -> list[list[tuple[int, float]]]:
         """The same where a grammar leaves only digits: a handful of logits instead of rows of the whole vocabulary."""
-        lines = [place[0] for place, ids in zip(places, allowed_ids, strict=True) for _ in ids]
-        positions = [place[1] for place, ids in zip(places, allowed_ids, strict=True) for _ in ids]
-        logits = iter(self._logits[lines, positions, [token for ids in allowed_ids for token in ids]].tolist())
+        cells = [(row, at, token) for (row, at, _), ids in zip(places, allowed_ids, strict=True) for token in ids]
+        logits = iter(self._logits[tuple(map(list, zip(*cells, strict=True)))].tolist())
         tables = []
         for ids in allowed_ids:
             own = list(islice(logits, len(ids)))
-            weights = [math.exp(logit - max(own)) for logit in own]
+            highest = max(own)
+            weights = [math.exp(logit - highest) for logit in own]
             table = sorted(zip(ids, weights, strict=True), key=itemgetter(1), reverse=True)[:count]
             total = sum(weights)
             tables.append([(token, weight / total) for token, weight in table if weight > 0.0])

@@ -23,17 +23,13 @@ class Continuations:
     def __init__(self) -> None:
         self._table: dict[Context, int | Counts] = {}
         self.entry: Callable[[Context], int | Counts | None] = self._table.get
-        """The same as `after`, but for one continuation that was seen once: it is the token itself.
+        """Continuations of exactly this context (`counts_of`); None if it never occurred.
 
-        Most contexts have no other, and a dictionary for each would take most of the time of counting.
+        One that was counted once is the token itself: most contexts have no other, and need no dictionary.
         """
 
     def __len__(self) -> int:
         return len(self._table)
-
-    def after(self, context: Context) -> Counts | None:
-        """Continuations of exactly this context; None if it never occurred."""
-        return counts_of(self.entry(context))
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Count every continuation in `tokens`."""

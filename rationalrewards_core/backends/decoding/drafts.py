@@ -111,9 +111,6 @@ class ReplyMemory:
             return old if young is None else young
         return summed(counts_of(young) or {}, counts_of(old) or {})
 
-    def after(self, context: Context) -> Counts | None:
-        return counts_of(self.entry(context))
-
 
 class Drafter:
     """Drafts for one row: what it said so far, its prompt, and the memory of earlier replies."""

@@ -123,7 +123,7 @@ def _turned(states: Any, cos: Any, sin: Any) -> Any:
     """Rotary positions of [pictures, patches, heads, head width] in fp32, as transformers turns them in the tower."""
     exact = states.float()
     half_turned = exact.roll(exact.shape[-1] // 2, -1)
-    return (exact * cos).addcmul_(half_turned, sin).to(states.dtype)
+    return half_turned.mul_(sin).addcmul_(exact, cos).to(states.dtype)
 
 
 def gelu_(values: Any) -> Any:

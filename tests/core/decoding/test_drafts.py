@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rationalrewards_core.backends.decoding import drafts
-from rationalrewards_core.backends.decoding.continuations import ORDER, Continuations, context_of, endings
+from rationalrewards_core.backends.decoding.continuations import (
+    ORDER,
+    Continuations,
+    context_of,
+    counts_of,
+    endings,
+)
 from rationalrewards_core.backends.decoding.drafts import FLOOR, LEAST_TRUST, Draft, Drafter, ReplyMemory
 
 PHRASE = list(range(100, 130))
@@ -29,12 +35,12 @@ def remember(memory: ReplyMemory, tokens: list[int]) -> None:
 def test_continuations_count_every_context_up_to_six() -> None:
     table = Continuations()
     table.learn([1, 2, 3, 1, 2, 4])
-    assert table.after(context_of([1, 2])) == {3: 1, 4: 1}
-    assert table.after(context_of([3, 1])) == {2: 1}
-    assert table.after(context_of([2, 3, 1, 2])) == {4: 1}
-    assert table.after(context_of([9])) is None
+    assert counts_of(table.entry(context_of([1, 2]))) == {3: 1, 4: 1}
+    assert counts_of(table.entry(context_of([3, 1]))) == {2: 1}
+    assert counts_of(table.entry(context_of([2, 3, 1, 2]))) == {4: 1}
+    assert counts_of(table.entry(context_of([9]))) is None
     table.learn(list(range(10)))
-    assert table.after(context_of(range(ORDER))) == {ORDER: 1}
+    assert counts_of(table.entry(context_of(range(ORDER)))) == {ORDER: 1}
     assert context_of(range(ORDER + 1)) == context_of(range(1, ORDER + 1)), "no context is longer"
     assert context_of([0, 5]) != context_of([5]), "token 0 counts as any other"
 
@@ -109,16 +115,16 @@ def test_the_memory_of_replies_is_bounded_and_keeps_the_latest() -> None:
     for number in range(200):
         remember(memory, list(range(100 * number, 100 * number + 50)))
         assert len(memory._young) + len(memory._old) <= 2_000 + 2 * 50 * ORDER
-    assert memory.after(context_of([19_900])) == {19_901: 1}
-    assert memory.after(context_of([0])) is None
+    assert counts_of(memory.entry(context_of([19_900]))) == {19_901: 1}
+    assert counts_of(memory.entry(context_of([0]))) is None
 
 
 def test_both_halves_of_the_memory_count() -> None:
     memory = ReplyMemory(contexts=20)
     remember(memory, [1, 2, 3, 4, 5])
     remember(memory, [1, 2, 9])
-    assert memory.after(context_of([1])) == {2: 2}
-    assert memory.after(context_of([2])) == {3: 1, 9: 1}
+    assert counts_of(memory.entry(context_of([1]))) == {2: 2}
+    assert counts_of(memory.entry(context_of([2]))) == {3: 1, 9: 1}
 
 
 def test_the_last_reply_to_the_same_request_is_read_along_past_words_that_differ() -> None:
